@@ -1,0 +1,22 @@
+"""The two ways a run may end badly, and one wording for names that do not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the person at the keyboard can mend; the message is one clear line (exit code 2)."""
+
+
+class Diverged(Exception):
+    """Training produced NaN or infinity (exit code 3)."""
+
+
+def unknown(what: str, value: object, allowed: Iterable[object]) -> UserError:
+    """Error for a name that is not among `allowed`, naming the closest valid one."""
+    names = [str(name) for name in allowed]
+    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    return UserError(f"unknown {what} '{value}'{hint} allowed: {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""Matches, zero-shot metrics and reports."""

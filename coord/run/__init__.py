@@ -1,0 +1,1 @@
+"""Commands, configuration, logging and progress of a run."""
