@@ -1,0 +1,58 @@
+"""Interval estimates for returns: interquartile mean and stratified bootstrap (Agarwal et al. 2021).
+
+The bootstrap is written out here, because rliable 1.2.0 cannot be imported beside pandas 3 (through `arch`), draws from
+NumPy's global generator whatever `random_state` it is given and wants equally many runs in each stratum, and because
+`scipy.stats.bootstrap` refuses strata of one value. The tests compare the figures with SciPy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import trim_mean
+
+Statistic = Callable[..., NDArray[np.float64]]
+
+_VALUES_PER_BATCH = 4_000_000  # bounds the memory of one batch of resamples (float64: 32 MB)
+
+
+def mean(values: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
+    """Arithmetic mean along `axis`."""
+    return np.mean(np.asarray(values, np.float64), axis=axis)
+
+
+def iqm(values: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
+    """Interquartile mean along `axis`: the mean after cutting floor(n/4) values at each end."""
+    return np.asarray(trim_mean(np.asarray(values, np.float64), proportiontocut=0.25, axis=axis))
+
+
+def bootstrap_ci(
+    strata: Sequence[ArrayLike], statistic: Statistic = mean, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of `statistic` over the pooled values of all strata.
+
+    Args:
+        strata: one sequence of values per stratum (say, the returns of one partner in one seat); each stratum is
+            resampled with replacement on its own, so every resample keeps its share of each stratum.
+        statistic: maps [R, n] values to [R] (`mean`, `iqm`, or a function of the concatenated strata).
+    Returns: (lower, upper) bound. One value per stratum gives an interval of width 0: nothing was resampled.
+    Raises: ValueError for no strata or an empty one.
+    """
+    groups = [np.asarray(group, np.float64).ravel() for group in strata]
+    if not groups or min(len(group) for group in groups) == 0:
+        raise ValueError("bootstrap_ci needs at least one stratum, and at least one value in each")
+    rng = np.random.default_rng(seed)
+    batch = max(1, _VALUES_PER_BATCH // sum(len(group) for group in groups))
+    estimates = [
+        statistic(_resample(groups, min(batch, resamples - done), rng), axis=-1) for done in range(0, resamples, batch)
+    ]
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(np.concatenate(estimates), [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def _resample(groups: Sequence[NDArray[np.float64]], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """[count, n] values drawn with replacement within each group, in the order of the groups."""
+    return np.concatenate([group[rng.integers(len(group), size=(count, len(group)))] for group in groups], axis=1)

@@ -1,0 +1,86 @@
+"""IQM and bootstrap against numbers worked by hand and SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from coord.stats import Statistic, bootstrap_ci, iqm, mean
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([5.0], 5.0),
+        ([0.0, 10.0], 5.0),  # floor(2/4) = 0 values cut
+        ([1.0, 2.0, 3.0, 100.0], 2.5),  # 1 and 100 cut
+        ([9.0, 1.0, 5.0, 3.0, 7.0], 5.0),  # floor(5/4) = 1 cut at each end: 3, 5, 7
+        ([0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 50.0, 60.0], 2.5),  # 2 cut at each end: 1, 2, 3, 4
+    ],
+)
+def test_iqm_by_hand(values: list[float], expected: float) -> None:
+    assert iqm(values) == pytest.approx(expected)
+
+
+def test_iqm_works_along_an_axis() -> None:
+    scores = np.random.default_rng(0).normal(size=(13, 7))
+    np.testing.assert_allclose(iqm(scores, axis=0), [iqm(column) for column in scores.T])
+
+
+def test_bootstrap_of_all_resamples_by_hand() -> None:
+    # Two values {0, 4}: the mean of a resample is 0, 2 or 4 with chances 1/4, 1/2, 1/4.
+    assert bootstrap_ci([[0.0, 4.0]], level=0.95) == (0.0, 4.0)
+    assert bootstrap_ci([[0.0, 4.0]], level=0.40) == (2.0, 2.0)
+
+
+def test_strata_are_resampled_apart() -> None:
+    # No spread within the strata: however far apart they are, the pooled mean cannot move.
+    assert bootstrap_ci([[10.0] * 3, [90.0] * 5]) == (60.0, 60.0)
+    low, high = bootstrap_ci([[10.0] * 3 + [90.0] * 5])
+    assert low < 40.0 < 80.0 < high
+
+
+@pytest.mark.parametrize("statistic", [mean, iqm])
+def test_bootstrap_agrees_with_scipy(statistic: Statistic) -> None:
+    rng = np.random.default_rng(3)
+    strata = [rng.normal(loc, 20.0, size=40) for loc in (20.0, 100.0, 150.0)]
+    ours = bootstrap_ci(strata, statistic, resamples=8000)
+    theirs = scipy.stats.bootstrap(
+        strata,
+        lambda *s, axis: statistic(np.concatenate(s, axis=axis), axis=axis),
+        n_resamples=8000,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    assert theirs.high - theirs.low > 5.0
+    np.testing.assert_allclose(ours, theirs, atol=0.5)  # Monte-Carlo error of 8000 resamples
+
+
+def test_bootstrap_is_fixed_by_its_seed_and_leaves_the_global_generator_alone() -> None:
+    values = [np.arange(30.0)]
+    before = np.random.get_state()[1].copy()
+    assert bootstrap_ci(values, seed=4) == bootstrap_ci(values, seed=4)
+    assert bootstrap_ci(values, seed=4) != bootstrap_ci(values, seed=5)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_batches_do_not_change_the_number_of_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+
+    def counting_mean(values: np.ndarray, axis: int) -> np.ndarray:
+        counted.append(len(values))
+        return values.mean(axis)
+
+    monkeypatch.setattr("coord.stats._VALUES_PER_BATCH", 70)
+    bootstrap_ci([[1.0, 2.0, 3.0]], counting_mean, resamples=100)
+    assert sum(counted) == 100
+    assert len(counted) == 5
+
+
+def test_one_value_gives_a_point_and_none_is_refused() -> None:
+    assert bootstrap_ci([[7.0]]) == (7.0, 7.0)
+    with pytest.raises(ValueError, match="at least one"):
+        bootstrap_ci([])
+    with pytest.raises(ValueError, match="at least one"):
+        bootstrap_ci([[1.0], []])
