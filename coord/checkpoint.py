@@ -1,0 +1,248 @@
+"""Files that survive: one safetensors file per checkpoint, and atomic writing for everything else.
+
+A checkpoint holds tensors plus one JSON document in the header of the same file, so the two cannot drift
+apart. Every write goes to a temporary file in the same folder, is synced and then renamed: a reader sees the
+old file or the new one, never half of one. Nothing is ever pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coord.errors import UserError
+
+FORMAT_VERSION = 1
+_HEADER_KEY = "coord"
+_LIBRARIES = ("torch", "numpy", "numba", "overcooked-ai", "safetensors")
+# An absolute POSIX or Windows path standing alone or after one of = , ; ( [ { or a quote or blank.
+_ABSOLUTE_PATH = re.compile(r"(?:(?<=^)|(?<=[\s=,;(\[{\"']))(?:/|[A-Za-z]:[\\/])[^\s,;\]})\"']+")
+
+
+def save(
+    path: str | Path,
+    tensors: Mapping[str, Tensor | NDArray[Any]],
+    meta: Mapping[str, Any],
+    *,
+    config: Mapping[str, Any] | None = None,
+) -> str:
+    """Write one checkpoint atomically and return the SHA-256 of the file.
+
+    Args:
+        path: target, by custom ending in `.safetensors`; missing folders are made.
+        tensors: any shapes and dtypes; numpy arrays come back as tensors.
+        meta: what JSON can hold (integers of any size). Absolute paths in it are shortened, see `portable`.
+        config: the resolved configuration, stored with the provenance.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full; an older file at `path` is untouched.
+    """
+    plain = {name: _own_tensor(value) for name, value in tensors.items()}
+    document = {
+        "format_version": FORMAT_VERSION,
+        "meta": portable(dict(meta)),
+        "provenance": provenance(config),
+    }
+    document["sha256"] = _content_hash(plain, document)
+    # One header key only: safetensors keeps the keys in a hash map, so several would come out in random order.
+    data = safetensors.torch.save(plain, metadata={_HEADER_KEY: json.dumps(document)})
+    atomic_write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load(path: str | Path, *, sha256: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint written by `save` as `(tensors, meta)`, on the CPU.
+
+    Args:
+        path: the file.
+        sha256: when given, the whole file must have this hash (pools keep it in their manifest).
+
+    Raises:
+        UserError: no such file, cut short, not one of ours, from a newer version, or altered.
+    """
+    data = _read_bytes(path)
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise UserError(f"{path} was altered: its SHA-256 differs from the recorded {sha256[:12]}…")
+    document = _document(path, data)
+    tensors = safetensors.torch.load(data)
+    if document.pop("sha256", None) != _content_hash(tensors, document):
+        raise UserError(f"{path} was altered: its content differs from the hash in its header")
+    return tensors, document["meta"]
+
+
+def read_document(path: str | Path) -> dict[str, Any]:
+    """Header document of a checkpoint: `format_version`, `meta`, `provenance` and `sha256` (content not checked)."""
+    return _document(path, _read_bytes(path))
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file as hexadecimal text.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    return hashlib.sha256(_read_bytes(path)).hexdigest()
+
+
+def atomic_write_bytes(path: str | Path, data: bytes) -> None:
+    """Replace the file at `path` by `data`, or leave it exactly as it was and raise `UserError`."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _removed_on_failure(part) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """`atomic_write_bytes` for UTF-8 text."""
+    atomic_write_bytes(path, text.encode())
+
+
+def atomic_write_json(path: str | Path, value: Any) -> None:
+    """`atomic_write_bytes` for a JSON value, indented, with a final newline."""
+    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def provenance(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Where a file comes from: code version, libraries, command, configuration; no path of this machine."""
+    return {
+        "git": git_version(),
+        "libraries": library_versions(),
+        "command": portable(" ".join(["coord", *sys.argv[1:]])),
+        "config": portable(dict(config or {})),
+    }
+
+
+@lru_cache(maxsize=1)
+def git_version() -> dict[str, Any] | None:
+    """`{"sha", "dirty"}` of the checkout this package runs from; None for an installed copy or without git."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        sha = _git(root, "rev-parse", "HEAD")
+        return {"sha": sha, "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that can change a result."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return versions
+
+
+def portable(value: Any) -> Any:
+    """Copy of a JSON value in which absolute paths are relative to the working directory, or only a name."""
+    if isinstance(value, Mapping):
+        return {str(key): portable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(item) for item in value]
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, str):
+        return _ABSOLUTE_PATH.sub(lambda match: _short_path(match.group()), value)
+    return value
+
+
+def _short_path(text: str) -> str:
+    try:
+        return str(Path(text).relative_to(Path.cwd()))
+    except ValueError:
+        return re.split(r"[\\/]", text.rstrip("\\/"))[-1]
+
+
+def _git(root: Path, *args: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
+def _own_tensor(value: Tensor | NDArray[Any]) -> Tensor:
+    """A contiguous copy on the CPU that shares memory with nothing (safetensors refuses shared storage)."""
+    tensor = torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def _content_hash(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> str:
+    """SHA-256 over the header document and every tensor (name, dtype, shape, bytes), in order of name."""
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        # A view as bytes also covers the dtypes that numpy lacks (bfloat16).
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _document(path: str | Path, data: bytes) -> dict[str, Any]:
+    """The JSON document in the header of a checkpoint's bytes, after the checks that need no tensor."""
+    size = int.from_bytes(data[:8], "little")
+    try:
+        safetensors.deserialize(data)  # checks that every tensor lies within the file
+        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_HEADER_KEY])
+        version = int(document["format_version"])
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path} is cut short or damaged: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is a safetensors file, but not a checkpoint of this project") from error
+    if version > FORMAT_VERSION:
+        raise UserError(f"{path} has format {version}, this version reads up to {FORMAT_VERSION}: please update")
+    return document
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing; if anything goes wrong inside, Ctrl-C included, the file is removed."""
+    try:
+        with open(path, "wb") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable: the folder's own entry must reach the disk as well."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
