@@ -10,13 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from coord.nets import NUM_ACTIONS, PopulationNet, sample_actions
 
 if TYPE_CHECKING:
     from coord.overcooked import IndexSpec, OvercookedVectorEnv
 
-NUM_ACTIONS = 6
 STAY = 4
+STUCK_TICKS = 3  # Carroll et al. 2019
 
 Seeds = int | NDArray[np.integer]
 
@@ -127,3 +130,104 @@ class StayAgent:
     def act(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
         """See `Agent.act`."""
         return np.full(len(rows), STAY, np.int64)
+
+
+class StuckMemory:
+    """Rule of Carroll et al. (2019) that frees a clone from walls: a seat whose pose (cell and orientation) is the
+    same now as in its last three ticks may not repeat an action it chose in those ticks.
+    """
+
+    def __init__(self, num_envs: int, num_players: int) -> None:
+        self._poses = np.full((num_envs, num_players, STUCK_TICKS), -1, np.int64)
+        self._acts = np.zeros((num_envs, num_players, STUCK_TICKS), np.int64)
+
+    def forget(self, rows: np.ndarray) -> None:
+        """Start the history of these kitchens anew."""
+        self._poses[rows] = -1
+
+    def banned(self, rows: np.ndarray, seats: np.ndarray, poses: np.ndarray) -> NDArray[np.bool_]:
+        """[n, 6] actions that a stuck seat may not choose; `poses` [n] are codes >= 0 of the present poses."""
+        stuck = (self._poses[rows, seats] == poses[:, None]).all(axis=1)
+        banned = np.zeros((len(rows), NUM_ACTIONS), np.bool_)
+        np.put_along_axis(banned, self._acts[rows, seats], stuck[:, None], axis=1)
+        return banned
+
+    def record(self, rows: np.ndarray, seats: np.ndarray, poses: np.ndarray, acts: np.ndarray) -> None:
+        """Add what each seat did from which pose."""
+        slot = (rows, seats)
+        self._poses[slot] = np.concatenate([self._poses[slot][:, 1:], poses[:, None]], axis=1)
+        self._acts[slot] = np.concatenate([self._acts[slot][:, 1:], acts[:, None]], axis=1)
+
+
+def feature_poses(features: np.ndarray) -> NDArray[np.int64]:
+    """Pose codes [n] read from rows of `KitchenView.features` [n, F].
+
+    The first four features are the orientation of the seat itself (one-hot), the last two its cell (x, y).
+    """
+    cell = np.rint(features[:, -2:]).astype(np.int64)
+    return (cell[:, 1] * 1024 + cell[:, 0]) * 4 + features[:, :4].argmax(axis=1)
+
+
+class PolicyAgent:
+    """A frozen network (one member) as a player: draws from its policy, or takes the likeliest action.
+
+    net: M = 1; spec: vocabulary of an index network, None for the other kinds; unstick: apply `StuckMemory`
+    (networks on features only); drop_stay: never choose to stay (as some published evaluations of clones do).
+    """
+
+    def __init__(
+        self,
+        agent_id: str,
+        net: PopulationNet,
+        spec: IndexSpec | None = None,
+        *,
+        stochastic: bool = True,
+        unstick: bool = False,
+        drop_stay: bool = False,
+    ) -> None:
+        if net.members != 1:
+            raise ValueError(f"a PolicyAgent plays one member, got {net.members}")
+        if unstick and net.obs_kind != "features":
+            raise ValueError("the un-stuck rule reads poses from features: only for networks on features")
+        self.agent_id = agent_id
+        self.net = net
+        self.spec = spec
+        self.stochastic = stochastic
+        self.unstick = unstick
+        self.drop_stay = drop_stay
+
+    def start(self, num_envs: int, num_players: int, seed: Seeds) -> None:
+        """See `Agent.start`."""
+        self._uniforms = RowUniforms(num_envs, num_players, seed)
+        self._memory = StuckMemory(num_envs, num_players)
+
+    def begin_episode(self, rows: np.ndarray) -> None:
+        """See `Agent.begin_episode`."""
+        self._memory.forget(rows)
+
+    def act(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
+        """See `Agent.act`."""
+        obs = self._observe(view)[rows, seats]
+        with torch.inference_mode():
+            logits = self.net(torch.from_numpy(obs)[None])[0][0]  # [n, 6]
+        if self.drop_stay:
+            logits[:, STAY] = -torch.inf
+        if not self.unstick:
+            return self._choose(logits, rows, seats)
+        poses = feature_poses(obs)
+        logits[torch.from_numpy(self._memory.banned(rows, seats, poses))] = -torch.inf
+        acts = self._choose(logits, rows, seats)
+        self._memory.record(rows, seats, poses, acts)
+        return acts
+
+    def _observe(self, view: KitchenView) -> np.ndarray:
+        if self.net.obs_kind == "index":
+            return view.index(self.spec)
+        return view.features() if self.net.obs_kind == "features" else view.lossless()
+
+    def _choose(self, logits: torch.Tensor, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
+        if not self.stochastic:
+            return logits.argmax(dim=-1).numpy()
+        # float64: rounded to float32 a number close to 1 would become 1 and select the last action.
+        uniform = torch.from_numpy(self._uniforms.draw(rows, seats))
+        return sample_actions(logits.contiguous(), uniform)[0].numpy()

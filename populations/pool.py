@@ -1,0 +1,160 @@
+"""A pool of partners on disk: a folder with `manifest.json` and one safetensors file per member.
+
+A member counts once its entry is in the manifest; the manifest is replaced atomically after all files are written,
+so a crash while adding leaves the pool as it was. Opening a pool checks every file against its recorded hash.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coord import checkpoint
+from coord.agent_files import (
+    MANIFEST,
+    MANIFEST_SCHEMA,
+    AgentCard,
+    StoredAgent,
+    read_manifest,
+    read_member,
+    save_agent,
+)
+from coord.agents import PolicyAgent
+from coord.errors import UserError
+from coord.nets import PopulationNet
+from coord.overcooked import IndexSpec
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class NewMember(NamedTuple):
+    """A member to be written: its card and its network (M = 1)."""
+
+    card: AgentCard
+    net: PopulationNet
+
+
+class MemberGroup(NamedTuple):
+    """Members that one forward pass can serve: same architecture, same vocabulary, same un-stuck rule."""
+
+    net: PopulationNet  # M = len(indices)
+    spec: IndexSpec | None
+    unstick: bool
+    indices: tuple[int, ...]  # positions of the members in the pool
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An opened and verified pool; `entries[i]` is the manifest entry of `members[i]`."""
+
+    folder: Path
+    entries: tuple[Mapping[str, Any], ...]
+    members: tuple[StoredAgent, ...]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def agents(self, *, stochastic: bool = True) -> list[PolicyAgent]:
+        """One player per member, in manifest order."""
+        return [member.player(stochastic=stochastic) for member in self.members]
+
+    def stacked(self) -> list[MemberGroup]:
+        """All members, grouped so that each group is one network with a population axis."""
+        keys: dict[tuple[object, ...], list[int]] = {}
+        for i, member in enumerate(self.members):
+            card = member.card
+            keys.setdefault((card.arch, spec_hash(card.spec), card.unstick), []).append(i)
+        return [self._group(indices) for indices in keys.values()]
+
+    def _group(self, indices: list[int]) -> MemberGroup:
+        card = self.members[indices[0]].card
+        spec = None if card.spec is None else IndexSpec.from_dict(card.spec)
+        net = PopulationNet.stack([self.members[i].net for i in indices])
+        return MemberGroup(net, spec, card.unstick, tuple(indices))
+
+
+def spec_hash(spec: Mapping[str, Any] | None) -> str:
+    """SHA-256 of an observation vocabulary as stored on a card; "" for networks that need none."""
+    return "" if spec is None else hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+
+def open_pool(folder: str | Path) -> Pool:
+    """Read and verify a pool.
+
+    Raises:
+        UserError: no pool there, empty, or a file is missing, altered or cut short (named with both hashes).
+    """
+    entries = read_manifest(folder)
+    if not entries:
+        raise UserError(f"pool {folder} has no members")
+    return Pool(Path(folder), tuple(entries), tuple(read_member(folder, entry) for entry in entries))
+
+
+def add_members(folder: str | Path, members: Sequence[NewMember]) -> list[dict[str, Any]]:
+    """Create the pool if need be, add the members and return their manifest entries.
+
+    Safe against a crash (all or none are added) and against another process adding at the same time.
+
+    Raises:
+        UserError: unwritable folder, full disk, an id that is taken or unfit for a file name.
+    """
+    folder = Path(folder)
+    with _locked(folder):
+        entries = read_manifest(folder) if (folder / MANIFEST).exists() else []
+        _check_ids([entry["id"] for entry in entries], [new.card.agent_id for new in members], folder)
+        added = [_write_member(folder, new) for new in members]
+        checkpoint.atomic_write_json(
+            folder / MANIFEST, {"schema": MANIFEST_SCHEMA, "members": [*entries, *added]}
+        )
+    return added
+
+
+def _check_ids(taken: Sequence[str], new: Sequence[str], folder: Path) -> None:
+    for i, member_id in enumerate(new):
+        if not _SAFE_ID.fullmatch(member_id):
+            raise UserError(f"member id '{member_id}': letters, digits, '.', '_' and '-' only (at most 100)")
+        if member_id in taken or member_id in new[:i]:
+            raise UserError(f"pool {folder} already has a member '{member_id}'")
+
+
+def _write_member(folder: Path, new: NewMember) -> dict[str, Any]:
+    card = new.card
+    file = f"{card.agent_id}.safetensors"
+    sha256 = save_agent(folder / file, card, new.net)
+    return {
+        "id": card.agent_id,
+        "layout": "+".join(card.layouts),
+        "layout_hash": "+".join(card.layouts.values()),
+        "rules": card.rules,
+        "method": card.method,
+        "seed": card.seed,
+        "member": card.member,
+        "checkpoint": card.checkpoint,
+        "env_steps": card.env_steps,
+        "return": card.mean_return,
+        "human_data": card.human_data,
+        "arch": card.arch.to_dict(),
+        "spec_hash": spec_hash(card.spec),
+        "file": file,
+        "sha256": sha256,
+    }
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the pool's lock file: one writer at a time."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
