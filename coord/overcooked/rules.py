@@ -1,0 +1,450 @@
+"""The rule book: one tick of one kitchen, as scalar code on one packed row of int16.
+
+Row layout (C = cells of the largest layout in the batch; cell = y * width + x of the kitchen's own layout):
+
+    row[TIME]                       ticks since the episode began
+    row[NUM_LOOSE]                  number of loose objects (on counters and in pots, not in hands)
+    row[ALL_ORDERS]                 bit r set: recipe r of layouts.RECIPES is ordered
+    row[BONUS_ORDERS]               bit r set: recipe r pays the bonus
+    row[PLAYER + 3 * seat + 0]      cell of the chef            (POS)
+    row[PLAYER + 3 * seat + 1]      orientation, 0 north 1 south 2 east 3 west  (FACING)
+    row[PLAYER + 3 * seat + 2]      object code of what it holds, 0 nothing     (HELD)
+    row[CONTENT + cell]             object code of what lies on the counter or stands in the pot, 0 nothing
+    row[CONTENT + C + k]            cell of the k-th loose object, k < NUM_LOOSE, in the order in which they were put down:
+                                    the order of the objects mapping of overcooked-ai (a new soup enters with its first
+                                    ingredient), on which its feature encoding breaks ties
+
+Object code: 1 onion, 2 tomato, 3 dish, SOUP + seq for a soup, where seq in 1..15 spells the ingredients in the order in
+which they went in: start at 1 and append one bit for each, 0 onion and 1 tomato (1 no ingredient, 8 three onions).
+In a pot the code also carries the cooking tick: code + ((tick + 1) << TICK_SHIFT), tick -1 while the soup is idle. A soup
+outside a pot is always ready and carries no tick.
+
+Deviations from overcooked-ai 1.1.0 under rules="overcooked-ai": none in states it can reach. Under rules="classic" (2019)
+a pot starts by itself with its third ingredient, an empty hand does nothing at a pot, every soup takes 20 ticks, every soup
+of three ingredients pays 20, and orders are carried along but not looked at; shaping rewards are the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from coord.overcooked import events as ev
+from coord.overcooked.layouts import CLASSIC_TIME, CLASSIC_VALUE, RECIPES, Layout
+
+RULES: tuple[str, ...] = ("classic", "overcooked-ai")
+ACTIONS: tuple[str, ...] = ("north", "south", "east", "west", "stay", "interact")
+NORTH, SOUTH, EAST, WEST, STAY, INTERACT = range(6)
+
+TIME, NUM_LOOSE, ALL_ORDERS, BONUS_ORDERS, PLAYER = 0, 1, 2, 3, 4
+POS, FACING, HELD = 0, 1, 2  # offsets within a chef's three entries
+CONTENT = PLAYER + 3 * 4
+
+NOTHING, ONION, TOMATO, DISH, SOUP = 0, 1, 2, 3, 16
+TICK_SHIFT = 5
+CODE_MASK = (1 << TICK_SHIFT) - 1
+SEQ_MASK = 15
+
+FLOOR, COUNTER, ONION_DISPENSER, TOMATO_DISPENSER, DISH_DISPENSER, POT, SERVING = range(7)
+TILES = " XOTDPS"  # TILES[terrain] is the character in a grid
+
+
+class Tables(NamedTuple):
+    """Static tables of the layouts of a batch; the first axis is the layout's number."""
+
+    terrain: np.ndarray  # int8 [L, C]
+    facing: np.ndarray  # int16 [L, C, 4] neighbour cell in each direction (floor cells only, else 0)
+    num_pots: np.ndarray  # int16 [L]
+    pots: np.ndarray  # int16 [L, max pots] their cells
+    max_ingredients: np.ndarray  # int16 [L]
+    cook_time: np.ndarray  # int16 [L, 16] ticks by ingredient sequence
+    value: np.ndarray  # float32 [L, 16] points by ingredient sequence, before orders
+    order_bonus: np.ndarray  # float32 [L]
+    shaping: np.ndarray  # float32 [L, 3] placement in pot, useful dish pick-up, soup pick-up
+    recipe: np.ndarray  # int16 [16] row of layouts.RECIPES by ingredient sequence, -1 for none
+
+
+def ingredients_of(seq: int) -> tuple[str, ...]:
+    """Names of the ingredients of a sequence, in the order in which they went in."""
+    return tuple("tomato" if bit == "1" else "onion" for bit in bin(seq)[3:])
+
+
+def recipe_numbers() -> np.ndarray:
+    """int16 [16]: recipe of each ingredient sequence, -1 where there is none."""
+    found = [-1] * 16
+    for seq in range(2, 16):
+        found[seq] = RECIPES.index(tuple(sorted(ingredients_of(seq))))
+    return np.array(found, dtype=np.int16)
+
+
+def build_tables(layouts: Sequence[Layout], rules: str) -> Tables:
+    """Tables for kitchens of these layouts, padded to the largest of them."""
+    cells = max(layout.width * layout.height for layout in layouts)
+    most_pots = max(len(layout.cells("P")) for layout in layouts)
+    classic = rules == "classic"
+    recipe = recipe_numbers()
+    tables = Tables(
+        terrain=np.full((len(layouts), cells), COUNTER, np.int8),
+        facing=np.zeros((len(layouts), cells, 4), np.int16),
+        num_pots=np.array([len(layout.cells("P")) for layout in layouts], np.int16),
+        pots=np.zeros((len(layouts), most_pots), np.int16),
+        max_ingredients=np.array([3 if classic else layout.max_ingredients for layout in layouts], np.int16),
+        cook_time=np.zeros((len(layouts), 16), np.int16),
+        value=np.zeros((len(layouts), 16), np.float32),
+        order_bonus=np.array([layout.order_bonus for layout in layouts], np.float32),
+        shaping=np.array([layout.shaping for layout in layouts], np.float32),
+        recipe=recipe,
+    )
+    for number, layout in enumerate(layouts):
+        _fill_grid(tables, number, layout)
+        for seq in range(2, 16):
+            full = len(RECIPES[recipe[seq]]) == 3
+            tables.cook_time[number, seq] = CLASSIC_TIME if classic else layout.times[recipe[seq]]
+            tables.value[number, seq] = CLASSIC_VALUE * full if classic else layout.values[recipe[seq]]
+    return tables
+
+
+def _fill_grid(tables: Tables, number: int, layout: Layout) -> None:
+    kinds = [TILES.index(char) for char in "".join(layout.terrain)]
+    tables.terrain[number, : len(kinds)] = kinds
+    pots = layout.cells("P")
+    tables.pots[number, : len(pots)] = pots
+    steps = (-layout.width, layout.width, 1, -1)  # north, south, east, west
+    for cell in layout.cells(" "):
+        tables.facing[number, cell] = [cell + step for step in steps]
+
+
+# --------------------------------------------------------------------------- objects
+
+
+@njit(cache=True)
+def num_ingredients(seq):
+    """Ingredients in a sequence: its bit length less one."""
+    return (seq > 1) + (seq > 3) + (seq > 7)
+
+
+@njit(cache=True)
+def cooking_tick(content):
+    """Ticks a pot's soup has cooked; -1 while it is idle."""
+    return (content >> TICK_SHIFT) - 1
+
+
+@njit(cache=True)
+def is_ready(content, cook_time):
+    """Whether a pot's content is a soup that has cooked for the time its sequence takes."""
+    tick = cooking_tick(content)
+    return tick >= 0 and tick >= cook_time[content & SEQ_MASK]
+
+
+@njit(cache=True)
+def put_down(row, cells, cell, content):
+    """Lays an object on an empty cell; it becomes the last of the loose objects."""
+    row[CONTENT + cell] = content
+    row[CONTENT + cells + row[NUM_LOOSE]] = cell
+    row[NUM_LOOSE] += 1
+
+
+@njit(cache=True)
+def take_up(row, cells, cell):
+    """Removes the object on a cell and closes its gap in the list of loose objects; returns its content."""
+    content = row[CONTENT + cell]
+    row[CONTENT + cell] = NOTHING
+    loose = CONTENT + cells
+    last = row[NUM_LOOSE] - 1
+    k = 0
+    while row[loose + k] != cell:
+        k += 1
+    while k < last:
+        row[loose + k] = row[loose + k + 1]
+        k += 1
+    row[NUM_LOOSE] = last
+    return content
+
+
+# --------------------------------------------------------------------------- interactions
+
+
+@njit(cache=True)
+def count_busy_pots(row, tab, layout):
+    """Pots that are partly filled, cooking or ready (full but idle ones do not count, as in overcooked-ai)."""
+    busy = 0
+    for k in range(tab.num_pots[layout]):
+        content = row[CONTENT + tab.pots[layout, k]]
+        amount = num_ingredients(content & SEQ_MASK)
+        if cooking_tick(content) >= 0 or 0 < amount < tab.max_ingredients[layout]:
+            busy += 1
+    return busy
+
+
+@njit(cache=True)
+def dish_pickup_useful(row, cells, num_players, busy_pots):
+    """overcooked-ai's rule: no dish on a counter, and fewer dishes in hands than busy pots; two seats only."""
+    if num_players != 2:
+        return False
+    for k in range(row[NUM_LOOSE]):
+        if row[CONTENT + row[CONTENT + cells + k]] == DISH:
+            return False
+    held_dishes = (row[PLAYER + HELD] == DISH) + (row[PLAYER + 3 + HELD] == DISH)
+    return held_dishes < busy_pots
+
+
+@njit(cache=True)
+def object_kind(code):
+    """0 onion, 1 tomato, 2 dish, 3 soup: offset within an event family."""
+    return min(code, 4) - 1
+
+
+@njit(cache=True)
+def use_counter(row, seat, cell, cells, counts):
+    """Puts the held object on an empty counter, or takes up what lies there; returns whether anything happened."""
+    chef = PLAYER + 3 * seat
+    held = row[chef + HELD]
+    content = row[CONTENT + cell]
+    if held != NOTHING and content == NOTHING:
+        put_down(row, cells, cell, held)
+        row[chef + HELD] = NOTHING
+        counts[seat, ev.PUT + object_kind(held)] += 1
+        return True
+    if held == NOTHING and content != NOTHING:
+        row[chef + HELD] = take_up(row, cells, cell)
+        counts[seat, ev.PICK + object_kind(content)] += 1
+        return True
+    counts[seat, ev.IDLE_INTERACT_COUNTER] += 1
+    return False
+
+
+@njit(cache=True)
+def start_pot(row, seat, cell, counts):
+    """Sets an idle soup cooking: tick -1 becomes 0."""
+    row[CONTENT + cell] += 1 << TICK_SHIFT
+    counts[seat, ev.POT_STARTED] += 1
+
+
+@njit(cache=True)
+def add_ingredient(row, seat, cell, cells, limit, classic, counts):
+    """Puts the held ingredient into a pot that has room; returns whether it went in."""
+    chef = PLAYER + 3 * seat
+    held = row[chef + HELD]
+    content = row[CONTENT + cell]
+    if cooking_tick(content) >= 0 or num_ingredients(content & SEQ_MASK) >= limit:
+        return False
+    if content == NOTHING:
+        content = SOUP + 1
+        put_down(row, cells, cell, content)
+    seq = ((content & SEQ_MASK) << 1) | (held == TOMATO)
+    row[CONTENT + cell] = SOUP + seq
+    row[chef + HELD] = NOTHING
+    counts[seat, ev.POTTING + object_kind(held)] += 1
+    counts[seat, ev.PLACEMENT] += 1
+    if classic and num_ingredients(seq) == limit:
+        start_pot(row, seat, cell, counts)
+    return True
+
+
+@njit(cache=True)
+def use_pot(row, seat, cell, tab, layout, classic, shaped, counts):
+    """Starts it (empty hand), takes the ready soup (dish) or adds an ingredient; returns whether anything happened."""
+    chef = PLAYER + 3 * seat
+    held = row[chef + HELD]
+    content = row[CONTENT + cell]
+    cells = tab.terrain.shape[1]
+    if held == NOTHING:
+        if classic or cooking_tick(content) >= 0 or (content & SEQ_MASK) <= 1:
+            return False
+        start_pot(row, seat, cell, counts)
+        return True
+    if held == DISH:
+        if not is_ready(content, tab.cook_time[layout]):
+            return False
+        row[chef + HELD] = take_up(row, cells, cell) & CODE_MASK
+        counts[seat, ev.SOUP_PICKUP] += 1
+        shaped[seat] += tab.shaping[layout, 2]
+        return True
+    if held > DISH or not add_ingredient(row, seat, cell, cells, tab.max_ingredients[layout], classic, counts):
+        return False
+    shaped[seat] += tab.shaping[layout, 0]
+    return True
+
+
+@njit(cache=True)
+def soup_value(row, seq, tab, layout, classic):
+    """Points for a soup: nothing if not ordered, times the bonus if it is a bonus order (classic looks at neither)."""
+    value = tab.value[layout, seq]
+    recipe = tab.recipe[seq]
+    if classic:
+        return value
+    if recipe < 0 or not (row[ALL_ORDERS] >> recipe) & 1:
+        return np.float32(0.0)
+    if (row[BONUS_ORDERS] >> recipe) & 1:
+        return value * tab.order_bonus[layout]
+    return value
+
+
+@njit(cache=True)
+def serve(row, seat, tab, layout, classic, counts):
+    """Hands in the held soup; returns its points."""
+    chef = PLAYER + 3 * seat
+    seq = row[chef + HELD] & SEQ_MASK
+    row[chef + HELD] = NOTHING
+    value = soup_value(row, seq, tab, layout, classic)
+    amount = num_ingredients(seq)
+    counts[seat, ev.DELIVERY] += 1
+    if amount >= 2:
+        counts[seat, ev.DELIVERY + amount - 1] += 1
+    if value == 0:
+        counts[seat, ev.DELIVERY_UNPAID] += 1
+    return value
+
+
+@njit(cache=True)
+def use_dispenser(row, seat, kind, tab, layout, num_players, busy_pots, shaped, counts):
+    """Fills an empty hand; returns whether it was empty. `kind` 0 onion, 1 tomato, 2 dish."""
+    chef = PLAYER + 3 * seat
+    if row[chef + HELD] != NOTHING:
+        return False
+    if ONION + kind == DISH and dish_pickup_useful(row, tab.terrain.shape[1], num_players, busy_pots):
+        counts[seat, ev.USEFUL_DISH] += 1
+        shaped[seat] += tab.shaping[layout, 1]
+    row[chef + HELD] = ONION + kind
+    counts[seat, ev.DISPENSE + kind] += 1
+    return True
+
+
+@njit(cache=True)
+def interact(row, seat, tab, layout, num_players, classic, busy_pots, shaped, counts):
+    """One seat's interaction with the cell it faces. Returns (points, whether anything happened)."""
+    chef = PLAYER + 3 * seat
+    cell = tab.facing[layout, row[chef + POS], row[chef + FACING]]
+    terrain = tab.terrain[layout, cell]
+    if terrain == COUNTER:
+        return np.float32(0.0), use_counter(row, seat, cell, tab.terrain.shape[1], counts)
+    if terrain == POT:
+        return np.float32(0.0), use_pot(row, seat, cell, tab, layout, classic, shaped, counts)
+    if terrain == SERVING:
+        if row[chef + HELD] < SOUP:
+            return np.float32(0.0), False
+        return serve(row, seat, tab, layout, classic, counts), True
+    if terrain == FLOOR:
+        counts[seat, ev.IDLE_INTERACT_EMPTY] += 1
+        return np.float32(0.0), False
+    kind = terrain - ONION_DISPENSER
+    done = use_dispenser(row, seat, kind, tab, layout, num_players, busy_pots, shaped, counts)
+    return np.float32(0.0), done
+
+
+# --------------------------------------------------------------------------- movement and time
+
+
+@njit(cache=True)
+def target_cell(row, seat, act, tab, layout):
+    """Cell a seat would stand on after its action if nobody were in its way."""
+    cell = row[PLAYER + 3 * seat + POS]
+    if act >= STAY:
+        return cell
+    ahead = tab.facing[layout, cell, act]
+    return ahead if tab.terrain[layout, ahead] == FLOOR else cell
+
+
+@njit(cache=True)
+def any_collision(row, act, tab, layout, num_players):
+    """Whether two seats would share a cell or trade cells."""
+    for i in range(num_players):
+        old_i, new_i = row[PLAYER + 3 * i + POS], target_cell(row, i, act[i], tab, layout)
+        for j in range(i + 1, num_players):
+            old_j, new_j = row[PLAYER + 3 * j + POS], target_cell(row, j, act[j], tab, layout)
+            if new_i == new_j or (new_i == old_j and new_j == old_i):
+                return True
+    return False
+
+
+@njit(cache=True)
+def move(row, act, tab, layout, num_players, counts):
+    """Turns every chef towards its direction and moves all of them, or none if any two would collide."""
+    blocked = any_collision(row, act, tab, layout, num_players)
+    for seat in range(num_players):
+        chef = PLAYER + 3 * seat
+        if act[seat] >= STAY:
+            continue
+        target = target_cell(row, seat, act[seat], tab, layout)
+        moved = target != row[chef + POS]
+        counts[seat, ev.MOVEMENT] += 1
+        counts[seat, ev.COLLISION] += moved and blocked
+        if row[chef + FACING] == act[seat] and (blocked or not moved):
+            counts[seat, ev.IDLE_MOVEMENT] += 1
+            counts[seat, ev.IDLE] += 1
+        row[chef + FACING] = act[seat]
+        if not blocked:
+            row[chef + POS] = target
+
+
+@njit(cache=True)
+def advance_time(row, tab, layout):
+    """Adds a tick to the clock and to every pot that cooks."""
+    row[TIME] += 1
+    for k in range(tab.num_pots[layout]):
+        cell = CONTENT + tab.pots[layout, k]
+        content = row[cell]
+        tick = cooking_tick(content)
+        if tick >= 0 and tick < tab.cook_time[layout, content & SEQ_MASK]:
+            row[cell] += 1 << TICK_SHIFT
+
+
+@njit(cache=True)
+def step_kitchen(row, act, tab, layout, num_players, classic, shaped, counts):
+    """One tick: interactions seat by seat, then movement, then cooking. Returns the team's points.
+
+    row int16 [S], act [P] valid actions, shaped float32 [P] (added to), counts int16 [P, events] (added to).
+    """
+    rew = np.float32(0.0)
+    busy_pots = count_busy_pots(row, tab, layout)  # as at the start of the tick, also for the later seats
+    for seat in range(num_players):
+        if act[seat] == INTERACT:
+            points, done = interact(row, seat, tab, layout, num_players, classic, busy_pots, shaped, counts)
+            rew += points
+            counts[seat, ev.IDLE] += not done
+        elif act[seat] == STAY:
+            counts[seat, ev.STAYED] += 1
+            counts[seat, ev.IDLE] += 1
+    move(row, act, tab, layout, num_players, counts)
+    advance_time(row, tab, layout)
+    return rew
+
+
+@njit(cache=True)
+def useful_interact(row, seat, tab, layout, classic):
+    """Whether an interaction of this seat would change anything in the present state."""
+    chef = PLAYER + 3 * seat
+    held = row[chef + HELD]
+    cell = tab.facing[layout, row[chef + POS], row[chef + FACING]]
+    terrain, content = tab.terrain[layout, cell], row[CONTENT + cell]
+    if terrain == COUNTER:
+        return (held == NOTHING) != (content == NOTHING)
+    if terrain == SERVING:
+        return held >= SOUP
+    if terrain == FLOOR:
+        return False
+    if terrain != POT:
+        return held == NOTHING
+    idle = cooking_tick(content) < 0
+    if held == DISH:
+        return is_ready(content, tab.cook_time[layout])
+    if held == NOTHING:
+        return not classic and idle and (content & SEQ_MASK) > 1
+    return held < DISH and idle and num_ingredients(content & SEQ_MASK) < tab.max_ingredients[layout]
+
+
+@njit(cache=True)
+def useful_action(row, seat, act, tab, layout, classic):
+    """Whether an action could change this seat's situation: no walking against what one already faces, no idle interaction.
+
+    The rule by which HSP and ZSC-Eval mask actions: other chefs do not count as walls, staying is always allowed.
+    """
+    if act == STAY:
+        return True
+    if act == INTERACT:
+        return useful_interact(row, seat, tab, layout, classic)
+    chef = PLAYER + 3 * seat
+    return row[chef + FACING] != act or target_cell(row, seat, act, tab, layout) != row[chef + POS]
