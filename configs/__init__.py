@@ -1,0 +1,1 @@
+"""YAML configurations; a package so that they are found in an installed copy too."""

@@ -1,0 +1,151 @@
+"""The command `coord`: finds the command, prints help, turns errors into one line and an exit code.
+
+Exit codes: 0 done, 2 bad input (a wrong word, an unwritable folder, a full disk), 3 diverged, 130 interrupted.
+A command is a module in `coord/run/commands` with `HELP` (one line), `EXAMPLES` (copy-paste lines) and
+`run(overrides) -> int`. It imports what it needs inside `run`, so that help stays instant.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from coord import __version__
+from coord.errors import Diverged, UserError, unknown
+
+COMMANDS: dict[str, str] = {
+    "train": "coord.run.commands.train",
+    "population": "coord.run.commands.population",
+    "evaluate": "coord.run.commands.evaluate",
+    "crossplay": "coord.run.commands.crossplay",
+    "report": "coord.run.commands.report",
+    "bench": "coord.run.commands.bench",
+    "demo": "coord.run.commands.demo",
+}
+
+EXIT_CODES = "exit codes: 0 done, 2 bad input, 3 diverged, 130 interrupted"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; the entry point of the console script."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return dispatch(argv)
+    except UserError as error:
+        return _fail(str(error), 2)
+    except Diverged as error:
+        return _fail(str(error), 3)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output (head, less) went away: nothing is wrong
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno not in (
+            errno.ENOSPC,
+            errno.EACCES,
+            errno.EROFS,
+            errno.EPERM,
+            errno.EDQUOT,
+            errno.ENOTDIR,
+        ):
+            raise
+        return _fail(f"{error.strerror}: {error.filename or 'while writing'}", 2)
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Run `argv` without catching anything but an orderly interruption."""
+    from coord.run.interrupt import Interrupted
+
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if argv[0] == "--version":
+        print(f"coord {__version__}")
+        return 0
+    command, *rest = argv
+    module = command_module(command)
+    if any(word in ("-h", "--help") for word in rest):
+        print(command_help(command, [word for word in rest if word not in ("-h", "--help")]))
+        return 0
+    try:
+        return module.run(rest)
+    except Interrupted as stopped:
+        print(f"interrupted and saved; continue with: {stopped}", file=sys.stderr)
+        return 130
+
+
+def command_module(name: str) -> ModuleType:
+    """The module of a command.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    return importlib.import_module(COMMANDS[name])
+
+
+def overview() -> str:
+    """What `coord --help` prints."""
+    rows = [f"  {name:<12}{command_module(name).HELP}" for name in COMMANDS]
+    return "\n".join(
+        [
+            f"coord {__version__}: train partners for Overcooked, train an ego with them, score it with people-like partners",
+            "",
+            "usage: coord <command> [name=value ...]",
+            "",
+            *rows,
+            "",
+            "coord <command> --help  shows examples and every field.  " + EXIT_CODES,
+        ]
+    )
+
+
+def command_help(name: str, overrides: Sequence[str] = ()) -> str:
+    """What `coord <name> --help` prints: examples, then every field with default and meaning.
+
+    Choices in `overrides` (`algo=bc`) show the fields of that choice.
+    """
+    module = command_module(name)
+    lines = [f"coord {name}: {module.HELP}", "", "examples:", *(f"  {line}" for line in module.EXAMPLES)]
+    return "\n".join([*lines, *_field_lines(name, overrides), "", EXIT_CODES])
+
+
+def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
+    """Sections of help: the command's own fields, then those of each choice it makes."""
+    from coord.run import config
+
+    if command not in config.CONFIGS:
+        return []
+    rows = config.field_help(f"{command}.yaml")
+    sections = [("fields (name = default):", rows)]
+    for group, choice in config.default_groups(command).items():
+        asked = [word.partition("=")[2] for word in overrides if word.startswith(f"{group}=")]
+        choice = asked[-1] if asked else choice
+        if choice not in config.options(group):
+            raise unknown(group, choice, config.options(group))
+        others = ", ".join(f"{group}={name}" for name in config.options(group))
+        sections.append(
+            (
+                f"fields of {group}={choice} (choices: {others}):",
+                config.field_help(f"{group}/{choice}.yaml", f"{group}."),
+            )
+        )
+    lines = []
+    for title, rows in sections:
+        width = max((len(f"{row.name} = {row.default}") for row in rows), default=0)
+        lines += [
+            "",
+            title,
+            *(f"  {f'{row.name} = {row.default}':<{min(width, 44)}}  {row.meaning}" for row in rows),
+        ]
+    return lines
+
+
+def _fail(text: str, code: int) -> int:
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return code

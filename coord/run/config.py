@@ -1,0 +1,364 @@
+"""From `name=value` words and YAML files to frozen dataclasses.
+
+Each command has one YAML file in `configs/` that lists every field with its default and, as a comment, its
+meaning; choices such as `algo=ppo` are folders (Hydra groups). Hydra composes them; `from_dict` then turns the
+plain result into the dataclass named in `CONFIGS`, checking every name and type. Below this module nobody sees
+OmegaConf. The conversion is our own because OmegaConf 2.3 refuses `Literal`, returns tuples as lists and
+cannot take a frozen dataclass as a schema; ours also says what was expected.
+
+A choice may be tuned per layout: `configs/algo/ppo/<layout>.yaml` replaces some defaults of `algo/ppo.yaml`
+when that layout is asked for; words on the command line win over both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from coord.errors import UserError, unknown
+
+# What a config file is turned into. Names, not classes: help must not import torch.
+CONFIGS: dict[str, str] = {
+    "train": "coord.run.commands.train:TrainConfig",
+    "population": "coord.run.commands.population:PopulationConfig",
+    "evaluate": "coord.run.commands.evaluate:EvaluateConfig",
+    "crossplay": "coord.run.commands.crossplay:CrossplayConfig",
+    "report": "coord.run.commands.report:ReportConfig",
+    "bench": "coord.run.commands.bench:BenchConfig",
+    "demo": "coord.run.commands.demo:DemoConfig",
+    "algo/ppo": "coord.algos.ppo:PPOConfig",
+    "algo/bc": "coord.algos.bc:BCConfig",
+}
+
+# Fields that may differ when a saved run is continued; anything else would make it a different run.
+RESUMABLE = ("resume", "out", "threads")
+
+
+def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = ()) -> Any:
+    """The configuration of one command as the dataclass that `CONFIGS` names.
+
+    Args:
+        command: a key of `CONFIGS` without a slash, e.g. "train".
+        overrides: words such as `layout=cramped_room`, `algo=bc`, `algo.lr=0.001`, `partners=a,b`.
+        positional: fields that leading words without `=` fill, in order.
+
+    Raises:
+        UserError: an unknown field or choice, a value of the wrong type; or, with `resume=`, a field that a
+            saved run does not let change.
+    """
+    words = split_overrides(overrides, positional)
+    if words.get("resume"):
+        return _load_resumed(command, words)
+    return from_dict(config_class(command), compose(command, words))
+
+
+def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
+    """Let Hydra merge the YAML files and `words` (field -> text); plain values, names checked, types not yet."""
+    import hydra
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    groups = _choices(command, words)
+    values = {key: text for key, text in words.items() if key not in groups}
+    chosen = [f"{group}={choice}" for group, choice in groups.items()]
+    with hydra.initialize_config_module("configs", version_base="1.3"):
+        chosen += _layout_overlays(command, groups, words)
+        base = OmegaConf.to_container(hydra.compose(command, chosen), resolve=True)
+        _check_names(command, values, typing.cast("dict[str, Any]", base))
+        try:
+            node = hydra.compose(command, [*chosen, *(_word(key, text) for key, text in values.items())])
+            merged = typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
+        except (hydra.errors.HydraException, OmegaConfBaseException) as error:
+            raise UserError(str(error).splitlines()[0]) from error
+    return merged | {group: {"name": choice, **merged[group]} for group, choice in groups.items()}
+
+
+def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
+    """Build dataclass `cls` from plain values, checking that names and types fit.
+
+    A field that is a group in `CONFIGS` (such as `algo`) becomes the dataclass that its entry `name` chooses.
+
+    Raises:
+        UserError: names the field, the value and what is allowed.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise unknown("field", where + key, [where + name for name in fields])
+    scope = vars(importlib.import_module(cls.__module__))
+    converted = {
+        key: _convert_field(fields[key], scope, value, f"{where}{key}") for key, value in values.items()
+    }
+    try:
+        return cls(**converted)
+    except (TypeError, ValueError, UserError) as error:
+        raise UserError(f"{where}{error}") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain values of a config dataclass, tuples as lists; `from_dict` of it gives an equal config."""
+    values = json.loads(json.dumps(dataclasses.asdict(config)))
+    names = {target: name for name, target in CONFIGS.items()}
+    for key in values:
+        part = type(getattr(config, key))
+        group, _, choice = names.get(f"{part.__module__}:{part.__qualname__}", "").partition("/")
+        if group == key:
+            values[key] = {"name": choice, **values[key]}
+    return values
+
+
+def to_yaml(config: Any) -> str:
+    """The resolved configuration as YAML text."""
+    import yaml
+
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+
+
+def load_saved(command: str, path: str | Path) -> Any:
+    """The configuration that a run folder's `config.yaml` holds.
+
+    Raises:
+        UserError: the file is missing or does not fit this version's fields.
+    """
+    from omegaconf import OmegaConf
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    values = OmegaConf.to_container(OmegaConf.create(text))
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not the configuration of a run")
+    return from_dict(config_class(command), typing.cast("dict[str, Any]", values))
+
+
+def fingerprint(config: Any, *, without: Sequence[str] = ("seed", *RESUMABLE)) -> str:
+    """Eight hexadecimal digits that differ between configurations; fields in `without` do not count."""
+    values = {key: value for key, value in to_dict(config).items() if key not in without}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def config_class(name: str) -> type:
+    """The dataclass of a key of `CONFIGS`, imported now."""
+    if name not in CONFIGS:
+        raise unknown("configuration", name, CONFIGS)
+    module, _, cls = CONFIGS[name].partition(":")
+    return getattr(importlib.import_module(module), cls)
+
+
+def split_overrides(overrides: Sequence[str], positional: Sequence[str] = ()) -> dict[str, str]:
+    """`["x", "a=1"]` with positional `("what",)` -> `{"what": "x", "a": "1"}`; the last of equal names wins."""
+    words: dict[str, str] = {}
+    names = list(positional)
+    for text in overrides:
+        match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.*)", text, flags=re.DOTALL)
+        if match:
+            words[match[1]] = match[2]
+        elif names and not text.startswith("-"):
+            words[names.pop(0)] = text
+        else:
+            raise UserError(f"cannot read '{text}': expected name=value, for example layout=cramped_room")
+    return words
+
+
+def options(group: str) -> list[str]:
+    """Choices of a group, e.g. `options("algo") == ["bc", "ppo"]`."""
+    folder = resources.files("configs") / group
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def default_groups(command: str) -> dict[str, str]:
+    """The groups of a command and what is chosen when nothing is said, e.g. `{"algo": "ppo"}`."""
+    groups = [entry for entry in _yaml(f"{command}.yaml").get("defaults", []) if isinstance(entry, dict)]
+    return {group: choice for entry in groups for group, choice in entry.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldHelp:
+    """One line of help: a field, its default as text, and what it means."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+def field_help(file: str, prefix: str = "") -> list[FieldHelp]:
+    """The fields of one config file (`train.yaml`, `algo/ppo.yaml`) with the meaning from their comments."""
+    text = (resources.files("configs") / file).read_text(encoding="utf-8")
+    rows = re.findall(r"^(\w+):[ ]*(.*?)[ ]+#[ ](.*)$", text, flags=re.MULTILINE)
+    return [
+        FieldHelp(prefix + name, default, meaning) for name, default, meaning in rows if name != "defaults"
+    ]
+
+
+def _load_resumed(command: str, words: Mapping[str, str]) -> Any:
+    """The saved configuration of the run folder `resume`, with the few fields replaced that may change."""
+    saved = load_saved(command, Path(words["resume"]) / "config.yaml")
+    asked = compose(command, {key: text for key, text in words.items() if key in RESUMABLE})
+    for key in words:
+        if key not in RESUMABLE:
+            raise UserError(f"'{key}' cannot change when a run is resumed; allowed: {', '.join(RESUMABLE)}")
+    values = {key: asked[key] for key in words}
+    return from_dict(type(saved), {**to_dict(saved), **values})
+
+
+def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
+    """What each group of the command is set to.
+
+    Raises:
+        UserError: a choice that does not exist.
+    """
+    groups = default_groups(command)
+    for group in groups:
+        choice = groups[group] = words.get(group, groups[group])
+        if choice not in options(group):
+            raise unknown(group, choice, options(group))
+    return groups
+
+
+def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
+    """Hydra words that add `configs/<group>/<choice>/<layout>.yaml` on top of a choice where the file exists."""
+    layout = str(words.get("layout", _yaml(f"{command}.yaml").get("layout", "")))
+    root = resources.files("configs")
+    return [
+        f"+{group}/{choice}@{group}={layout}"
+        for group, choice in groups.items()
+        if re.fullmatch(r"\w+", layout) and (root / group / choice / f"{layout}.yaml").is_file()
+    ]
+
+
+def _check_names(command: str, values: Mapping[str, str], base: Mapping[str, Any]) -> None:
+    """Refuse fields that the composed configuration does not have; a right name without its group is a hint."""
+    names = _flat_names(base)
+    for key in values:
+        if key in names:
+            continue
+        inner = [name for name in names if name.rpartition(".")[2] == key]
+        if inner:
+            raise UserError(f"unknown field '{key}' of coord {command}; did you mean '{inner[0]}'?")
+        raise unknown(f"field of coord {command}", key, names)
+
+
+def _flat_names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names = []
+    for key, value in values.items():
+        names.append(prefix + key)
+        if isinstance(value, Mapping):
+            names += _flat_names(value, f"{prefix}{key}.")
+    return names
+
+
+def _word(key: str, text: str) -> str:
+    """`key=text` in Hydra's grammar; what it cannot read or would take for a sweep is passed as a quoted text."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        if not OverridesParser.create().parse_override(f"{key}={text}").is_sweep_override():
+            return f"{key}={text}"
+    except HydraException:
+        pass  # for example a '#' or '=' inside a path
+    return f"{key}='{_escape(text)}'"
+
+
+def _escape(text: str) -> str:
+    # Hydra reads \' as a quote, and backslashes only just before one; an interpolation in a path is not meant.
+    return text.replace("'", r"\'").replace("${", r"\${")
+
+
+def _yaml(file: str) -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load((resources.files("configs") / file).read_text(encoding="utf-8"))
+
+
+def _convert_field(field: dataclasses.Field[Any], scope: dict[str, Any], value: Any, where: str) -> Any:
+    if any(name.startswith(f"{field.name}/") for name in CONFIGS):
+        _require(isinstance(value, Mapping), where, value, "a mapping")
+        rest = dict(value)
+        return from_dict(config_class(f"{field.name}/{rest.pop('name', None)}"), rest, f"{where}.")
+    hint = eval(field.type, scope) if isinstance(field.type, str) else field.type
+    return _convert(hint, value, where)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type `hint`; see `_CONVERTERS` for what is accepted."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if dataclasses.is_dataclass(hint):
+        _require(isinstance(value, Mapping), where, value, "a mapping")
+        return from_dict(typing.cast("type", hint), value, f"{where}.")
+    if origin is typing.Literal:
+        if value not in args:
+            raise unknown(where, value, args)
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(args, value, where)
+    if origin is tuple:
+        return tuple(_convert(args[0], item, where) for item in _items(value))
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
+    """None where it is allowed, else the first type that fits."""
+    kinds = [arg for arg in args if arg is not type(None)]
+    if value is None and len(kinds) < len(args):
+        return None
+    for kind in kinds[:-1]:
+        try:
+            return _convert(kind, value, where)
+        except UserError:
+            continue
+    return _convert(kinds[-1], value, where)
+
+
+def _convert_scalar(hint: type, value: Any, where: str) -> Any:
+    """A whole number may be written 1e6, a number as text, a text as a number; yes and no only as true and false."""
+    number = _number(value)
+    if hint is bool:
+        _require(isinstance(value, bool), where, value, "true or false")
+        return value
+    if hint is int:
+        _require(number is not None and number == int(number), where, value, "a whole number")
+        return int(typing.cast("float", number)) if not isinstance(value, int) else value
+    if hint is float:
+        _require(number is not None, where, value, "a number")
+        return number
+    _require(
+        hint is str and isinstance(value, str | int | float) and not isinstance(value, bool),
+        where,
+        value,
+        "text",
+    )
+    return str(value)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _items(value: Any) -> list[Any]:
+    """A list as it is; `a,b` as two texts; nothing as an empty list; anything else as one item."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.strip("[]").split(",") if item.strip()]
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _require(fits: bool, where: str, value: Any, expected: str) -> None:
+    if not fits:
+        raise UserError(f"{where}={value}: expected {expected}")

@@ -1,0 +1,78 @@
+"""The folder of one run: where it lies and what says how it came about.
+
+runs/<task>/<layout>/<algo>/<date>-<short hash>/seed<k>/     or the folder given as out=
+    config.yaml  command.txt  env.json     what was asked for, how, with which code and libraries
+    ckpt/  tb/  metrics.jsonl              checkpoints, TensorBoard, metrics
+    report.html                            written by `coord report`
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from coord import checkpoint
+from coord.errors import UserError
+from coord.run import config as configs
+
+
+def run_folder(
+    config: Any, *, algo: str, layout: str, seed: int, task: str = "overcooked", out: str | None = None
+) -> Path:
+    """The folder for a run: `out` if given, else a name made of what is run, today's date and the config's hash.
+
+    A layout given as a path counts by its file name, a grid as "custom".
+    """
+    if out:
+        return Path(out)
+    layout = "custom" if "\n" in layout else re.sub(r"[^\w.-]", "_", Path(layout).stem)
+    stamp = f"{datetime.date.today().isoformat()}-{configs.fingerprint(config)}"
+    return Path("runs") / task / layout / algo / stamp / f"seed{seed}"
+
+
+def create(folder: str | Path, config: Any) -> Path:
+    """Make a run folder with config.yaml, command.txt and env.json, and return it.
+
+    Raises:
+        UserError: it already holds a run, or it cannot be written.
+    """
+    folder = Path(folder)
+    if (folder / "config.yaml").exists():
+        raise UserError(f"{folder} already holds a run; go on with resume={folder} or choose another out=")
+    checkpoint.atomic_write_text(folder / "command.txt", shlex.join(["coord", *sys.argv[1:]]) + "\n")
+    checkpoint.atomic_write_json(folder / "env.json", environment())
+    # Last, because its presence says that the folder is complete.
+    checkpoint.atomic_write_text(folder / "config.yaml", configs.to_yaml(config))
+    return folder
+
+
+def environment() -> dict[str, Any]:
+    """What a result may depend on besides the configuration: code, libraries, machine."""
+    return {
+        "git": checkpoint.git_version(),
+        "libraries": checkpoint.library_versions(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cpu_count": _usable_cpus(),
+        "device": "cpu",
+    }
+
+
+def _usable_cpus() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_model() -> str:
+    """The processor's name where the system tells it, else its architecture."""
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
+    except OSError:
+        match = None
+    return match[1] if match else platform.machine()
