@@ -8,6 +8,9 @@ from pathlib import Path
 from play.inputs import PRESETS, Bindings
 
 
+TEXT_SCALES = (1.0, 1.25, 1.5)
+
+
 @dataclass(frozen=True)
 class GameChoice:
     """What to play: the last choice in the menu."""
@@ -33,6 +36,10 @@ class Settings:
     window: tuple[int, int] = (1280, 720)
     sound: bool = False
     reduced_motion: bool = False
+    text_scale: float = 1.0  # size of texts and buttons, one of TEXT_SCALES
+    whole_pixels: bool = True  # kitchen tiles only in whole multiples of the pictures' pixels
+    menu: str = "play"  # entry of the main menu used last
+    study: str = ""  # study file opened last
     tutorial_done: bool = False
     last: GameChoice = GameChoice()
 

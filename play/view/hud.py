@@ -106,7 +106,7 @@ def _clock(surface: pygame.Surface, ui: Ui, hud: Hud, top: pygame.Rect) -> int:
 
 
 def _orders(surface: pygame.Surface, ui: Ui, hud: Hud, room: pygame.Rect) -> None:
-    size, gap = ui.px(36), ui.px(8)
+    size, gap = ui.px(44), ui.px(8)
     widths = [size + gap + _value_width(ui, order) for order in hud.orders]
     shown = list(hud.orders)
     while shown and sum(widths[: len(shown)]) + gap * len(shown) > room.width:
@@ -118,7 +118,7 @@ def _orders(surface: pygame.Surface, ui: Ui, hud: Hud, room: pygame.Rect) -> Non
         surface.blit(dish, spot)
         if order.bonus:
             star = ui.icon("star", ui.px(16), theme.YELLOW)
-            surface.blit(star, star.get_rect(center=spot.topright))
+            surface.blit(star, star.get_rect(center=(spot.right - ui.px(6), spot.top + ui.px(8))))
         if order.value is not None:
             text = f"+{order.value}"
             ui.text(surface, text, (spot.right + ui.px(4), spot.centery), theme.SMALL, theme.MUTED, "midleft")

@@ -12,7 +12,7 @@ from typing import Any
 import pygame
 
 from play.view import theme
-from play.view.sprites import CELL, chef_sprites, object_sprite, soup_counts
+from play.view.sprites import CELL, PLATE_AT, chef_sprites, object_sprite, side_of, soup_counts
 from play.view.ui import Ui
 
 TERRAIN = {
@@ -94,7 +94,11 @@ class KitchenPainter:
         if is_floor and y and self.plan[y - 1][x] != " ":
             shade.fill((60, 40, 20, 70))
             canvas.blit(shade, (x * tile, y * tile))
-        elif not is_floor:
+        if is_floor and (x + y) % 2:  # a faint chequer, to count steps by
+            square = pygame.Surface((tile, tile), pygame.SRCALPHA)
+            square.fill((60, 40, 20, 14))
+            canvas.blit(square, (x * tile, y * tile))
+        if not is_floor:
             line = pygame.Surface((tile, tile), pygame.SRCALPHA)
             pygame.draw.rect(line, (40, 24, 0, 70), line.get_rect(), max(1, tile // 40))
             canvas.blit(line, (x * tile, y * tile))
@@ -110,9 +114,10 @@ class KitchenPainter:
         for name in chef_sprites(player, seat, theme.SEAT_HATS):
             surface.blit(self.ui.sprites.at(name, tile), spot)
         held = player.get("held_object")
-        if held and held["name"] == "soup":  # the sheet's chefs carry two soups only: show the recipe itself
+        if held and held["name"] == "soup":
             dish = self.ui.sprites.at(object_sprite(held), round(tile * 0.55))
-            surface.blit(dish, (spot[0] + tile - dish.get_width(), spot[1] + tile - dish.get_height()))
+            x, y = PLATE_AT[side_of(player)]
+            surface.blit(dish, dish.get_rect(center=(spot[0] + round(x * tile), spot[1] + round(y * tile))))
         mark = max(14, round(tile * 0.26))
         self.ui.seat_mark(surface, seat, (spot[0] + mark // 2 + 1, spot[1] + tile - mark // 2 - 1), mark)
 

@@ -21,6 +21,8 @@ from coord.errors import UserError
 SHEETS = ("terrain", "objects", "soups", "chefs")
 CELL = 15  # px of one sprite
 SCALED_LIMIT = 600  # scaled sprites kept
+SIDES = {(0, -1): "NORTH", (0, 1): "SOUTH", (1, 0): "EAST", (-1, 0): "WEST"}
+PLATE_AT = {"NORTH": (0.84, 0.42), "SOUTH": (0.33, 0.58), "EAST": (0.76, 0.65), "WEST": (0.25, 0.52)}  # of a chef
 STRIPE = (250, 250, 250, 255)
 
 
@@ -125,13 +127,16 @@ def recipe_sprite(ingredients: tuple[str, ...] | list[str]) -> str:
 
 
 def chef_sprites(player: Mapping[str, Any], seat: int, hats: tuple[str, ...]) -> tuple[str, str]:
-    """(body, hat) sprite names of a player in overcooked-ai's dictionary form."""
-    side = {(0, -1): "NORTH", (0, 1): "SOUTH", (1, 0): "EAST", (-1, 0): "WEST"}[tuple(player["orientation"])]
+    """(body, hat) sprite names of a player in overcooked-ai's dictionary form.
+
+    A chef with soup holds a plate: the sheet knows only two soups, so the painter lays the recipe on the plate.
+    """
+    side = side_of(player)
     held = player.get("held_object")
-    body = side
-    if held:
-        item = held["name"]
-        if item == "soup":
-            item = "soup-tomato" if soup_counts(held)[0] else "soup-onion"
-        body = f"{side}-{item}"
-    return body, f"{side}-{hats[seat % len(hats)]}hat"
+    item = {"soup": "dish"}.get(held["name"], held["name"]) if held else ""
+    return f"{side}-{item}" if item else side, f"{side}-{hats[seat % len(hats)]}hat"
+
+
+def side_of(player: Mapping[str, Any]) -> str:
+    """The way a player faces, as the sheets name it."""
+    return SIDES[tuple(player["orientation"])]

@@ -1,0 +1,418 @@
+"""Things a person can focus, press and change, and the column that holds them.
+
+A `Form` is a scrolling column of widgets with one of them in focus: arrow keys or a pad walk it, the mouse takes the
+focus where it points. Widgets know nothing of screens; they call back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import pygame
+
+from play.view import theme
+from play.view.events import UiEvent
+from play.view.ui import Ui
+
+GAP = theme.STEP
+CURSOR = "|"
+
+
+class Widget(Protocol):
+    """One row of a form."""
+
+    focusable: bool
+
+    def height(self, ui: Ui, width: int) -> int:
+        """Pixels this row needs at `width` px."""
+
+    def draw(self, surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:
+        """Draw into `rect`, which has the width and height agreed on."""
+
+    def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
+        """React to an event while in focus; True if it was used."""
+
+
+class Text:
+    """A wrapped paragraph."""
+
+    focusable = False
+
+    def __init__(self, text: str, units: int = theme.BODY, color: theme.Color = theme.TEXT, center: bool = False):
+        self.text, self.units, self.color, self.center = text, units, color, center
+
+    def height(self, ui: Ui, width: int) -> int:
+        return len(ui.wrap(self.text, self.units, width)) * ui.line_height(self.units)
+
+    def draw(self, surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:
+        ui.paragraph(surface, self.text, rect, self.units, self.color, self.center)
+
+    def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
+        return False
+
+
+class Space:
+    """Empty rows."""
+
+    focusable = False
+
+    def __init__(self, units: int = theme.STEP):
+        self.units = units
+
+    def height(self, ui: Ui, width: int) -> int:
+        return ui.px(self.units)
+
+    def draw(self, surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:
+        """Nothing to see."""
+
+    def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
+        return False
+
+
+class Button:
+    """Press to act. `note` stands at the right, `color` marks a note that warns."""
+
+    def __init__(
+        self,
+        label: str,
+        action: Callable[[], None],
+        *,
+        note: str = "",
+        color: theme.Color = theme.MUTED,
+        enabled: bool = True,
+        units: int = theme.BODY,
+    ):
+        self.label, self.action, self.note, self.color = label, action, note, color
+        self.focusable = enabled
+        self.units = units
+
+    def height(self, ui: Ui, width: int) -> int:
+        return ui.px(theme.ROW + 2 * (self.units - theme.BODY))
+
+    def draw(self, surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:
+        row_box(surface, ui, rect, focused)
+        ink = _ink(focused, theme.TEXT if self.focusable else theme.MUTED)
+        room = rect.width - ui.px(32)
+        if self.note:
+            note = ui.shorten(self.note, theme.SMALL, room * 6 // 10)
+            color = _ink(focused, self.color)
+            box = ui.text(surface, note, (rect.right - ui.px(16), rect.centery), theme.SMALL, color, "midright")
+            room -= box.width + ui.px(12)
+        ui.text(surface, self.label, (rect.left + ui.px(16), rect.centery), self.units, ink, "midleft", focused, room)
+
+    def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
+        if event.nav == "confirm" or event.kind == "click":
+            if not event.repeat:
+                self.action()
+            return True
+        return False
+
+
+class Choice:
+    """One of several values, changed by left and right; `pick` opens a list when there are many."""
+
+    focusable = True
+
+    def __init__(
+        self,
+        label: str,
+        options: Sequence[str],
+        index: int,
+        on_change: Callable[[int], None],
+        *,
+        pick: Callable[[], None] | None = None,
+        mark: Callable[[int], str] | None = None,
+    ):
+        self.label, self.options, self.index = label, list(options), index
+        self.on_change, self.pick, self.mark = on_change, pick, mark
+
+    def height(self, ui: Ui, width: int) -> int:
+        return ui.px(theme.ROW)
+
+    def draw(self, surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:
+        row_box(surface, ui, rect, focused)
+        left, right = self._ends(rect)
+        ui.text(
+            surface, self.label, (rect.left + ui.px(16), rect.centery), theme.BODY,
+            _ink(focused, theme.MUTED), "midleft", width=left.left - rect.left - ui.px(24),
+        )  # fmt: skip
+        for name, box in (("left", left), ("right", right)):
+            icon = ui.icon(name, ui.px(14), _ink(focused, theme.MUTED))
+            surface.blit(icon, icon.get_rect(center=box.center))
+        middle = ((left.right + right.left) // 2, rect.centery)
+        value = self.options[self.index] if self.options else "none"
+        ui.text(
+            surface, value, middle, theme.BODY, _ink(focused, theme.TEXT), "center", focused,
+            right.left - left.right,
+        )  # fmt: skip
+
+    def _ends(self, rect: pygame.Rect) -> tuple[pygame.Rect, pygame.Rect]:
+        side = rect.height
+        left = pygame.Rect(rect.left + rect.width * 2 // 5, rect.top, side, side)
+        return left, pygame.Rect(rect.right - side, rect.top, side, side)
+
+    def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
+        left, right = self._ends(rect)
+        if event.nav in ("left", "right"):
+            return self._move(-1 if event.nav == "left" else 1)
+        if event.kind == "click" and left.collidepoint(event.pos):
+            return self._move(-1)
+        if event.kind == "click" and right.collidepoint(event.pos):
+            return self._move(1)
+        if event.kind == "click" or (event.nav == "confirm" and not event.repeat):
+            if self.pick is None:
+                return self._move(1)
+            self.pick()
+            return True
+        return False
+
+    def _move(self, by: int) -> bool:
+        if self.options:
+            self.index = (self.index + by) % len(self.options)
+            self.on_change(self.index)
+        return True
+
+
+def toggle(label: str, value: bool, on_change: Callable[[bool], None]) -> Choice:
+    """A choice between off and on."""
+    return Choice(label, ("Off", "On"), int(value), lambda index: on_change(bool(index)))
+
+
+class Entry:
+    """A line of text to type; `lines` > 1 shows a taller field that wraps."""
+
+    focusable = True
+
+    def __init__(
+        self, label: str, text: str, on_change: Callable[[str], None], *, limit: int = 200, lines: int = 1
+    ):
+        self.label, self.text, self.on_change = label, text, on_change
+        self.limit, self.lines = limit, lines
+
+    def height(self, ui: Ui, width: int) -> int:
+        label = ui.line_height(theme.SMALL) if self.label else 0
+        return label + ui.px(16) + self.lines * ui.line_height(theme.BODY)
+
+    def draw(self, surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:
+        top = rect.top
+        if self.label:
+            ui.text(surface, self.label, rect.topleft, theme.SMALL, theme.MUTED)
+            top += ui.line_height(theme.SMALL)
+        box = pygame.Rect(rect.left, top, rect.width, rect.bottom - top)
+        ui.box(surface, box, theme.PANEL, 6, theme.ORANGE if focused else theme.LINE, 2)
+        inner = box.inflate(-ui.px(24), -ui.px(16))
+        shown = ui.wrap(self.text + (CURSOR if focused else ""), theme.BODY, inner.width)[-self.lines :]
+        for row, line in enumerate(shown):
+            ui.text(surface, line, (inner.left, inner.top + row * ui.line_height(theme.BODY)), theme.BODY)
+
+    def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
+        if event.kind == "text":
+            self._set(self.text + event.text)
+            return True
+        if event.kind != "press" or event.from_pad:
+            return event.kind == "click"
+        if event.key == "backspace":
+            self._set(self.text[:-1])
+            return True
+        return event.key not in ("up", "down", "tab", "return", "enter", "escape", "page up", "page down")
+
+    def _set(self, text: str) -> None:
+        self.text = text[: self.limit]
+        self.on_change(self.text)
+
+
+class Likert:
+    """A statement with `points` places between two ends. Nothing is chosen beforehand (`value` 0)."""
+
+    focusable = True
+
+    def __init__(self, text: str, points: int, low: str, high: str, value: int, on_change: Callable[[int], None]):
+        self.text, self.points, self.low, self.high = text, points, low, high
+        self.value, self.on_change = value, on_change
+
+    def height(self, ui: Ui, width: int) -> int:
+        lines = len(ui.wrap(self.text, theme.BODY, width - ui.px(24)))
+        return lines * ui.line_height(theme.BODY) + ui.line_height(theme.SMALL) + ui.px(40 + 2 * GAP)
+
+    def draw(self, surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:
+        ui.box(surface, rect, theme.PANEL, 6, theme.ORANGE if focused else None)
+        inner = rect.inflate(-ui.px(24), -ui.px(12))
+        ui.paragraph(surface, self.text, inner)
+        for place in range(1, self.points + 1):
+            self._place(surface, ui, self._dot(ui, rect, place), place)
+        y = rect.bottom - ui.px(4)
+        ui.text(surface, self.low, (inner.left, y), theme.SMALL, theme.MUTED, "bottomleft", width=inner.width // 2)
+        ui.text(surface, self.high, (inner.right, y), theme.SMALL, theme.MUTED, "bottomright", width=inner.width // 2)
+        self._ui = ui
+
+    def _place(self, surface: pygame.Surface, ui: Ui, box: pygame.Rect, place: int) -> None:
+        is_chosen = place == self.value
+        for size, color in ((box.width, theme.ORANGE if is_chosen else theme.LINE), (box.width - ui.px(4), None)):
+            fill = color or (theme.ORANGE if is_chosen else theme.RAISED)
+            dot = ui.icon("circle", size, fill)
+            surface.blit(dot, dot.get_rect(center=box.center))
+        ui.text(surface, str(place), box.center, theme.SMALL, theme.INK if is_chosen else theme.TEXT, "center")
+
+    def _dot(self, ui: Ui, rect: pygame.Rect, place: int) -> pygame.Rect:
+        size = ui.px(32)
+        step = min(ui.px(64), (rect.width - ui.px(24) - size) // max(1, self.points - 1))
+        x = rect.centerx + round((place - (self.points + 1) / 2) * step)
+        y = rect.bottom - ui.line_height(theme.SMALL) - ui.px(8) - size // 2
+        return pygame.Rect(x - size // 2, y - size // 2, size, size)
+
+    def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
+        if event.nav in ("left", "right"):
+            middle = (self.points + 1) // 2
+            step = -1 if event.nav == "left" else 1
+            return self._set(middle if not self.value else min(self.points, max(1, self.value + step)))
+        if event.kind == "press" and event.key.isdigit() and 1 <= int(event.key) <= self.points:
+            return self._set(int(event.key))
+        if event.kind == "click" and hasattr(self, "_ui"):
+            for place in range(1, self.points + 1):
+                if self._dot(self._ui, rect, place).inflate(8, 8).collidepoint(event.pos):
+                    return self._set(place)
+        return False
+
+    def _set(self, value: int) -> bool:
+        self.value = value
+        self.on_change(value)
+        return True
+
+
+class Form:
+    """A scrolling column of widgets, one in focus."""
+
+    def __init__(self, widgets: Sequence[Widget], focus: int | None = None, width: int = 640):
+        self.widgets = list(widgets)
+        self.width = width
+        self.scroll = 0
+        self.focus = self._first(range(len(self.widgets))) if focus is None else focus
+        self._rects: list[pygame.Rect] = []  # in window pixels as last drawn, scroll applied
+        self._area = pygame.Rect(0, 0, 0, 0)
+        self._chase = True  # bring the focus into view at the next drawing
+
+    @property
+    def focused(self) -> Widget | None:
+        return self.widgets[self.focus] if 0 <= self.focus < len(self.widgets) else None
+
+    def _first(self, order: range) -> int:
+        return next((i for i in order if self.widgets[i].focusable), -1)
+
+    def handle(self, event: UiEvent) -> bool:
+        """Give the event to the widget it belongs to; True if it was used."""
+        if event.kind in ("move", "click"):
+            return self._mouse(event)
+        if event.kind == "wheel" and self._area.collidepoint(event.pos):
+            self.scroll -= event.amount * self._area.height // 6
+            self._chase = False
+            return True
+        widget = self.focused
+        if widget is not None and self.focus < len(self._rects) and widget.handle(event, self._rects[self.focus]):
+            return True
+        return self._walk(event.nav)
+
+    def _mouse(self, event: UiEvent) -> bool:
+        if not self._area.collidepoint(event.pos):
+            return False
+        for index, rect in enumerate(self._rects):
+            if rect.collidepoint(event.pos) and index < len(self.widgets) and self.widgets[index].focusable:
+                self.focus = index
+                if event.kind == "click":
+                    self.widgets[index].handle(event, rect)
+                return True
+        return False
+
+    def _walk(self, nav: str) -> bool:
+        """Move the focus; over long text, scroll instead until the next widget is in sight."""
+        count = len(self.widgets)
+        if nav == "first":
+            return self._go(self._first(range(count)))
+        if nav == "last":
+            return self._go(self._first(range(count - 1, -1, -1)))
+        if nav in ("page_up", "page_down"):
+            return self._roll(self._area.height * 3 // 4 * (1 if nav == "page_down" else -1))
+        if nav not in ("up", "down"):
+            return False
+        step = 1 if nav == "down" else -1
+        order = range(self.focus + step, count if step > 0 else -1, step)
+        target = self._first(order)
+        if target < 0:
+            return self._roll(step * self._area.height // 3) or self._wrap_round(step)
+        if target < len(self._rects) and not self._rects[target].colliderect(self._area):
+            return self._roll(step * self._area.height // 2) or self._go(target)
+        return self._go(target)
+
+    def _wrap_round(self, step: int) -> bool:
+        count = len(self.widgets)
+        return self._go(self._first(range(count) if step > 0 else range(count - 1, -1, -1)))
+
+    def _go(self, target: int) -> bool:
+        if target < 0:
+            return False
+        self.focus, self._chase = target, True
+        return True
+
+    def _roll(self, by: int) -> bool:
+        """Scroll; False if there is nothing further that way."""
+        before = self.scroll
+        self.scroll = max(0, min(self.scroll + by, self._overflow()))
+        self._chase = False
+        return self.scroll != before
+
+    def _overflow(self) -> int:
+        if not self._rects:
+            return 0
+        return max(0, self._rects[-1].bottom - self._rects[0].top - self._area.height)
+
+    def draw(self, surface: pygame.Surface, ui: Ui, area: pygame.Rect) -> None:
+        """Lay the column out in `area`, centred when it fits, and draw what is in sight."""
+        self._layout(ui, area)
+        surface.set_clip(area.clip(surface.get_rect()))
+        for index, (widget, rect) in enumerate(zip(self.widgets, self._rects, strict=True)):
+            if rect.colliderect(area):
+                widget.draw(surface, ui, rect, index == self.focus)
+        surface.set_clip(None)
+        if self._overflow():
+            self._bar(surface, ui)
+
+    def _layout(self, ui: Ui, area: pygame.Rect) -> None:
+        width = min(area.width - ui.px(24), ui.px(self.width))
+        heights = [widget.height(ui, width) for widget in self.widgets]
+        gap = ui.px(GAP)
+        total = sum(heights) + gap * max(0, len(heights) - 1)
+        self.scroll = max(0, min(self.scroll, total - area.height))
+        top = area.top - self.scroll if total > area.height else area.top + (area.height - total) // 2
+        left = area.centerx - width // 2
+        self._rects, self._area = [], area
+        for height in heights:
+            self._rects.append(pygame.Rect(left, top, width, height))
+            top += height + gap
+        if self._chase and 0 <= self.focus < len(self._rects):
+            self._chase = False
+            self._reveal(ui, area)
+
+    def _reveal(self, ui: Ui, area: pygame.Rect) -> None:
+        rect = self._rects[self.focus]
+        shift = max(0, rect.bottom - area.bottom) - max(0, area.top - rect.top)
+        if shift:
+            self.scroll += shift
+            self._layout(ui, area)
+
+    def _bar(self, surface: pygame.Surface, ui: Ui) -> None:
+        area = self._area
+        whole = area.height + self._overflow()
+        track = pygame.Rect(area.right - ui.px(8), area.top, ui.px(4), area.height)
+        ui.box(surface, track, theme.PANEL, 2)
+        knob = pygame.Rect(track.left, 0, track.width, max(ui.px(24), area.height * area.height // whole))
+        knob.top = area.top + (area.height - knob.height) * self.scroll // max(1, self._overflow())
+        ui.box(surface, knob, theme.LINE, 2)
+
+
+def row_box(surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:
+    """The box behind a row: bright when in focus."""
+    ui.box(surface, rect, theme.ORANGE if focused else theme.RAISED, 6)
+
+
+def _ink(focused: bool, color: theme.Color) -> theme.Color:
+    return theme.INK if focused else color
