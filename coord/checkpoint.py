@@ -62,7 +62,7 @@ def save(
         "provenance": provenance(config),
     }
     document["sha256"] = _content_hash(plain, document)
-    # One header key only: safetensors keeps the keys in a hash map, so several would come out in random order.
+    # One header key only: safetensors keeps them in a hash map, so several would come out in random order.
     data = safetensors.torch.save(plain, metadata={_HEADER_KEY: json.dumps(document)})
     atomic_write_bytes(path, data)
     return hashlib.sha256(data).hexdigest()
@@ -89,7 +89,7 @@ def load(path: str | Path, *, sha256: str | None = None) -> tuple[dict[str, Tens
 
 
 def read_document(path: str | Path) -> dict[str, Any]:
-    """Header document of a checkpoint: `format_version`, `meta`, `provenance` and `sha256` (content not checked)."""
+    """Header of a checkpoint: `format_version`, `meta`, `provenance`, `sha256` (which is not checked here)."""
     return _document(path, _read_bytes(path))
 
 
@@ -140,7 +140,7 @@ def provenance(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def git_version() -> dict[str, Any] | None:
-    """`{"sha", "dirty"}` of the checkout this package runs from; None for an installed copy or without git."""
+    """`{"sha", "dirty"}` of the checkout this package runs from; None for an installed copy."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
@@ -184,7 +184,9 @@ def _short_path(text: str) -> str:
 
 
 def _git(root: Path, *args: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run(
+        ["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=True
+    )
     return done.stdout.strip()
 
 
@@ -217,7 +219,9 @@ def _document(path: str | Path, data: bytes) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is a safetensors file, but not a checkpoint of this project") from error
     if version > FORMAT_VERSION:
-        raise UserError(f"{path} has format {version}, this version reads up to {FORMAT_VERSION}: please update")
+        raise UserError(
+            f"{path} has format {version}, this version reads up to {FORMAT_VERSION}: please update"
+        )
     return document
 
 

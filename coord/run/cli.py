@@ -1,6 +1,6 @@
 """The command `coord`: finds the command, prints help, turns errors into one line and an exit code.
 
-Exit codes: 0 done, 2 bad input (a wrong word, an unwritable folder, a full disk), 3 diverged, 130 interrupted.
+Exit codes: 0 done, 2 bad input (also an unwritable folder or a full disk), 3 diverged, 130 interrupted.
 A command is a module in `coord/run/commands` with `HELP` (one line), `EXAMPLES` (copy-paste lines) and
 `run(overrides) -> int`. It imports what it needs inside `run`, so that help stays instant.
 """
@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "demo": "coord.run.commands.demo",
 }
 
+SUMMARY = "train partners for Overcooked, train an ego with them, score it with people-like partners"
 EXIT_CODES = "exit codes: 0 done, 2 bad input, 3 diverged, 130 interrupted"
 
 
@@ -94,7 +95,7 @@ def overview() -> str:
     rows = [f"  {name:<12}{command_module(name).HELP}" for name in COMMANDS]
     return "\n".join(
         [
-            f"coord {__version__}: train partners for Overcooked, train an ego with them, score it with people-like partners",
+            f"coord {__version__}: {SUMMARY}",
             "",
             "usage: coord <command> [name=value ...]",
             "",

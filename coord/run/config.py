@@ -1,9 +1,9 @@
 """From `name=value` words and YAML files to frozen dataclasses.
 
 Each command has one YAML file in `configs/` that lists every field with its default and, as a comment, its
-meaning; choices such as `algo=ppo` are folders (Hydra groups). Hydra composes them; `from_dict` then turns the
-plain result into the dataclass named in `CONFIGS`, checking every name and type. Below this module nobody sees
-OmegaConf. The conversion is our own because OmegaConf 2.3 refuses `Literal`, returns tuples as lists and
+meaning; choices such as `algo=ppo` are folders (Hydra groups). Hydra composes them; `from_dict` then turns
+the plain result into the dataclass named in `CONFIGS`, checking every name and type. Below this module nobody
+sees OmegaConf. The conversion is our own because OmegaConf 2.3 refuses `Literal`, returns tuples as lists and
 cannot take a frozen dataclass as a schema; ours also says what was expected.
 
 A choice may be tuned per layout: `configs/algo/ppo/<layout>.yaml` replaces some defaults of `algo/ppo.yaml`
@@ -62,7 +62,7 @@ def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = 
 
 
 def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
-    """Let Hydra merge the YAML files and `words` (field -> text); plain values, names checked, types not yet."""
+    """Merge the YAML files and `words` (field -> text) by Hydra; names are checked, types not yet."""
     import hydra
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -156,7 +156,7 @@ def config_class(name: str) -> type:
 
 
 def split_overrides(overrides: Sequence[str], positional: Sequence[str] = ()) -> dict[str, str]:
-    """`["x", "a=1"]` with positional `("what",)` -> `{"what": "x", "a": "1"}`; the last of equal names wins."""
+    """`["x", "a=1"]` with positional `("what",)` gives `{"what": "x", "a": "1"}`; the last of equals wins."""
     words: dict[str, str] = {}
     names = list(positional)
     for text in overrides:
@@ -226,7 +226,7 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
 
 
 def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
-    """Hydra words that add `configs/<group>/<choice>/<layout>.yaml` on top of a choice where the file exists."""
+    """Hydra words that put `configs/<group>/<choice>/<layout>.yaml`, where it exists, on top of a choice."""
     layout = str(words.get("layout", _yaml(f"{command}.yaml").get("layout", "")))
     root = resources.files("configs")
     return [
@@ -237,7 +237,7 @@ def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str
 
 
 def _check_names(command: str, values: Mapping[str, str], base: Mapping[str, Any]) -> None:
-    """Refuse fields that the composed configuration does not have; a right name without its group is a hint."""
+    """Refuse fields that the composed configuration does not have; a name without its group gets a hint."""
     names = _flat_names(base)
     for key in values:
         if key in names:
@@ -258,7 +258,7 @@ def _flat_names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def _word(key: str, text: str) -> str:
-    """`key=text` in Hydra's grammar; what it cannot read or would take for a sweep is passed as a quoted text."""
+    """`key=text` in Hydra's grammar; what it cannot read, or would take for a sweep, becomes a quoted text."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -271,7 +271,7 @@ def _word(key: str, text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    # Hydra reads \' as a quote, and backslashes only just before one; an interpolation in a path is not meant.
+    # Inside quotes Hydra reads \' as a quote; and an interpolation within a path is not meant.
     return text.replace("'", r"\'").replace("${", r"\${")
 
 
@@ -323,7 +323,7 @@ def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _convert_scalar(hint: type, value: Any, where: str) -> Any:
-    """A whole number may be written 1e6, a number as text, a text as a number; yes and no only as true and false."""
+    """A whole number may be written 1e6, a text may look like a number; yes and no are true and false."""
     number = _number(value)
     if hint is bool:
         _require(isinstance(value, bool), where, value, "true or false")

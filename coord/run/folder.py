@@ -24,7 +24,7 @@ from coord.run import config as configs
 def run_folder(
     config: Any, *, algo: str, layout: str, seed: int, task: str = "overcooked", out: str | None = None
 ) -> Path:
-    """The folder for a run: `out` if given, else a name made of what is run, today's date and the config's hash.
+    """The folder for a run: `out` if given, else named by what is run, today's date and the config's hash.
 
     A layout given as a path counts by its file name, a grid as "custom".
     """

@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 
 class Interrupted(Exception):
-    """A run was stopped on request after saving; the message is the command that continues it (exit code 130)."""
+    """A run was stopped on request and saved; the message is the command that continues it (exit code 130)."""
 
 
 class Interrupt:
@@ -21,7 +21,7 @@ class Interrupt:
                 save()
                 raise Interrupted(f"coord train resume={folder}")
 
-    The second signal raises `KeyboardInterrupt` wherever the program is. The former handlers come back on exit.
+    The second signal raises `KeyboardInterrupt` wherever the program is. Former handlers come back on exit.
     """
 
     def __init__(self) -> None:

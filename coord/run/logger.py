@@ -1,4 +1,4 @@
-"""Metrics on disk, always and offline: `metrics.jsonl` (one JSON object per line) and TensorBoard under `tb/`.
+"""Metrics on disk, always and offline: `metrics.jsonl` (one object per line) and TensorBoard under `tb/`.
 
 Every key is listed in `GLOSSARY`; the table in coord/README.md is compared with it by a test.
 """
@@ -101,7 +101,7 @@ def check_keys(keys: Mapping[str, Any]) -> None:
 
 
 def read_metrics(path: Path, *, until: int | None = None) -> list[dict[str, Any]]:
-    """Rows of a `metrics.jsonl`, those at steps up to `until` only; a last line cut short by a kill is left out.
+    """Rows of a `metrics.jsonl` at steps up to `until`; a last line cut short by a kill is left out.
 
     A file that does not exist has no rows.
     """

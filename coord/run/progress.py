@@ -65,7 +65,7 @@ class Progress:
             self._print_line()
 
     def update(self, done: float, metrics: Mapping[str, float] | None = None) -> None:
-        """Say that `done` units are finished; `metrics` are shown beside the bar, newest value of each name."""
+        """Say that `done` units are finished; of each metric the newest value is shown beside the bar."""
         now = self._clock()
         self.done = done
         self.metrics.update(metrics or {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 HELP = "play every member of a pool with every other: matrix, gap, heat map"
 EXAMPLES = ("coord crossplay runs/pool out=runs/xp",)
