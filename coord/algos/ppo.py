@@ -1,0 +1,281 @@
+"""Proximal policy optimisation over the population axis: one update trains M independent agents.
+
+Clipped surrogate with GAE (Schulman et al. 2017), clipped value loss, entropy bonus. Every loss is computed per
+member, [M]; their sum is differentiated once, and since members share no parameter each gets exactly its own
+gradient. Learning rate, clip range, entropy and value coefficients are [M] tensors, so a method may give every
+member its own (PBT). Rows are [M, B] of any `RowEnv`: self-play, an ego among partners, or a control task.
+
+Deviations from the published Overcooked PPO (Carroll et al. 2019): the default network reads indices
+(`coord.nets`), time limits bootstrap instead of terminating (`time_limit`), advantages are normalised per member over
+the whole rollout, and the learning rate falls linearly to `lr_final` of its start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coord import seeding
+from coord.errors import Diverged, UserError
+from coord.nets import NUM_ACTIONS, Arch, PopulationNet
+from coord.optim import PopulationAdam
+from coord.partner_env import Episodes, RowEnv
+from coord.returns import TIME_LIMITS, gae, next_values
+from coord.rollout import Rollout, allocate, collect
+
+RECENT_EPISODES = 50  # the window of `rollout/return`: the mean of a member's last 50 episodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """Hyper-parameters of PPO; steps are environment steps (ticks x kitchens) per member."""
+
+    total_steps: int = 2_000_000  # budget per member
+    num_envs: int = 64  # kitchens per member, 16..512
+    rollout_len: int = 100  # ticks per rollout, 32..400
+    num_epochs: int = 4  # passes over a rollout, 2..15
+    num_minibatches: int = 4  # per pass, 1..16
+    lr: float = 1e-3  # Adam step size at the start, 2e-4..3e-3
+    lr_final: float = 0.1  # share of lr that is left at total_steps, 0..1
+    gamma: float = 0.99  # discount, .96...995
+    gae_lambda: float = 0.95  # .5...98
+    clip_coef: float = 0.2  # clip range of ratio and value, .05...3
+    vf_coef: float = 0.5  # weight of the value loss, .1..1
+    ent_coef: float = 0.02  # entropy bonus at the start, .005...5
+    ent_coef_final: float = 0.005  # entropy bonus at ent_horizon
+    ent_horizon: int = 1_000_000  # steps over which the bonus falls
+    shaping_horizon: int = 1_500_000  # steps over which shaping reward falls from 1 to 0
+    max_grad_norm: float = 0.5  # per member
+    rew_scale: float = 0.1  # rewards are multiplied by this for the learner only (20 per soup -> 2)
+    time_limit: str = "bootstrap"  # what follows a time limit: bootstrap | terminate
+    network: str = "mlp_index"  # mlp_index | cnn (published) | mlp_features
+    hidden: tuple[int, ...] = (64, 64)  # widths of the dense layers
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        for name in ("total_steps", "num_envs", "rollout_len", "num_epochs", "num_minibatches"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        for name, low, high in (("gamma", 0, 1), ("gae_lambda", 0, 1), ("lr_final", 0, 1), ("lr", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise UserError(f"{name}={getattr(self, name)}: must be between {low} and {high}")
+        if self.time_limit not in TIME_LIMITS:
+            raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
+
+
+# ------------------------------------------------------------------------------------------------- losses
+# All take [M, B] and return [M]: the mean over a member's own batch.
+
+
+def policy_loss(*, logp: Tensor, old_logp: Tensor, adv: Tensor, clip_coef: Tensor) -> Tensor:
+    """-mean min(r A, clip(r, 1 - c, 1 + c) A) with r = exp(logp - old_logp); clip_coef [M]."""
+    ratio = (logp - old_logp).exp()
+    clipped = torch.minimum(torch.maximum(ratio, 1 - clip_coef[:, None]), 1 + clip_coef[:, None])
+    return -torch.minimum(ratio * adv, clipped * adv).mean(1)
+
+
+def value_loss(*, val: Tensor, old_val: Tensor, ret: Tensor, clip_coef: Tensor) -> Tensor:
+    """0.5 mean max((V - R)^2, (V_clipped - R)^2), V_clipped within clip_coef [M] of the old value."""
+    moved = torch.minimum(torch.maximum(val - old_val, -clip_coef[:, None]), clip_coef[:, None])
+    return 0.5 * torch.maximum((val - ret).square(), (old_val + moved - ret).square()).mean(1)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Mean entropy of softmax(logits) in nats; logits [M, B, A] -> [M]."""
+    logp = logits.log_softmax(-1)
+    return -(logp.exp() * logp).sum(-1).mean(1)
+
+
+# -------------------------------------------------------------------------------------------------- state
+
+
+@dataclass
+class PPOState:
+    """Everything that training changes, except the env."""
+
+    cfg: PPOConfig
+    net: PopulationNet
+    optim: PopulationAdam
+    gens: list[torch.Generator]  # one per member: action draws and minibatch order
+    hyper: dict[str, Tensor]  # [M] each: lr, clip_coef, vf_coef, ent_scale, gae_lambda
+    env_step: int = 0
+    update_step: int = 0
+    returns: list[deque[float]] = field(default_factory=list)  # last episodes of each member
+
+    def log_episodes(self, episodes: Episodes) -> None:
+        """Adds finished episodes to the members' windows."""
+        for member, ret in zip(episodes.member, episodes.ret, strict=True):
+            self.returns[member].append(float(ret))
+
+    def mean_returns(self) -> np.ndarray:
+        """[M] mean return of each member's recent episodes, NaN before the first."""
+        return np.array([np.mean(r) if r else math.nan for r in self.returns])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Flat mapping of tensors; `load_state_dict` restores it exactly."""
+        windows = {f"returns.{m}": torch.tensor(list(r), dtype=torch.float64) for m, r in enumerate(self.returns)}
+        gens = {f"gen.{m}": gen.get_state() for m, gen in enumerate(self.gens)}
+        counters = {"env_step": torch.tensor(self.env_step), "update_step": torch.tensor(self.update_step)}
+        net = {f"net.{k}": v for k, v in self.net.tensors().items()}
+        optim = {f"optim.{k}": v for k, v in self.optim.state_dict().items()}
+        return net | optim | gens | windows | counters | {f"hyper.{k}": v for k, v in self.hyper.items()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of `state_dict`."""
+        for name, tensor in self.net.tensors().items():
+            tensor.copy_(state[f"net.{name}"])
+        self.optim.load_state_dict({k[6:]: v for k, v in state.items() if k.startswith("optim.")})
+        for member, gen in enumerate(self.gens):
+            gen.set_state(state[f"gen.{member}"])
+            self.returns[member].clear()
+            self.returns[member].extend(state[f"returns.{member}"].tolist())
+        self.hyper = {k: state[f"hyper.{k}"].clone() for k in self.hyper}
+        self.env_step, self.update_step = int(state["env_step"]), int(state["update_step"])
+
+
+def create(cfg: PPOConfig, arch: Arch, seeds: list[int]) -> PPOState:
+    """A population with one member per seed; a member depends on its own seed only, not on its neighbours."""
+    net = PopulationNet.create(arch, [seeding.torch_generator(s, "net") for s in seeds])
+    full = {"lr": cfg.lr, "clip_coef": cfg.clip_coef, "vf_coef": cfg.vf_coef}
+    full |= {"ent_scale": 1.0, "gae_lambda": cfg.gae_lambda}
+    return PPOState(
+        cfg,
+        net,
+        PopulationAdam(net),
+        [seeding.torch_generator(s, "ppo") for s in seeds],
+        {k: torch.full((len(seeds),), v) for k, v in full.items()},
+        returns=[deque(maxlen=RECENT_EPISODES) for _ in seeds],
+    )
+
+
+# ------------------------------------------------------------------------------------------------- update
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A rollout flattened to [M, T*B]."""
+
+    obs: Tensor  # [M*T*B, ...]
+    act: Tensor  # [M*T*B]
+    scalars: Tensor  # [M*T*B, 4]: old_logp, old_val, adv, ret
+    size: int  # T*B
+
+
+def _linear(start: float, end: float, share: float) -> float:
+    return start + (end - start) * min(max(share, 0.0), 1.0)
+
+
+def shaping_coef(cfg: PPOConfig, env_step: int) -> float:
+    """Weight of the shaping reward: 1 at the start, 0 from `shaping_horizon` on."""
+    return _linear(1.0, 0.0, env_step / cfg.shaping_horizon) if cfg.shaping_horizon else 0.0
+
+
+def prepare(state: PPOState, roll: Rollout) -> _Batch:
+    """Rewards, advantages and returns of a rollout; advantages normalised per member."""
+    cfg = state.cfg
+    rew = (roll.rew + shaping_coef(cfg, state.env_step) * roll.shaped_rew) * cfg.rew_scale
+    following = next_values(
+        val=roll.val,
+        last_val=roll.last_val,
+        final_val=roll.final_val,
+        terminated=roll.terminated,
+        truncated=roll.truncated,
+        time_limit=cfg.time_limit,
+    )
+    ended = roll.terminated | roll.truncated
+    lam = state.hyper["gae_lambda"][:, None]
+    adv = gae(rew=rew, val=roll.val, next_val=following, ended=ended, gamma=cfg.gamma, gae_lambda=lam)
+    ret = adv + roll.val
+    adv = (adv - adv.mean((0, 2), keepdim=True)) / (adv.std((0, 2), keepdim=True) + 1e-8)
+    scalars = torch.stack([roll.logp, roll.val, adv, ret], -1)
+    obs, act, scalars = (x.transpose(0, 1).flatten(0, 2) for x in (roll.obs, roll.act, scalars))
+    return _Batch(obs, act, scalars, roll.act.shape[0] * roll.act.shape[2])
+
+
+def _losses(state: PPOState, batch: _Batch, rows: Tensor, ent_coef: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Total loss [M] and metrics [M] on the rows [M, B] of a batch."""
+    act = batch.act[rows]
+    old_logp, old_val, adv, ret = batch.scalars[rows].unbind(-1)
+    logits, val = state.net(batch.obs[rows])
+    logp_all = logits.log_softmax(-1)
+    logp = logp_all.gather(-1, act[..., None])[..., 0]
+    clip, vf_coef = state.hyper["clip_coef"], state.hyper["vf_coef"]
+    parts = {
+        "policy_loss": policy_loss(logp=logp, old_logp=old_logp, adv=adv, clip_coef=clip),
+        "value_loss": value_loss(val=val, old_val=old_val, ret=ret, clip_coef=clip),
+        "entropy": entropy(logits),
+        "approx_kl": (old_logp - logp).detach().mean(1),
+    }
+    loss = parts["policy_loss"] + vf_coef * parts["value_loss"] - ent_coef * parts["entropy"]
+    return loss, parts
+
+
+def update(state: PPOState, roll: Rollout) -> dict[str, Tensor]:
+    """All epochs and minibatches on one rollout; returns metrics [M]. Raises Diverged on NaN or infinity."""
+    cfg = state.cfg
+    batch = prepare(state, roll)
+    progress = state.env_step / cfg.total_steps
+    lr = state.hyper["lr"] * _linear(1.0, cfg.lr_final, progress)
+    ent = _linear(cfg.ent_coef, cfg.ent_coef_final, state.env_step / max(cfg.ent_horizon, 1))
+    ent_coef = state.hyper["ent_scale"] * ent
+    offset = torch.arange(state.net.members)[:, None] * batch.size
+    history: list[dict[str, Tensor]] = []
+    for _ in range(cfg.num_epochs):
+        order = torch.stack([torch.randperm(batch.size, generator=gen) for gen in state.gens]) + offset
+        for rows in order.chunk(cfg.num_minibatches, 1):
+            loss, parts = _losses(state, batch, rows, ent_coef)
+            loss.sum().backward()
+            history.append(parts | {"loss": loss, "grad_norm": state.optim.step(lr, cfg.max_grad_norm)})
+    state.update_step += 1
+    return _summarise(state, history, lr, ent_coef)
+
+
+def _summarise(state: PPOState, history: list[dict[str, Tensor]], lr: Tensor, ent_coef: Tensor) -> dict[str, Tensor]:
+    """Means over minibatches, [M]."""
+    metrics = {f"train/{k}": torch.stack([h[k].detach() for h in history]).mean(0) for k in history[0]}
+    bad = [k for k in ("train/loss", "train/grad_norm") if not bool(torch.isfinite(metrics[k]).all())]
+    if bad:
+        raise Diverged(f"{bad[0]} is not finite at update {state.update_step}, env step {state.env_step}")
+    return metrics | {"train/lr": lr, "train/ent_coef": ent_coef}
+
+
+# -------------------------------------------------------------------------------------------------- train
+
+
+@dataclass
+class Hooks:
+    """What a caller may attach to training; every default does nothing."""
+
+    on_update: Callable[[PPOState, dict[str, Any]], None] = lambda state, metrics: None
+    should_stop: Callable[[PPOState], bool] = lambda state: False
+
+
+def make_arch(cfg: PPOConfig, env: Any) -> Arch:
+    """The network that fits a kitchen env: table rows from its index vocabulary, board from its layouts."""
+    if cfg.network == "cnn":
+        width, height = env.lossless_obs().shape[2:4]
+        return Arch(kind="cnn", hidden=cfg.hidden, board=(width, height))
+    inputs = env.spec.vocab_size if cfg.network == "mlp_index" else env.feature_obs().shape[-1]
+    return Arch(kind=cfg.network, inputs=inputs, hidden=cfg.hidden)
+
+
+def train(state: PPOState, env: RowEnv, hooks: Hooks | None = None) -> PPOState:
+    """Collect and update until `total_steps` per member; continues from wherever `state` and `env` are."""
+    cfg, hooks = state.cfg, hooks or Hooks()
+    roll = allocate(env, cfg.rollout_len)
+    while state.env_step < cfg.total_steps and not hooks.should_stop(state):
+        collect(state.net, env, state.gens, roll, state.log_episodes)
+        state.env_step += cfg.rollout_len * env.kitchens
+        metrics: dict[str, Any] = update(state, roll)
+        metrics["rollout/return"] = state.mean_returns()
+        metrics["rollout/shaping_coef"] = shaping_coef(cfg, state.env_step)
+        hooks.on_update(state, metrics)
+    return state

@@ -1,0 +1,366 @@
+"""Actor-critic networks with a leading population axis: M independent agents in one forward pass.
+
+Every parameter is a tensor [M, ...]; copying an agent is copying row m of each. M = 1 is the ordinary case, not
+another code path.
+
+The first layer of the default network reads *indices* (`coord.overcooked.IndexSpec`): a linear layer on a lossless
+kitchen encoding equals the sum of the table rows of its few dynamic facts. Forward is a gather; backward is a
+scatter-add whose tasks own disjoint (member, column block) parts of the table, so it needs neither locks nor
+reduction and gives the same bits for any number of threads.
+
+Architectures (`ARCHS`): ``mlp_index`` (bag, then dense layers), ``mlp_features`` (dense layers on hand-made
+features), ``cnn`` (the published Overcooked network: 3 convolutions of 25 filters - 5x5 same, 3x3 same, 3x3 valid,
+leaky ReLU - and dense layers of 64; Carroll et al. 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numba as nb
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coord.errors import UserError, unknown
+
+NUM_ACTIONS = 6
+CNN_CHANNELS = 26
+CNN_FILTERS = 25
+BLOCK = 64  # columns that the bag kernels handle at a time; the first layer's width is a multiple of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arch:
+    """What fixes the shape of a network.
+
+    kind: a key of `ARCHS`; inputs: table rows without padding (mlp_index) or features (mlp_features), ignored by
+    cnn; board: (W, H) of the encoding, cnn only; hidden: widths of the dense layers.
+    """
+
+    kind: str = "mlp_index"
+    inputs: int = 0
+    hidden: tuple[int, ...] = (64, 64)
+    board: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ARCHS:
+            raise unknown("network", self.kind, ARCHS)
+        object.__setattr__(self, "hidden", tuple(int(h) for h in self.hidden))
+        object.__setattr__(self, "board", tuple(int(b) for b in self.board))
+        if not self.hidden or min(self.hidden) < 1:
+            raise UserError(f"hidden={list(self.hidden)}: a network needs at least one layer, each of width >= 1")
+        if self.kind == "mlp_index" and self.hidden[0] % BLOCK:
+            raise UserError(f"hidden={list(self.hidden)}: the first width of mlp_index must be a multiple of {BLOCK}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain mapping for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Arch:
+        """Inverse of `to_dict`."""
+        return Arch(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+# ----------------------------------------------------------------------------------------------- index bag
+
+
+# Flat arrays, unsigned indices, a constant trip count and a local accumulator: each of the four is needed for the
+# compiler to emit straight vector code (together 2-10 times faster than the obvious loops over 3-D arrays).
+_U = np.uint64
+_ROWS_PER_TASK = _U(128)
+
+
+@nb.njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
+def _bag_forward(table, bias, idx, out, members, batch, facts, rows, width):  # type: ignore[no-untyped-def]
+    """out[m, b] = relu(bias[m] + sum_k table[m, idx[m, b, k]]); a row of indices ends at the first one >= rows."""
+    tasks = (batch + _ROWS_PER_TASK - _U(1)) // _ROWS_PER_TASK
+    for task in nb.prange(members * tasks):
+        m = _U(task) // tasks
+        first = (_U(task) - m * tasks) * _ROWS_PER_TASK
+        acc = np.empty(BLOCK, dtype=out.dtype)
+        for b in range(first, min(first + _ROWS_PER_TASK, batch)):
+            row_of_b = m * batch + _U(b)
+            for j0 in range(_U(0), width, _U(BLOCK)):
+                for j in range(BLOCK):
+                    acc[j] = bias[m * width + _U(j0) + _U(j)]
+                for k in range(facts):
+                    row = _U(idx[row_of_b * facts + _U(k)])
+                    if row >= rows:
+                        break
+                    at = (m * rows + row) * width + _U(j0)
+                    for j in range(BLOCK):
+                        acc[j] += table[at + _U(j)]
+                for j in range(BLOCK):
+                    out[row_of_b * width + _U(j0) + _U(j)] = max(acc[j], out.dtype.type(0))
+
+
+@nb.njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
+def _bag_backward(  # type: ignore[no-untyped-def]
+    idx, out, grad_out, grad_table, grad_bias, members, batch, facts, rows, width
+):
+    """Adds the gradient of `_bag_forward`; every task owns BLOCK columns of one member's table."""
+    blocks = width // _U(BLOCK)
+    for task in nb.prange(members * blocks):
+        m = _U(task) // blocks
+        j0 = (_U(task) - m * blocks) * _U(BLOCK)
+        g = np.empty(BLOCK, dtype=out.dtype)
+        total = np.zeros(BLOCK, dtype=out.dtype)
+        for b in range(batch):
+            row_of_b = m * batch + _U(b)
+            at = row_of_b * width + j0
+            for j in range(BLOCK):
+                g[j] = grad_out[at + _U(j)] if out[at + _U(j)] > 0 else out.dtype.type(0)
+                total[j] += g[j]
+            for k in range(facts):
+                row = _U(idx[row_of_b * facts + _U(k)])
+                if row >= rows:
+                    break
+                at = (m * rows + row) * width + j0
+                for j in range(BLOCK):
+                    grad_table[at + _U(j)] += g[j]
+        for j in range(BLOCK):
+            grad_bias[m * width + j0 + _U(j)] += total[j]
+
+
+def _flat(*tensors: Tensor) -> list[np.ndarray]:
+    return [t.detach().view(-1).numpy() for t in tensors]
+
+
+def _sizes(table_shape: torch.Size, idx: Tensor) -> list[np.uint64]:
+    """Members, batch, facts, rows and width as the kernels want them."""
+    return [_U(n) for n in (*idx.shape, *table_shape[1:])]
+
+
+class _IndexBag(torch.autograd.Function):
+    """relu(bias + sum of table rows): the first layer of ``mlp_index``."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, bias: Tensor, idx: Tensor) -> Tensor:
+        out = torch.empty(*idx.shape[:2], table.shape[2], dtype=table.dtype)
+        _bag_forward(*_flat(table, bias, idx, out), *_sizes(table.shape, idx))
+        ctx.save_for_backward(idx, out)
+        ctx.table_shape = table.shape
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        idx, out = ctx.saved_tensors
+        grad_out = grads[0].contiguous()
+        grad_table = torch.zeros(ctx.table_shape, dtype=grad_out.dtype)
+        grad_bias = torch.zeros(ctx.table_shape[0], ctx.table_shape[2], dtype=grad_out.dtype)
+        _bag_backward(*_flat(idx, out, grad_out, grad_table, grad_bias), *_sizes(ctx.table_shape, idx))
+        return grad_table, grad_bias, None
+
+
+def index_bag(table: Tensor, bias: Tensor, idx: Tensor) -> Tensor:
+    """relu(bias[m] + sum_k table[m, idx[m, b, k]]).
+
+    table [M, V, H], bias [M, H], idx [M, B, K] integer with padding >= V at the end of a row -> [M, B, H].
+    """
+    return _IndexBag.apply(table.contiguous(), bias.contiguous(), idx.contiguous())  # type: ignore[no-any-return, no-untyped-call]
+
+
+# ------------------------------------------------------------------------------------------- action choice
+
+
+@nb.njit(cache=True)
+def _sample(logits, uniform, act, logp):  # type: ignore[no-untyped-def]
+    rows, actions = logits.shape
+    for i in range(rows):
+        top = logits[i, 0]
+        for a in range(1, actions):
+            top = max(top, logits[i, a])
+        total = 0.0
+        for a in range(actions):
+            total += math.exp(logits[i, a] - top)
+        goal = uniform[i] * total
+        chosen = actions - 1
+        running = 0.0
+        for a in range(actions):
+            running += math.exp(logits[i, a] - top)
+            if running > goal:
+                chosen = a
+                break
+        act[i] = chosen
+        logp[i] = logits[i, chosen] - top - math.log(total)
+
+
+def sample_actions(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Draws from softmax(logits) by inversion: logits [..., A], uniform [...] in [0, 1) -> act int64, logp [...]."""
+    act = torch.empty(logits.shape[:-1], dtype=torch.int64)
+    logp = torch.empty(logits.shape[:-1], dtype=torch.float32)
+    _sample(
+        logits.reshape(-1, logits.shape[-1]).numpy(),
+        uniform.reshape(-1).numpy(),
+        act.view(-1).numpy(),
+        logp.view(-1).numpy(),
+    )
+    return act, logp
+
+
+# ----------------------------------------------------------------------------------------------- networks
+
+Shapes = dict[str, tuple[int, ...]]
+Views = Mapping[str, Tensor]
+
+
+def _dense_shapes(inputs: int, hidden: tuple[int, ...]) -> Shapes:
+    shapes: Shapes = {}
+    for layer, width in enumerate(hidden):
+        shapes[f"dense{layer}.weight"] = (inputs, width)
+        shapes[f"dense{layer}.bias"] = (width,)
+        inputs = width
+    return shapes
+
+
+def _head_shapes(inputs: int) -> Shapes:
+    return {"head.weight": (inputs, NUM_ACTIONS + 1), "head.bias": (NUM_ACTIONS + 1,)}
+
+
+def _mlp_index_shapes(arch: Arch) -> Shapes:
+    first, rest = arch.hidden[0], arch.hidden[1:]
+    return {
+        "table": (arch.inputs, first),
+        "table.bias": (first,),
+        **_dense_shapes(first, rest),
+        **_head_shapes(arch.hidden[-1]),
+    }
+
+
+def _mlp_features_shapes(arch: Arch) -> Shapes:
+    return {**_dense_shapes(arch.inputs, arch.hidden), **_head_shapes(arch.hidden[-1])}
+
+
+def _cnn_shapes(arch: Arch) -> Shapes:
+    kernels = ((CNN_CHANNELS, 5), (CNN_FILTERS, 3), (CNN_FILTERS, 3))
+    shapes: Shapes = {}
+    for layer, (channels, size) in enumerate(kernels):
+        shapes[f"conv{layer}.weight"] = (CNN_FILTERS, channels, size, size)
+        shapes[f"conv{layer}.bias"] = (CNN_FILTERS,)
+    flat = CNN_FILTERS * (arch.board[0] - 2) * (arch.board[1] - 2)
+    return {**shapes, **_dense_shapes(flat, arch.hidden), **_head_shapes(arch.hidden[-1])}
+
+
+def _dense(views: Views, layers: int, x: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
+    for layer in range(layers):
+        x = act(torch.baddbmm(views[f"dense{layer}.bias"][:, None], x, views[f"dense{layer}.weight"]))
+    return x
+
+
+def _mlp_index_trunk(views: Views, arch: Arch, obs: Tensor) -> Tensor:
+    x = index_bag(views["table"], views["table.bias"], obs)
+    return _dense(views, len(arch.hidden) - 1, x, torch.relu)
+
+
+def _mlp_features_trunk(views: Views, arch: Arch, obs: Tensor) -> Tensor:
+    return _dense(views, len(arch.hidden), obs.float(), torch.relu)
+
+
+def _cnn_trunk(views: Views, arch: Arch, obs: Tensor) -> Tensor:
+    """obs [M, B, W, H, 26]; members are groups of one grouped convolution."""
+    members, batch = obs.shape[:2]
+    x = obs.float().permute(1, 0, 4, 2, 3).flatten(1, 2)  # [B, M*26, W, H]
+    for layer, padding in enumerate((2, 1, 0)):
+        weight, bias = views[f"conv{layer}.weight"].flatten(0, 1), views[f"conv{layer}.bias"].flatten()
+        x = F.leaky_relu(F.conv2d(x, weight, bias, padding=padding, groups=members))
+    x = x.view(batch, members, -1).transpose(0, 1)
+    return _dense(views, len(arch.hidden), x, F.leaky_relu)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    shapes: Callable[[Arch], Shapes]
+    trunk: Callable[[Views, Arch, Tensor], Tensor]
+    obs: str  # which observation of a kitchen it reads: "index", "features" or "lossless"
+
+
+ARCHS: dict[str, _Kind] = {
+    "mlp_index": _Kind(_mlp_index_shapes, _mlp_index_trunk, "index"),
+    "mlp_features": _Kind(_mlp_features_shapes, _mlp_features_trunk, "features"),
+    "cnn": _Kind(_cnn_shapes, _cnn_trunk, "lossless"),
+}
+
+
+def param_shapes(arch: Arch) -> Shapes:
+    """Name -> shape of one member's parameters, in the order in which `flat` holds them."""
+    return ARCHS[arch.kind].shapes(arch)
+
+
+def _init_tensor(name: str, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
+    """Orthogonal with gain sqrt(2) (policy head 0.01, value head 1), biases zero."""
+    if name.endswith("bias"):
+        return torch.zeros(shape)
+    if name == "table":
+        # About a dozen rows are summed, so this keeps the variance of the sum near one.
+        return torch.randn(shape, generator=gen) / math.sqrt(12.0)
+    tensor = torch.empty(shape)
+    if name == "head.weight":
+        nn.init.orthogonal_(tensor, generator=gen)
+        tensor[:, :NUM_ACTIONS] *= 0.01
+        return tensor
+    return nn.init.orthogonal_(tensor, gain=math.sqrt(2.0), generator=gen)
+
+
+class PopulationNet(nn.Module):
+    """M actor-critics of one `Arch`; `forward(obs [M, B, ...]) -> (logits [M, B, 6], val [M, B])`.
+
+    Parameters are registered under names with "_" for "."; `tensors()` gives them by their plain names.
+    """
+
+    def __init__(self, arch: Arch, tensors: Mapping[str, Tensor]) -> None:
+        """tensors: plain name -> [M, ...] for every name of `param_shapes(arch)`."""
+        super().__init__()
+        self.arch = arch
+        for name, shape in param_shapes(arch).items():
+            if name not in tensors or tuple(tensors[name].shape[1:]) != shape:
+                got = tuple(tensors[name].shape) if name in tensors else "nothing"
+                raise UserError(f"parameter '{name}': expected [M, {', '.join(map(str, shape))}], got {got}")
+            self.register_parameter(name.replace(".", "_"), nn.Parameter(tensors[name].contiguous()))
+
+    @staticmethod
+    def create(arch: Arch, gens: list[torch.Generator]) -> PopulationNet:
+        """Fresh members, each initialised by its own generator, so that member m does not depend on M."""
+        shapes = param_shapes(arch)
+        drawn = [{name: _init_tensor(name, shape, gen) for name, shape in shapes.items()} for gen in gens]
+        return PopulationNet(arch, {name: torch.stack([d[name] for d in drawn]) for name in shapes})
+
+    @staticmethod
+    def stack(nets: list[PopulationNet]) -> PopulationNet:
+        """One population out of several of equal architecture."""
+        archs = {net.arch for net in nets}
+        if len(archs) != 1:
+            raise UserError(f"cannot stack networks of different architectures: {sorted(map(str, archs))}")
+        return PopulationNet(
+            nets[0].arch, {k: torch.cat([net.tensors()[k] for net in nets]) for k in nets[0].tensors()}
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Plain name -> [M, ...], detached."""
+        return {name: getattr(self, name.replace(".", "_")).detach() for name in param_shapes(self.arch)}
+
+    def select(self, members: list[int]) -> PopulationNet:
+        """A new population holding copies of these members, in this order."""
+        return PopulationNet(self.arch, {k: v[members].clone() for k, v in self.tensors().items()})
+
+    @property
+    def members(self) -> int:
+        """M."""
+        return int(self.head_bias.shape[0])
+
+    @property
+    def obs_kind(self) -> str:
+        """Which observation it reads: index, features or lossless."""
+        return ARCHS[self.arch.kind].obs
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [M, B, 6] and values [M, B] of observations [M, B, ...]."""
+        views = {name: getattr(self, name.replace(".", "_")) for name in param_shapes(self.arch)}
+        x = ARCHS[self.arch.kind].trunk(views, self.arch, obs)
+        out = torch.baddbmm(views["head.bias"][:, None], x, views["head.weight"])
+        return out[..., :NUM_ACTIONS], out[..., NUM_ACTIONS]

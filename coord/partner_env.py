@@ -1,0 +1,309 @@
+"""Kitchens as the learner sees them: every seat that learns is a row of an ordinary single-agent vector env.
+
+`SelfPlayEnv` puts the learner on all seats; `PartnerEnv` gives it one seat per kitchen and fills the others from a
+pool of frozen partners, drawn anew for each episode. Both serve M learners at once: rows are [M, B], kitchens of
+member m are the consecutive block [m N, (m+1) N).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coord.agents import Agent, KitchenView
+from coord.nets import PopulationNet, sample_actions
+from coord.overcooked import IndexSpec, OvercookedVectorEnv
+
+
+class RowStep(NamedTuple):
+    """One tick of [M, B] rows."""
+
+    rew: Tensor  # [M, B] task reward of the row's team
+    shaped_rew: Tensor  # [M, B] shaping reward of the row's seat
+    terminated: Tensor  # [M, B] bool
+    truncated: Tensor  # [M, B] bool
+
+
+class Episodes(NamedTuple):
+    """Episodes that ended in the last tick."""
+
+    member: NDArray[np.int64]  # [n] which learner played it
+    ret: NDArray[np.float32]  # [n] sum of task reward
+    partner: NDArray[np.int64]  # [n] row of the pool, -1 in self-play
+    seat: NDArray[np.int64]  # [n] seat of the learner, -1 if it held all
+
+
+class RowEnv(Protocol):
+    """What PPO needs: M learners, B rows each; overcooked or not."""
+
+    members: int
+    rows: int
+    kitchens: int  # kitchens per member: env steps per tick
+
+    def observe(self) -> Tensor:
+        """Observations [M, B, ...] of the current tick; valid until the next `step`."""
+
+    def final_observe(self) -> Tensor:
+        """As `observe`, but rows that ended in the last tick show their last state."""
+
+    def step(self, act: Tensor) -> RowStep:
+        """Plays one tick with actions [M, B]."""
+
+    def finished(self) -> Episodes:
+        """Episodes that ended in the last tick."""
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Everything that changes, for exact resume."""
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `get_state`."""
+
+
+class _Rows:
+    """What both envs share: kitchens of M members, and observations of one kind as tensors."""
+
+    def __init__(self, env: OvercookedVectorEnv, members: int, obs_kind: str) -> None:
+        if env.num_envs % members:
+            raise ValueError(f"{env.num_envs} kitchens cannot be shared equally by {members} members")
+        self.env, self.members, self.kitchens = env, members, env.num_envs // members
+        self.obs_kind = obs_kind
+        self.view = KitchenView(env)
+        env.reset()
+
+    def _encode(self, final: bool) -> np.ndarray:
+        """[M*N, P, ...] observations of all seats."""
+        if final:
+            encoders = {"index": self.env.index_obs, "lossless": self.env.lossless_obs, "features": self.env.feature_obs}
+            return encoders[self.obs_kind](final=True)
+        encoders = {"index": self.view.index, "lossless": self.view.lossless, "features": self.view.features}
+        return encoders[self.obs_kind]()
+
+    def _advance(self, joint_act: np.ndarray) -> tuple[Any, np.ndarray]:
+        result = self.env.step(joint_act)
+        self.view.invalidate()
+        return result, np.flatnonzero(result.truncated | result.terminated)
+
+    def _per_row(self, values: np.ndarray, seats: int) -> Tensor:
+        """[M*N] per kitchen -> [M, N*seats] per row."""
+        per_member = torch.from_numpy(values).view(self.members, self.kitchens)
+        return per_member.repeat_interleave(seats, 1) if seats > 1 else per_member
+
+
+class SelfPlayEnv(_Rows):
+    """The learner holds every seat; row (n, p) of member m is seat p of its kitchen n."""
+
+    def __init__(self, env: OvercookedVectorEnv, members: int = 1, obs_kind: str = "index") -> None:
+        super().__init__(env, members, obs_kind)
+        self.rows = self.kitchens * env.num_players
+        self._ended = np.empty(0, np.int64)
+
+    def observe(self) -> Tensor:
+        """See `RowEnv.observe`."""
+        obs = torch.from_numpy(self._encode(final=False))
+        return obs.view(self.members, self.rows, *obs.shape[2:])
+
+    def final_observe(self) -> Tensor:
+        """See `RowEnv.final_observe`."""
+        obs = torch.from_numpy(self._encode(final=True))
+        return obs.view(self.members, self.rows, *obs.shape[2:])
+
+    def step(self, act: Tensor) -> RowStep:
+        """See `RowEnv.step`."""
+        seats = self.env.num_players
+        result, self._ended = self._advance(act.reshape(-1, seats).numpy())
+        shaped = torch.from_numpy(result.shaped_rew).view(self.members, self.rows)
+        rew, terminated, truncated = (
+            self._per_row(v, seats) for v in (result.rew, result.terminated, result.truncated)
+        )
+        return RowStep(rew, shaped, terminated, truncated)
+
+    def finished(self) -> Episodes:
+        """See `RowEnv.finished`."""
+        none = np.full(len(self._ended), -1)
+        return Episodes(self._ended // self.kitchens, self.env.episode_return(final=True)[self._ended], none, none)
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """See `RowEnv.get_state`."""
+        return dict(self.env.get_state())
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """See `RowEnv.set_state`."""
+        self.env.set_state(state)
+        self.view.invalidate()
+
+
+class Partners(Protocol):
+    """A pool that can answer for many kitchens at once."""
+
+    size: int
+
+    def start(self, num_envs: int, num_players: int, seed: int) -> None:
+        """Allocate memory per kitchen."""
+
+    def begin_episode(self, kitchens: np.ndarray) -> None:
+        """Kitchens that start anew."""
+
+    def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        """Actions [n] of pool row `partner[i]` on seat `seats[i]` of kitchen `kitchens[i]`."""
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Everything that changes, for exact resume."""
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `get_state`."""
+
+
+class FrozenPartners:
+    """Frozen networks of one architecture, answered by a single forward pass over the population axis."""
+
+    def __init__(self, net: PopulationNet, spec: IndexSpec | None) -> None:
+        self.net, self.spec, self.size = net.requires_grad_(False), spec, net.members
+        self._gen = torch.Generator()
+
+    def start(self, num_envs: int, num_players: int, seed: int) -> None:
+        """Seeds the action sampling."""
+        self._gen.manual_seed(seed)
+
+    def begin_episode(self, kitchens: np.ndarray) -> None:
+        """Feed-forward networks remember nothing."""
+
+    def _observe(self, view: KitchenView) -> np.ndarray:
+        if self.net.obs_kind == "index":
+            return view.index(self.spec)
+        return view.lossless() if self.net.obs_kind == "lossless" else view.features()
+
+    @torch.no_grad()
+    def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        """Rows are sorted by partner and padded to [size, most rows of one partner] for the batched forward."""
+        obs = self._observe(view)[kitchens, seats]
+        order = np.argsort(partner, kind="stable")
+        count = np.bincount(partner, minlength=self.size)
+        column = np.arange(len(order)) - (np.cumsum(count) - count)[partner[order]]
+        batch = np.zeros((self.size, count.max(), *obs.shape[1:]), obs.dtype)
+        batch[partner[order], column] = obs[order]
+        logits = self.net(torch.from_numpy(batch))[0][partner[order], column]
+        act, _ = sample_actions(logits, torch.rand(len(order), generator=self._gen))
+        out = np.empty(len(order), np.int64)
+        out[order] = act.numpy()
+        return out
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """The generator."""
+        return {"gen": self._gen.get_state().numpy()}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `get_state`."""
+        self._gen.set_state(torch.from_numpy(np.asarray(state["gen"])))
+
+
+class PartnerEnv(_Rows):
+    """One seat learns, the others belong to partners drawn from a pool; an ordinary single-agent vector env.
+
+    The learner's seat is fixed per kitchen and balanced over kitchens; at each episode start a kitchen draws its
+    partner with probabilities `probs` [M, size] (uniform until somebody sets them, e.g. MEP's prioritised sampling).
+    """
+
+    def __init__(
+        self, env: OvercookedVectorEnv, partners: Partners, *, seed: int, members: int = 1, obs_kind: str = "index"
+    ) -> None:
+        super().__init__(env, members, obs_kind)
+        self.partners, self.rows = partners, self.kitchens
+        self.probs = np.full((members, partners.size), 1 / partners.size)
+        self._rng = np.random.default_rng(seed)
+        self._all = np.arange(env.num_envs)
+        self.ego_seat = self._all % self.kitchens % env.num_players  # [M*N]
+        self.partner = np.zeros((env.num_envs, env.num_players), np.int64)  # [M*N, P], the ego's own entry unused
+        self._others = np.nonzero(np.arange(env.num_players)[None] != self.ego_seat[:, None])  # kitchens, seats
+        self._ended, self._ended_partner = np.empty(0, np.int64), np.empty(0, np.int64)
+        partners.start(env.num_envs, env.num_players, int(self._rng.integers(2**62)))
+        self._begin(self._all)
+
+    def _begin(self, kitchens: np.ndarray) -> None:
+        """Draws partners for kitchens that start; systematic sampling keeps the counts close to the probabilities."""
+        for member in range(self.members):
+            mine = kitchens[kitchens // self.kitchens == member]
+            need = len(mine) * self.env.num_players
+            if need:
+                points = (np.arange(need) + self._rng.random()) / need
+                drawn = np.searchsorted(np.cumsum(self.probs[member]), points).clip(max=self.partners.size - 1)
+                self.partner[mine] = self._rng.permutation(drawn).reshape(len(mine), -1)
+        self.partners.begin_episode(kitchens)
+
+    def observe(self) -> Tensor:
+        """See `RowEnv.observe`."""
+        return self._ego(self._encode(final=False))
+
+    def final_observe(self) -> Tensor:
+        """See `RowEnv.final_observe`."""
+        return self._ego(self._encode(final=True))
+
+    def _ego(self, obs: np.ndarray) -> Tensor:
+        mine = torch.from_numpy(obs[self._all, self.ego_seat])
+        return mine.view(self.members, self.rows, *mine.shape[1:])
+
+    def step(self, act: Tensor) -> RowStep:
+        """See `RowEnv.step`; partners act on the same tick as the learner."""
+        joint = np.empty((self.env.num_envs, self.env.num_players), np.int64)
+        joint[self._all, self.ego_seat] = act.reshape(-1).numpy()
+        kitchens, seats = self._others
+        joint[self._others] = self.partners.act(self.view, kitchens, seats, self.partner[self._others])
+        result, self._ended = self._advance(joint)
+        if len(self._ended):
+            self._ended_partner = self.partner[self._ended, (self.ego_seat[self._ended] + 1) % self.env.num_players]
+            self._begin(self._ended)
+        shaped = np.ascontiguousarray(result.shaped_rew[self._all, self.ego_seat])
+        per_row = (self._per_row(v, 1) for v in (result.rew, shaped, result.terminated, result.truncated))
+        return RowStep(*per_row)
+
+    def finished(self) -> Episodes:
+        """See `RowEnv.finished`."""
+        ret = self.env.episode_return(final=True)[self._ended]
+        return Episodes(self._ended // self.kitchens, ret, self._ended_partner, self.ego_seat[self._ended])
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """See `RowEnv.get_state`."""
+        rng = np.frombuffer(repr(self._rng.bit_generator.state).encode(), np.uint8)
+        own = {"partner": self.partner.copy(), "probs": self.probs.copy(), "rng": rng}
+        theirs = {f"partners.{k}": v for k, v in self.partners.get_state().items()}
+        return {f"env.{k}": v for k, v in self.env.get_state().items()} | own | theirs
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """See `RowEnv.set_state`."""
+        import ast
+
+        self.partner[:], self.probs[:] = state["partner"], state["probs"]
+        self._rng.bit_generator.state = ast.literal_eval(bytes(np.asarray(state["rng"])).decode())
+        self.env.set_state({k[4:]: v for k, v in state.items() if k.startswith("env.")})
+        self.partners.set_state({k[9:]: v for k, v in state.items() if k.startswith("partners.")})
+        self.view.invalidate()
+
+
+class AgentPartners:
+    """Any `Agent`s as a pool (cloned or scripted partners), asked one after another."""
+
+    def __init__(self, agents: list[Agent]) -> None:
+        self.agents, self.size = agents, len(agents)
+
+    def start(self, num_envs: int, num_players: int, seed: int) -> None:
+        """See `Partners.start`."""
+        for offset, agent in enumerate(self.agents):
+            agent.start(num_envs, num_players, (seed + offset) % 2**62)
+
+    def begin_episode(self, kitchens: np.ndarray) -> None:
+        """See `Partners.begin_episode`."""
+        for agent in self.agents:
+            agent.begin_episode(kitchens)
+
+    def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        """See `Partners.act`."""
+        out = np.empty(len(kitchens), np.int64)
+        for row, agent in enumerate(self.agents):
+            mine = np.flatnonzero(partner == row)
+            if len(mine):
+                out[mine] = agent.act(view, kitchens[mine], seats[mine])
+        return out
