@@ -16,8 +16,8 @@ Row layout (C = cells of the largest layout in the batch; cell = y * width + x o
 
 Object code: 1 onion, 2 tomato, 3 dish, SOUP + seq for a soup, where seq in 1..15 spells the ingredients in the order in
 which they went in: start at 1 and append one bit for each, 0 onion and 1 tomato (1 no ingredient, 8 three onions).
-In a pot the code also carries the cooking tick: code + ((tick + 1) << TICK_SHIFT), tick -1 while the soup is idle. A soup
-outside a pot is always ready and carries no tick.
+A soup also carries its cooking tick, in a pot or out of it: code + ((tick + 1) << TICK_SHIFT), tick -1 while it is idle;
+`code & CODE_MASK` drops it.
 
 Deviations from overcooked-ai 1.1.0 under rules="overcooked-ai": none in states it can reach. Under rules="classic" (2019)
 a pot starts by itself with its third ingredient, an empty hand does nothing at a pot, every soup takes 20 ticks, every soup
@@ -133,10 +133,10 @@ def cooking_tick(content):
 
 
 @njit(cache=True)
-def is_ready(content, cook_time):
+def is_ready(content, tab, layout):
     """Whether a pot's content is a soup that has cooked for the time its sequence takes."""
     tick = cooking_tick(content)
-    return tick >= 0 and tick >= cook_time[content & SEQ_MASK]
+    return tick >= 0 and tick >= tab.cook_time[layout, content & SEQ_MASK]
 
 
 @njit(cache=True)
@@ -257,9 +257,9 @@ def use_pot(row, seat, cell, tab, layout, classic, shaped, counts):
         start_pot(row, seat, cell, counts)
         return True
     if held == DISH:
-        if not is_ready(content, tab.cook_time[layout]):
+        if not is_ready(content, tab, layout):
             return False
-        row[chef + HELD] = take_up(row, cells, cell) & CODE_MASK
+        row[chef + HELD] = take_up(row, cells, cell)
         counts[seat, ev.SOUP_PICKUP] += 1
         shaped[seat] += tab.shaping[layout, 2]
         return True
@@ -430,7 +430,7 @@ def useful_interact(row, seat, tab, layout, classic):
         return held == NOTHING
     idle = cooking_tick(content) < 0
     if held == DISH:
-        return is_ready(content, tab.cook_time[layout])
+        return is_ready(content, tab, layout)
     if held == NOTHING:
         return not classic and idle and (content & SEQ_MASK) > 1
     return held < DISH and idle and num_ingredients(content & SEQ_MASK) < tab.max_ingredients[layout]
