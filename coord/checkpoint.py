@@ -89,7 +89,7 @@ def load(path: str | Path, *, sha256: str | None = None) -> tuple[dict[str, Tens
 
 
 def read_document(path: str | Path) -> dict[str, Any]:
-    """Header of a checkpoint: `format_version`, `meta`, `provenance`, `sha256` (which is not checked here)."""
+    """Header of a checkpoint: `format_version`, `meta`, `provenance`, `sha256` (not checked here)."""
     return _document(path, _read_bytes(path))
 
 

@@ -19,4 +19,4 @@ def unknown(what: str, value: object, allowed: Iterable[object]) -> UserError:
     names = [str(name) for name in allowed]
     close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ""
-    return UserError(f"unknown {what} '{value}'{hint} allowed: {', '.join(names)}")
+    return UserError(f"unknown {what} '{value}'{hint}; allowed: {', '.join(names)}")

@@ -202,11 +202,11 @@ def field_help(file: str, prefix: str = "") -> list[FieldHelp]:
 
 def _load_resumed(command: str, words: Mapping[str, str]) -> Any:
     """The saved configuration of the run folder `resume`, with the few fields replaced that may change."""
-    saved = load_saved(command, Path(words["resume"]) / "config.yaml")
-    asked = compose(command, {key: text for key, text in words.items() if key in RESUMABLE})
     for key in words:
         if key not in RESUMABLE:
             raise UserError(f"'{key}' cannot change when a run is resumed; allowed: {', '.join(RESUMABLE)}")
+    asked = compose(command, words)
+    saved = load_saved(command, Path(words["resume"]) / "config.yaml")
     values = {key: asked[key] for key in words}
     return from_dict(type(saved), {**to_dict(saved), **values})
 
@@ -258,7 +258,7 @@ def _flat_names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def _word(key: str, text: str) -> str:
-    """`key=text` in Hydra's grammar; what it cannot read, or would take for a sweep, becomes a quoted text."""
+    """`key=text` in Hydra's grammar; what it cannot read, or takes for a sweep, becomes a quoted text."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 

@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 
 class Interrupted(Exception):
-    """A run was stopped on request and saved; the message is the command that continues it (exit code 130)."""
+    """A run stopped on request and saved; the message is the command that goes on with it (exit code 130)."""
 
 
 class Interrupt:

@@ -1,0 +1,45 @@
+# Everything starts from Python 3.11 and make; `make demo` and `make test` set up what is missing.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test test-fast lint type bench play clean
+
+help: ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: $(STAMP) ## make .venv and install everything into it
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or name another one: make PYTHON=python3.12 setup" >&2; exit 2; }
+	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing into $(VENV) (the first time takes some minutes)"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## train partners and an ego on one kitchen, score it, write the report
+	@$(BIN)/coord demo
+
+test: $(STAMP) ## run all tests
+	@$(BIN)/python -m pytest
+
+test-fast: $(STAMP) ## run the tests that take seconds
+	@$(BIN)/python -m pytest -m 'not slow and not learn'
+
+lint: $(STAMP) ## check the style
+	@$(BIN)/ruff check .
+
+type: $(STAMP) ## check the types
+	@$(BIN)/mypy
+
+bench: $(STAMP) ## measure speed, one JSON line each
+	@$(BIN)/coord bench kitchen
+	@$(BIN)/coord bench ppo
+
+play: $(STAMP) ## play with an agent
+	@$(BIN)/coord play
+
+clean: ## remove caches and build leftovers; keeps .venv, runs and demo
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find coord populations play configs tests -name __pycache__ -type d -prune -exec rm -rf {} +

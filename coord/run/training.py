@@ -1,0 +1,149 @@
+"""One training run from start, or from its last checkpoint, to its end: logs, progress, checkpoints, Ctrl-C.
+
+Checkpoints are taken between updates and hold everything that training changes, so a run that was killed and resumed
+ends with the same parameters, bit for bit, as one that was not. When they are taken never influences training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coord import checkpoint
+from coord.algos.ppo import Hooks, PPOState, train
+from coord.partner_env import RowEnv
+from coord.run.interrupt import Interrupt, Interrupted
+from coord.run.logger import Logger
+from coord.run.progress import Progress
+
+STATE_FILE = "ckpt/state.safetensors"
+
+
+class Savable(Protocol):
+    """Whatever else a method must remember across a kill (FCP's snapshots, PBT's history)."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Flat mapping of tensors."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of `state_dict`."""
+
+
+@dataclass
+class Job:
+    """A training run that can be resumed."""
+
+    folder: Path  # run folder, already created
+    title: str  # for the progress panel
+    resume_command: str  # printed when the run is interrupted
+    state: PPOState
+    env: RowEnv
+    save_every_s: float = 60.0
+    extra: Savable | None = None
+    on_update: Callable[[PPOState], None] = lambda state: None
+    elapsed_s: float = field(default=0.0, init=False)  # training time of earlier parts included
+
+    def save(self) -> None:
+        """Writes the checkpoint atomically."""
+        tensors = {f"state.{k}": v for k, v in self.state.state_dict().items()}
+        tensors |= {f"env.{k}": torch.from_numpy(np.asarray(v)) for k, v in self.env.get_state().items()}
+        if self.extra is not None:
+            tensors |= {f"extra.{k}": v for k, v in self.extra.state_dict().items()}
+        meta = {"kind": "training", "env_step": self.state.env_step, "elapsed_s": self.elapsed_s}
+        checkpoint.save(self.folder / STATE_FILE, tensors, meta)
+
+    def load(self) -> int | None:
+        """Goes to the last checkpoint, if there is one; returns its env step."""
+        if not (self.folder / STATE_FILE).exists():
+            return None
+        tensors, meta = checkpoint.load(self.folder / STATE_FILE)
+        self.state.load_state_dict(_under(tensors, "state."))
+        self.env.set_state({k: v.numpy() for k, v in _under(tensors, "env.").items()})
+        if self.extra is not None:
+            self.extra.load_state_dict(_under(tensors, "extra."))
+        self.elapsed_s = float(meta["elapsed_s"])
+        return self.state.env_step
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def set_threads(threads: int) -> None:
+    """Threads of torch and of the kitchens; 0 means one per usable core."""
+    import os
+
+    import numba
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or usable)
+    numba.set_num_threads(min(threads or usable, numba.config.NUMBA_NUM_THREADS))
+
+
+def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Means over members, and the return of each member of a population."""
+    out = {}
+    for key, value in metrics.items():
+        values = np.asarray(value, dtype=float).reshape(-1)
+        out[key] = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+        if key == "rollout/return" and len(values) > 1:
+            out |= {f"{key}/{m}": float(v) for m, v in enumerate(values)}
+    return out
+
+
+class _Watch:
+    """The hooks of one run: log, show, save, stop."""
+
+    def __init__(self, job: Job, logger: Logger, progress: Progress, interrupt: Interrupt) -> None:
+        self.job, self.logger, self.progress, self.interrupt = job, logger, progress, interrupt
+        self._last_save = self._last_update = time.monotonic()
+        self._last_step = job.state.env_step
+
+    def on_update(self, state: PPOState, metrics: dict[str, Any]) -> None:
+        """After every update."""
+        now = time.monotonic()
+        took, self._last_update = now - self._last_update, now
+        self.job.elapsed_s += took
+        played = (state.env_step - self._last_step) * state.net.members
+        self._last_step = state.env_step
+        row = _scalars(metrics) | {"time/steps_per_s": played / took, "time/elapsed_s": self.job.elapsed_s}
+        self.logger.log(row, state.env_step)
+        shown = {"return": row["rollout/return"], "entropy": row["train/entropy"]}
+        self.progress.update(state.env_step * state.net.members, shown)
+        self.job.on_update(state)
+        if now - self._last_save >= self.job.save_every_s:
+            self.job.save()
+            self._last_save = time.monotonic()
+
+    def should_stop(self, state: PPOState) -> bool:
+        """After Ctrl-C."""
+        return self.interrupt.requested
+
+
+def run_job(job: Job) -> PPOState:
+    """Trains to the end of the budget and leaves a final checkpoint.
+
+    Raises Interrupted (after saving) on Ctrl-C, Diverged on NaN (the last checkpoint stays), UserError on a damaged
+    checkpoint, an unwritable folder or a full disk.
+    """
+    resumed = job.load()
+    members = job.state.net.members
+    total, start = job.state.cfg.total_steps * members, job.state.env_step * members
+    with (
+        Logger(job.folder, resume_step=resumed) as logger,
+        Progress(job.title, total, start=start) as progress,
+        Interrupt() as interrupt,
+    ):
+        watch = _Watch(job, logger, progress, interrupt)
+        train(job.state, job.env, Hooks(watch.on_update, watch.should_stop))
+        job.save()
+        if interrupt.requested and job.state.env_step < job.state.cfg.total_steps:
+            raise Interrupted(job.resume_command)
+    return job.state
