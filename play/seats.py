@@ -42,13 +42,20 @@ class SeatInfo:
 class SeatSource(Protocol):
     """What a session asks of whoever holds a seat. No call may block."""
 
-    info: SeatInfo
+    @property
+    def info(self) -> SeatInfo:
+        """For the record; asked for when the game starts."""
+
+    @property
+    def status(self) -> str:
+        """ "ready", or "loading" (the game waits before it starts), "hung", "crashed", "closed"."""
+
+    @property
+    def message(self) -> str:
+        """One line about a hang or crash."""
 
     def poll(self, now_s: float) -> None:
         """Called every frame: look for answers, notice a hang."""
-
-    def ready(self) -> bool:
-        """Whether the game may start."""
 
     def observe(self, tick: int, state: Mapping[str, object], now_s: float) -> None:
         """The state in which action number `tick` is to be chosen."""
@@ -66,16 +73,15 @@ class SeatSource(Protocol):
 class HumanSeat:
     """A person with a keyboard or a gamepad; send key events to `input`."""
 
+    status = "ready"
+    message = ""
+
     def __init__(self, bindings: Bindings, *, hold_to_repeat: bool = True, name: str = "human") -> None:
         self.input = PlayerInput(bindings, hold_to_repeat)
         self.info = SeatInfo("human", name, name, bindings=bindings.name)
 
     def poll(self, now_s: float) -> None:
         """Nothing to look for: keys arrive by `input.press`."""
-
-    def ready(self) -> bool:
-        """Always."""
-        return True
 
     def observe(self, tick: int, state: Mapping[str, object], now_s: float) -> None:
         """The person looks at the screen."""
@@ -101,8 +107,18 @@ class AgentSeat:
         self._label = label
 
     @property
+    def status(self) -> str:
+        """Status of the worker; a partner that hung or crashed is replaced by `stay`."""
+        return self.worker.status
+
+    @property
+    def message(self) -> str:
+        """What the worker says about its hang or crash."""
+        return self.worker.message
+
+    @property
     def info(self) -> SeatInfo:
-        """Complete once `ready()`: the checkpoint's hash comes from the worker."""
+        """Complete once it is not "loading" any more: the checkpoint's hash comes from the worker."""
         spec = self.worker.spec
         return SeatInfo(
             "agent",
@@ -117,10 +133,6 @@ class AgentSeat:
     def poll(self, now_s: float) -> None:
         """Collect an answer, notice a hang or crash."""
         self.worker.poll(now_s)
-
-    def ready(self) -> bool:
-        """Loaded and warmed up, or given up on (the game then goes on with `stay`)."""
-        return self.worker.status != "loading"
 
     def observe(self, tick: int, state: Mapping[str, object], now_s: float) -> None:
         """Hand over the newest state."""

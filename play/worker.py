@@ -4,7 +4,7 @@ The agent lives in a process of its own (or, in tests, a thread) at the other en
 with the agent at any time; while it thinks, only the newest further state is kept, so neither side's pipe can fill up
 and nothing queues. A worker that does not answer for `hang_s` is killed, one that dies is noticed; both leave a status
 that says so, and `restart` brings a fresh one. This module imports neither torch nor numba: the child does, after it
-has set its own thread counts.
+has set its own thread counts, so that the window opens at once and keeps its cores.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from coord.errors import UserError
 
 if TYPE_CHECKING:
     from coord.agents import Agent
-    from coord.overcooked import Layout, OvercookedVectorEnv
+    from coord.overcooked import Layout
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Answer(NamedTuple):
     latency_ms: float
 
 
-Loader = Callable[[PartnerSpec, "GameSpec"], "Agent"]
+Loader = Callable[[PartnerSpec, GameSpec], "Agent"]
 
 
 def load_partner(spec: PartnerSpec, game: GameSpec) -> Agent:
@@ -63,8 +67,9 @@ def load_partner(spec: PartnerSpec, game: GameSpec) -> Agent:
 class PartnerWorker:
     """One agent at one seat, in its own process (`mode="process"`) or thread (`mode="thread"`, for tests).
 
-    `status` is "loading" (not ready yet), "ready", "hung" (killed after `hang_s` without an answer), "crashed"
-    (ended or raised; `message` has the reason) or "closed". No method blocks.
+    `status` is "loading" (not ready yet), "ready", "hung" (killed after `hang_s` without an answer, or `load_s`
+    without getting ready), "crashed" (ended or raised) or "closed"; `message` has one line about a hang or crash.
+    No method blocks. `loader` must be a module-level function: the child imports it.
     """
 
     def __init__(
@@ -78,25 +83,182 @@ class PartnerWorker:
         load_s: float = 120.0,
         loader: Loader = load_partner,
     ) -> None:
+        if mode not in _LAUNCH:
+            raise ValueError(f"mode must be one of {sorted(_LAUNCH)}, got {mode!r}")
         self.spec = spec
         self.game = game
-        self.status = "loading"
-        self.message = ""  # one line for the player when hung or crashed
         self.agent_id = ""
         self.checkpoint_sha256 = ""
         self.latency_ms: float | None = None  # of the newest answer
+        self._mode, self._hang_s, self._load_s, self._loader = mode, hang_s, load_s, loader
+        self._newest: tuple[int, Mapping[str, Any]] | None = None  # not sent yet
+        self._launch(now_s)
 
-    def submit(self, tick: int, state: Mapping[str, object], now_s: float) -> None:
+    def _launch(self, now_s: float) -> None:
+        self.status, self.message = "loading", ""
+        self._busy_since_s: float | None = now_s  # a request, or the loading, is under way since then
+        self._answer: Answer | None = None
+        self._pipe, far_end = multiprocessing.Pipe()
+        # The layout travels as bytes: unpacking it imports numba, which must find its thread count set first.
+        arguments = (far_end, self.spec, pickle.dumps(self.game), self._loader)
+        self._process = _LAUNCH[self._mode](arguments)
+
+    def submit(self, tick: int, state: Mapping[str, Any], now_s: float) -> None:
         """The newest state; replaces one that was not sent yet."""
+        self._newest = (tick, state)
+        self._send(now_s)
 
     def poll(self, now_s: float) -> None:
         """Read what arrived, send what waits, notice a hang or an end. Call every frame."""
+        if self.status not in ("loading", "ready"):
+            return
+        try:
+            while self.status in ("loading", "ready") and self._pipe.poll():
+                self._receive(self._pipe.recv())
+        except (EOFError, OSError):
+            self._give_up("crashed", "its process ended unexpectedly")
+        limit_s = self._load_s if self.status == "loading" else self._hang_s
+        if self._busy_since_s is not None and now_s - self._busy_since_s > limit_s:
+            self._give_up("hung", f"no answer for {limit_s:g} s")
+        self._send(now_s)
 
     def take(self, tick: int) -> Answer | None:
         """The answer for `tick`, or None if it is not there (late answers to older ticks are dropped)."""
+        answer, self._answer = self._answer, None
+        return answer if answer is not None and answer.tick == tick else None
 
     def restart(self, now_s: float) -> None:
-        """A fresh agent after a hang or crash."""
+        """A fresh agent after a hang or crash; it continues from the newest state."""
+        self._stop()
+        self._launch(now_s)
 
     def close(self) -> None:
-        """End the worker (kill it if need be)."""
+        """End the worker."""
+        self._stop()
+        self.status = "closed"
+
+    def _send(self, now_s: float) -> None:
+        if self.status != "ready" or self._busy_since_s is not None or self._newest is None:
+            return
+        try:
+            self._pipe.send(self._newest)
+        except OSError:
+            self._give_up("crashed", "its process ended unexpectedly")
+            return
+        self._newest, self._busy_since_s = None, now_s
+
+    def _receive(self, message: tuple[Any, ...]) -> None:
+        self._busy_since_s = None
+        kind, *content = message
+        if kind == "ready":
+            self.status = "ready"
+            self.agent_id, self.checkpoint_sha256 = content
+        elif kind == "action":
+            self._answer = Answer(*content)
+            self.latency_ms = self._answer.latency_ms
+        else:
+            self._give_up("crashed", content[0])
+
+    def _give_up(self, status: str, reason: str) -> None:
+        self._stop()
+        self.status, self.message = status, f"partner '{self.agent_id or self.spec.ref}' {status}: {reason}"
+
+    def _stop(self) -> None:
+        """Close the pipe (a thread leaves when it next looks at it) and kill a process: it has nothing to save."""
+        self._busy_since_s = None
+        self._answer = None
+        self._pipe.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.join(timeout=1.0)
+            self._process = None
+
+
+def _launch_process(arguments: tuple[Any, ...]) -> multiprocessing.process.BaseProcess:
+    process = multiprocessing.get_context("spawn").Process(target=_serve_alone, args=arguments, daemon=True)
+    process.start()
+    arguments[0].close()  # ours of the far end, so that the child's death is seen as the end of the pipe
+    return process
+
+
+def _launch_thread(arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_serve, args=arguments, daemon=True).start()
+
+
+_LAUNCH: dict[str, Callable[[tuple[Any, ...]], multiprocessing.process.BaseProcess | None]] = {
+    "process": _launch_process,
+    "thread": _launch_thread,
+}
+
+
+def _serve_alone(pipe: Connection, spec: PartnerSpec, game: bytes, loader: Loader) -> None:
+    """`_serve` as the whole life of a process: one thread per library, Ctrl-C left to the window."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+    _serve(pipe, spec, game, loader)
+
+
+def _serve(pipe: Connection, spec: PartnerSpec, game: bytes, loader: Loader) -> None:
+    """Answer states until the other end closes; an exception is sent as ("failed", one line)."""
+    try:
+        mind = _Mind(spec, pickle.loads(game), loader)
+        pipe.send(("ready", mind.agent.agent_id, checkpoint_hash(spec.ref)))
+        while True:
+            tick, state = pipe.recv()
+            begun_s = time.perf_counter()
+            action = mind.act(state)
+            pipe.send(("action", tick, action, (time.perf_counter() - begun_s) * 1e3))
+    except (EOFError, OSError):
+        pass  # the game is over
+    except Exception as error:  # whatever a partner does must not end the game, only its own part in it
+        _report(pipe, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+    finally:
+        pipe.close()
+
+
+def _report(pipe: Connection, reason: str) -> None:
+    try:
+        pipe.send(("failed", reason))
+    except OSError:
+        pass  # nobody listens any more
+
+
+class _Mind:
+    """The agent with a kitchen of its own, in which it looks at the states it is sent."""
+
+    def __init__(self, spec: PartnerSpec, game: GameSpec, loader: Loader) -> None:
+        import numpy as np
+
+        from coord.agents import KitchenView
+        from coord.overcooked import OvercookedVectorEnv
+
+        # This horizon, not the session's endless one: agents may see how many ticks are left.
+        self.env = OvercookedVectorEnv(game.layout, 1, horizon=game.ticks, rules=game.rules, seed=spec.seed)
+        self.env.reset()
+        self.view = KitchenView(self.env)
+        self.row, self.seat = np.array([0]), np.array([game.seat])
+        self.agent = loader(spec, game)
+        self._begin(spec.seed)
+        self.act(self.env.state_dict(0))  # warm up: compile, allocate
+        self._begin(spec.seed)
+
+    def _begin(self, seed: int) -> None:
+        self.agent.start(1, self.env.num_players, seed)
+        self.agent.begin_episode(self.row)
+
+    def act(self, state: Mapping[str, Any]) -> int:
+        """Action number in this state."""
+        self.env.load_state_dict(0, state)
+        self.view.invalidate()
+        return int(self.agent.act(self.view, self.row, self.seat)[0])
+
+
+def checkpoint_hash(ref: str) -> str:
+    """SHA-256 of the file behind an agent reference; "" for built-ins."""
+    from coord import agent_files, checkpoint
+
+    folder, mark, member = ref.rpartition("#")
+    if mark:
+        return next(str(entry["sha256"]) for entry in agent_files.read_manifest(folder) if entry["id"] == member)
+    return checkpoint.file_hash(ref) if Path(ref).is_file() else ""

@@ -1,0 +1,289 @@
+"""Games that people played, in the SQLite file the game client writes: its schema, and the reading of it.
+
+One file holds any number of games. A game is its header, its start state and its joint actions; the states follow by
+replaying the rules, and the hash kept with every tick proves that the replay is the game that was played. `play.record`
+writes these tables; cloning (`data=<file>`) and scoring (`human=<file>`) read them here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coord.errors import UserError
+from coord.overcooked.vector_env import OvercookedVectorEnv
+from coord.overcooked.layouts import Layout
+
+APPLICATION_ID = 0x434B4F56  # marks the file as ours (SQLite's application_id)
+SCHEMA_VERSION = 1  # SQLite's user_version
+
+SCHEMA = """
+CREATE TABLE games (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uid TEXT NOT NULL UNIQUE,           -- random; tells games of merged files apart
+    started_utc TEXT NOT NULL,
+    ended_utc TEXT,
+    owner TEXT NOT NULL,                -- process that plays it, while `outcome` is NULL
+    layout TEXT NOT NULL,
+    layout_hash TEXT NOT NULL,
+    layout_json TEXT NOT NULL,          -- the whole Layout, so that the game outlives its layout file
+    rules TEXT NOT NULL,
+    ticks INTEGER NOT NULL,             -- length agreed on
+    tick_hz REAL NOT NULL,
+    seed INTEGER NOT NULL,
+    start_state TEXT NOT NULL,          -- JSON, form of OvercookedState.to_dict
+    start_hash TEXT NOT NULL,
+    seats TEXT NOT NULL,                -- JSON list, see play.seats.SeatInfo
+    versions TEXT NOT NULL,             -- JSON: this package, Python, libraries
+    participant TEXT NOT NULL,          -- "" outside of a study
+    study_round INTEGER,
+    outcome TEXT,                       -- NULL while it is played; finished, quit, recovered
+    ticks_played INTEGER NOT NULL DEFAULT 0,
+    score REAL NOT NULL DEFAULT 0
+);
+CREATE INDEX games_by_participant ON games (participant);
+CREATE TABLE ticks (
+    game_id INTEGER NOT NULL REFERENCES games (id) ON DELETE CASCADE,
+    tick INTEGER NOT NULL,
+    at_ms REAL NOT NULL,                -- monotonic, since the start of the game (pauses included)
+    reward REAL NOT NULL,
+    state_hash TEXT NOT NULL,           -- of the state after the tick
+    PRIMARY KEY (game_id, tick)
+) WITHOUT ROWID;
+CREATE TABLE actions (
+    game_id INTEGER NOT NULL REFERENCES games (id) ON DELETE CASCADE,
+    tick INTEGER NOT NULL,
+    seat INTEGER NOT NULL,
+    action INTEGER NOT NULL,            -- 0 north, 1 south, 2 east, 3 west, 4 stay, 5 interact
+    source TEXT NOT NULL,               -- human, agent, miss (no answer in time: stay)
+    key_ms REAL,                        -- when the key was pressed, same clock as at_ms; NULL: no key
+    latency_ms REAL,                    -- how long the agent thought
+    PRIMARY KEY (game_id, tick, seat)
+) WITHOUT ROWID;
+CREATE TABLE events (
+    game_id INTEGER NOT NULL REFERENCES games (id) ON DELETE CASCADE,
+    tick INTEGER NOT NULL,              -- ticks played when it happened
+    seat INTEGER,                       -- NULL: the game itself (pause, resume, partner trouble)
+    name TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX events_by_game ON events (game_id);
+"""
+
+
+@dataclass(frozen=True)
+class GameHeader:
+    """One row of the table `games`."""
+
+    id: int
+    uid: str
+    started_utc: str
+    ended_utc: str | None
+    layout: str
+    layout_hash: str
+    layout_json: str
+    rules: str
+    ticks: int
+    tick_hz: float
+    seed: int
+    start_state: Mapping[str, Any]
+    start_hash: str
+    seats: tuple[Mapping[str, Any], ...]  # [P]
+    versions: Mapping[str, str]
+    participant: str
+    study_round: int | None
+    outcome: str | None
+    ticks_played: int
+    score: float
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a crash cut the game off."""
+        return self.outcome == "recovered"
+
+    def kitchen(self) -> Layout:
+        """The layout as it was when the game was played. UserError if what is stored is not the layout of its hash."""
+        layout = layout_from_json(self.layout_json)
+        if layout.hash != self.layout_hash:
+            raise UserError(f"game {self.id}: the stored layout '{self.layout}' does not have its recorded hash")
+        return layout
+
+
+class RecordedEvent(NamedTuple):
+    """One row of the table `events`."""
+
+    tick: int
+    seat: int | None
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class RecordedGame:
+    """One game of T ticks and P seats."""
+
+    header: GameHeader
+    joint_act: NDArray[np.int8]  # [T, P]
+    sources: tuple[tuple[str, ...], ...]  # [T][P] human, agent, miss
+    key_ms: NDArray[np.float64]  # [T, P], NaN: no key
+    latency_ms: NDArray[np.float64]  # [T, P], NaN: not an agent's answer
+    at_ms: NDArray[np.float64]  # [T]
+    rew: NDArray[np.float64]  # [T] task reward
+    hashes: tuple[str, ...]  # [T] of the state after each tick
+    events: tuple[RecordedEvent, ...]
+
+    @property
+    def human_seats(self) -> tuple[int, ...]:
+        """Seats that people held."""
+        return tuple(seat for seat, info in enumerate(self.header.seats) if info["kind"] == "human")
+
+    def start(self) -> OvercookedVectorEnv:
+        """One kitchen in the start state of the game."""
+        header = self.header
+        env = OvercookedVectorEnv(header.kitchen(), 1, horizon=header.ticks, rules=header.rules, seed=header.seed)
+        env.reset()
+        env.load_state_dict(0, header.start_state)
+        return env
+
+    def states(self) -> list[Mapping[str, Any]]:
+        """[T + 1] the states around the joint actions, by replaying the rules."""
+        env = self.start()
+        states = [env.state_dict(0)]
+        for joint_act in self.joint_act:
+            env.step(joint_act[None])
+            states.append(env.state_dict(0, final=True))
+        return states
+
+
+def state_hash(state: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that name a state: SHA-256 of its JSON, objects in order of their cell."""
+    objects = sorted(state["objects"], key=lambda thing: tuple(thing["position"]))
+    text = json.dumps({**state, "objects": objects}, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """JSON form of NumPy scalars."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} in a state")
+
+
+def layout_to_json(layout: Layout) -> str:
+    """The whole layout as JSON."""
+    return json.dumps(asdict(layout))
+
+
+def layout_from_json(text: str) -> Layout:
+    """Inverse of `layout_to_json`."""
+    values = json.loads(text)
+    for name in ("grid", "times", "values", "shaping"):
+        values[name] = tuple(values[name])
+    for name in ("all_orders", "bonus_orders"):
+        values[name] = tuple(tuple(order) for order in values[name])
+    return Layout(**values)
+
+
+@contextmanager
+def clear_errors(path: str | Path) -> Iterator[None]:
+    """Turn SQLite's errors about the file into one clear line."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise UserError(_explain(path, error)) from error
+
+
+def _explain(path: str | Path, error: sqlite3.Error) -> str:
+    text = str(error)
+    for part, meaning in (
+        ("is full", f"cannot write {path}: the disk is full; games finished before are safe"),
+        ("readonly", f"cannot write {path}: the file or its folder is read-only"),
+        ("unable to open", f"cannot open {path}: no such file, or no permission"),
+        ("locked", f"{path} is in use by another program that does not let go"),
+        ("not a database", f"{path} is not a recordings file, or it is damaged: move it aside or restore a copy"),
+        ("malformed", f"{path} is damaged: move it aside or restore a copy"),
+        ("disk I/O", f"cannot read or write {path}: the disk reports an error"),
+    ):
+        if part in text:
+            return meaning
+    return f"{path}: {text}"
+
+
+def check_version(connection: sqlite3.Connection, path: str | Path) -> None:
+    """UserError unless the file is a recordings file this version can read."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise UserError(f"{path} is an SQLite file, but not a recordings file of this project")
+    if version > SCHEMA_VERSION:
+        raise UserError(f"{path} has schema {version}, this version reads up to {SCHEMA_VERSION}: please update")
+
+
+@contextmanager
+def open_recordings(path: str | Path) -> Iterator[sqlite3.Connection]:
+    """The file, for reading only. UserError if it is missing, damaged, or something else."""
+    if not Path(path).is_file():
+        raise UserError(f"no recordings file '{path}'")
+    with clear_errors(path), closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        check_version(connection, path)
+        yield connection
+
+
+def read_headers(connection: sqlite3.Connection) -> list[GameHeader]:
+    """Headers of all games, oldest first."""
+    names = [field.name for field in fields(GameHeader)]
+    rows = connection.execute(f"SELECT {', '.join(names)} FROM games ORDER BY id").fetchall()
+    return [_header(dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _header(values: dict[str, Any]) -> GameHeader:
+    for name in ("start_state", "seats", "versions"):
+        values[name] = json.loads(values[name])
+    values["seats"] = tuple(values["seats"])
+    return GameHeader(**values)
+
+
+def read_game(connection: sqlite3.Connection, header: GameHeader) -> RecordedGame:
+    """The game that belongs to a header. UserError if ticks or actions are missing."""
+    ticks = connection.execute(
+        "SELECT tick, at_ms, reward, state_hash FROM ticks WHERE game_id = ? ORDER BY tick", (header.id,)
+    ).fetchall()
+    actions = connection.execute(
+        "SELECT action, source, key_ms, latency_ms FROM actions WHERE game_id = ? ORDER BY tick, seat", (header.id,)
+    ).fetchall()
+    events = connection.execute(
+        "SELECT tick, seat, name, detail FROM events WHERE game_id = ? ORDER BY rowid", (header.id,)
+    ).fetchall()
+    num_players = len(header.seats)
+    if [row[0] for row in ticks] != list(range(len(ticks))) or len(actions) != len(ticks) * num_players:
+        raise UserError(f"game {header.id} has gaps in its ticks: the file was changed or damaged")
+    shape = (len(ticks), num_players)
+    sources = [row[1] for row in actions]
+    return RecordedGame(
+        header=header,
+        joint_act=np.array([row[0] for row in actions], np.int8).reshape(shape),
+        sources=tuple(tuple(sources[t * num_players : (t + 1) * num_players]) for t in range(len(ticks))),
+        key_ms=np.array([row[2] for row in actions], np.float64).reshape(shape),
+        latency_ms=np.array([row[3] for row in actions], np.float64).reshape(shape),
+        at_ms=np.array([row[1] for row in ticks], np.float64),
+        rew=np.array([row[2] for row in ticks], np.float64),
+        hashes=tuple(row[3] for row in ticks),
+        events=tuple(RecordedEvent(*row) for row in events),
+    )
+
+
+def read_games(path: str | Path) -> list[RecordedGame]:
+    """All ended games of a recordings file, oldest first. UserError if the file cannot be read."""
+    with open_recordings(path) as connection:
+        headers = [header for header in read_headers(connection) if header.outcome is not None]
+        return [read_game(connection, header) for header in headers]
