@@ -7,6 +7,7 @@ Its memory (counters, recent poses) is kept per (kitchen, seat); its random numb
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -53,6 +54,12 @@ class KitchenView:
         if "features" not in self._cache:
             self._cache["features"] = self.env.feature_obs()
         return self._cache["features"]
+
+    def useful(self) -> NDArray[np.bool_]:
+        """[N, P, 6] what seats may choose from where the env masks useless actions."""
+        if "useful" not in self._cache:
+            self._cache["useful"] = self.env.available_actions()
+        return self._cache["useful"]
 
 
 class Agent(Protocol):
@@ -158,6 +165,14 @@ class StuckMemory:
         self._poses[slot] = np.concatenate([self._poses[slot][:, 1:], poses[:, None]], axis=1)
         self._acts[slot] = np.concatenate([self._acts[slot][:, 1:], acts[:, None]], axis=1)
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Everything remembered, for exact resume."""
+        return {"poses": self._poses.copy(), "acts": self._acts.copy()}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `get_state`."""
+        self._poses[:], self._acts[:] = state["poses"], state["acts"]
+
 
 def feature_poses(features: np.ndarray) -> NDArray[np.int64]:
     """Pose codes [n] read from rows of `KitchenView.features` [n, F].
@@ -166,6 +181,13 @@ def feature_poses(features: np.ndarray) -> NDArray[np.int64]:
     """
     cell = np.rint(features[:, -2:]).astype(np.int64)
     return (cell[:, 1] * 1024 + cell[:, 0]) * 4 + features[:, :4].argmax(axis=1)
+
+
+def _forbid(logits: torch.Tensor, banned: np.ndarray) -> None:
+    """Take the banned actions (broadcast to [n, 6]) out of the policy, except where nothing would be left."""
+    banned = torch.from_numpy(np.broadcast_to(banned, logits.shape).copy())
+    left = (~banned & (logits > -torch.inf)).any(dim=-1, keepdim=True)
+    logits[banned & left] = -torch.inf
 
 
 class PolicyAgent:
@@ -210,12 +232,14 @@ class PolicyAgent:
         obs = self._observe(view)[rows, seats]
         with torch.inference_mode():
             logits = self.net(torch.from_numpy(obs)[None])[0][0]  # [n, 6]
+        if view.env.mask_useless_actions:
+            _forbid(logits, ~view.useful()[rows, seats])
         if self.drop_stay:
-            logits[:, STAY] = -torch.inf
+            _forbid(logits, np.arange(NUM_ACTIONS) == STAY)
         if not self.unstick:
             return self._choose(logits, rows, seats)
         poses = feature_poses(obs)
-        logits[torch.from_numpy(self._memory.banned(rows, seats, poses))] = -torch.inf
+        _forbid(logits, self._memory.banned(rows, seats, poses))
         acts = self._choose(logits, rows, seats)
         self._memory.record(rows, seats, poses, acts)
         return acts

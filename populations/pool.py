@@ -6,12 +6,10 @@ so a crash while adding leaves the pool as it was. Opening a pool checks every f
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +20,7 @@ from coord.agent_files import (
     MANIFEST_SCHEMA,
     AgentCard,
     StoredAgent,
+    locked_folder,
     read_manifest,
     read_member,
     save_agent,
@@ -106,7 +105,7 @@ def add_members(folder: str | Path, members: Sequence[NewMember]) -> list[dict[s
         UserError: unwritable folder, full disk, an id that is taken or unfit for a file name.
     """
     folder = Path(folder)
-    with _locked(folder):
+    with locked_folder(folder):
         entries = read_manifest(folder) if (folder / MANIFEST).exists() else []
         _check_ids([entry["id"] for entry in entries], [new.card.agent_id for new in members], folder)
         added = [_write_member(folder, new) for new in members]
@@ -146,15 +145,3 @@ def _write_member(folder: Path, new: NewMember) -> dict[str, Any]:
         "sha256": sha256,
     }
 
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the pool's lock file: one writer at a time."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-    with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

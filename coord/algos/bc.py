@@ -1,0 +1,191 @@
+"""Behaviour cloning of the recorded human-human games (Carroll et al. 2019).
+
+A two-layer network on the hand-made features of overcooked-ai learns, by cross-entropy, what the people in either
+seat did. Per layout there are two clones: `bc_train` from the games of the train half, which training may use as a
+partner, and `human_proxy` from the held-out half, which only ever judges.
+
+Several seeds train at once over the population axis; member m depends on its seed alone.
+
+Deviations: the validation games are whole games (Carroll splits rows, so neighbouring ticks of one game fall on both
+sides and the figure flatters); rectified linear units instead of tanh; overcooked-ai's 96 features instead of 62-64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from coord import seeding
+from coord.agent_files import HELD_OUT_ID, AgentCard, StoredAgent
+from coord.errors import UserError, unknown
+from coord.nets import NUM_ACTIONS, Arch, PopulationNet
+from coord.optim import PopulationAdam
+from coord.overcooked import OvercookedVectorEnv, load_layout
+from coord.overcooked.human_data import HumanGame, load_games
+
+AGENT_IDS = {"train": "bc_train", "test": HELD_OUT_ID}
+RULES = "classic"  # the rules of 2019, under which the games were recorded
+PUBLISHED_EPOCHS = {  # Carroll et al. 2019; the layouts for which human games exist
+    "cramped_room": 100,
+    "asymmetric_advantages": 120,
+    "coordination_ring": 120,
+    "forced_coordination": 90,
+    "counter_circuit_o_1order": 110,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCConfig:
+    """split: half of the human games, train or test (held out); epochs: passes over the games, 0 for the published
+    number; val_fraction: share of *games* held back to watch the accuracy on.
+    """
+
+    split: str = "train"
+    epochs: int = 0
+    batch_size: int = 64
+    lr: float = 1e-3
+    hidden: tuple[int, ...] = (64, 64)
+    val_fraction: float = 0.15
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if self.split not in AGENT_IDS:
+            raise unknown("half of the human games (split)", self.split, AGENT_IDS)
+        if not 0.0 <= self.val_fraction < 1.0:
+            raise UserError(f"val_fraction={self.val_fraction}: allowed is 0 <= val_fraction < 1")
+        if self.epochs < 0 or self.batch_size < 1 or self.lr <= 0:
+            raise UserError("behaviour cloning needs epochs >= 0, batch_size >= 1 and lr > 0")
+
+
+class Demonstrations(NamedTuple):
+    """What people saw and did: one row per (tick, seat)."""
+
+    features: NDArray[np.float32]  # [n, F]
+    acts: NDArray[np.int64]  # [n]
+    game: NDArray[np.int64]  # [n] which game the row is from
+
+    def rows(self, mask: NDArray[np.bool_]) -> Demonstrations:
+        """The rows where `mask` [n] is true."""
+        return Demonstrations(self.features[mask], self.acts[mask], self.game[mask])
+
+
+def held_back(demos: Demonstrations, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """[n] true for the rows of the validation games: `fraction` of the games, at least one if fraction > 0."""
+    games = np.unique(demos.game)
+    count = 0 if fraction == 0.0 else max(1, round(fraction * len(games)))
+    if count >= len(games):
+        raise UserError(f"val_fraction={fraction} leaves none of the {len(games)} games to learn from")
+    chosen = seeding.rng(seed, "bc", "validation").permutation(games)[:count]
+    return np.isin(demos.game, chosen)
+
+
+def clone(demos: Demonstrations, config: BCConfig, seeds: Sequence[int], epochs: int) -> PopulationNet:
+    """Train one clone per seed on all rows of `demos`: Adam on cross-entropy, every epoch in a fresh order."""
+    arch = Arch(kind="mlp_features", inputs=demos.features.shape[1], hidden=config.hidden)
+    net = PopulationNet.create(arch, [seeding.torch_generator(seed, "bc", "init") for seed in seeds])
+    optimiser = PopulationAdam(net, eps=1e-8)
+    lr = torch.full((len(seeds),), config.lr)
+    gens = [seeding.torch_generator(seed, "bc", "order") for seed in seeds]
+    features, acts = torch.from_numpy(demos.features), torch.from_numpy(demos.acts)
+    for _ in range(epochs):
+        order = torch.stack([torch.randperm(len(acts), generator=gen) for gen in gens])  # [M, n]
+        for batch in order.split(config.batch_size, dim=1):
+            cloning_loss(net, features[batch], acts[batch]).backward()
+            optimiser.step(lr, max_grad_norm=float("inf"))
+    return net
+
+
+def cloning_loss(net: PopulationNet, features: Tensor, acts: Tensor) -> Tensor:
+    """Cross-entropy of `acts` [M, B] given `features` [M, B, F]: mean over rows, sum over members."""
+    logits, _ = net(features)
+    return F.cross_entropy(logits.flatten(0, 1), acts.flatten(), reduction="sum") / acts.shape[1]
+
+
+def accuracy(net: PopulationNet, demos: Demonstrations) -> NDArray[np.float64]:
+    """[M] share of rows in which the likeliest action is the one the person chose."""
+    with torch.inference_mode():
+        logits, _ = net(torch.from_numpy(demos.features).expand(net.members, -1, -1))
+    return (logits.argmax(-1).numpy() == demos.acts).mean(axis=1)
+
+
+def action_shares(demos: Demonstrations) -> NDArray[np.float64]:
+    """[6] how often people chose each action; the largest is the accuracy of a constant guess."""
+    return np.bincount(demos.acts, minlength=NUM_ACTIONS) / len(demos.acts)
+
+
+def chance(net: PopulationNet, demos: Demonstrations) -> NDArray[np.float64]:
+    """[M] mean probability of the person's action: the accuracy of actions drawn from the policy."""
+    with torch.inference_mode():
+        logits, _ = net(torch.from_numpy(demos.features).expand(net.members, -1, -1))
+    probs = torch.softmax(logits, dim=-1).numpy()
+    return probs[:, np.arange(len(demos.acts)), demos.acts].mean(axis=1)
+
+
+def load_demonstrations(layout: str, split: str) -> Demonstrations:
+    """Both seats of all recorded games of one half on one layout, featurised.
+
+    Raises:
+        UserError: a layout without human games (the five are named) or an unknown half.
+    """
+    name = load_layout(layout).name
+    if name not in PUBLISHED_EPOCHS:
+        raise unknown("layout with human games", name, PUBLISHED_EPOCHS)
+    games = load_games(split, name)
+    features = np.concatenate([_features(name, game) for game in games])  # [T, P, F]
+    acts = np.concatenate([game.joint_act for game in games])  # [T, P]
+    number = np.repeat(np.arange(len(games)), [len(game.joint_act) for game in games])
+    seats = acts.shape[1]
+    return Demonstrations(
+        features.reshape(-1, features.shape[-1]), acts.reshape(-1).astype(np.int64), np.repeat(number, seats)
+    )
+
+
+def _features(layout: str, game: HumanGame) -> NDArray[np.float32]:
+    """[T, P, F] what each seat saw before each joint action."""
+    env = OvercookedVectorEnv(layout, len(game.joint_act), rules=RULES)
+    for tick in range(env.num_envs):
+        env.load_state_dict(tick, game.states[tick])
+    return env.feature_obs()
+
+
+def _floats(values: Mapping[str, np.floating]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
+
+
+def train_clone(layout: str, config: BCConfig, seed: int) -> StoredAgent:
+    """The clone of one half of the games on `layout`, with its accuracies on the card.
+
+    `held_back_*` are about the validation games of the same half, `other_half_*` about games of people it never saw;
+    `*_accuracy` takes the likeliest action, `*_chance` draws (the published figures are of this kind).
+
+    Raises:
+        UserError: a layout without human games.
+    """
+    home = load_layout(layout)
+    demos = load_demonstrations(layout, config.split)
+    other = load_demonstrations(layout, "test" if config.split == "train" else "train")
+    back = held_back(demos, config.val_fraction, seed)
+    epochs = config.epochs or PUBLISHED_EPOCHS[home.name]
+    net = clone(demos.rows(~back), config, [seed], epochs)
+    judged = {"fitted": demos.rows(~back), "held_back": demos.rows(back), "other_half": other}
+    scores = {f"{name}_accuracy": accuracy(net, rows)[0] for name, rows in judged.items() if len(rows.acts)}
+    chances = {f"{name}_chance": chance(net, rows)[0] for name, rows in judged.items() if len(rows.acts)}
+    card = AgentCard(
+        agent_id=AGENT_IDS[config.split],
+        layouts={home.name: home.hash},
+        rules=RULES,
+        method="bc",
+        arch=net.arch,
+        seed=seed,
+        human_data=config.split,
+        unstick=True,
+        extra={"epochs": epochs, "action_shares": action_shares(demos).tolist(), **_floats(scores | chances)},
+    )
+    return StoredAgent(card, net)

@@ -1,0 +1,130 @@
+"""Playing games between agents, many at once.
+
+All games of a call run as kitchens of one vector env (in chunks that bound the memory). The random numbers of a game
+depend on the root seed, the two agents' names, the seat and the number of the game - not on its neighbours: adding
+a partner to a list, or another chunk size, leaves the other games as they were. (Agents that keep a generator of
+their own for the whole batch are repeatable, but not independent of it.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coord import seeding
+from coord.agents import Agent, KitchenView
+from coord.errors import UserError
+from coord.overcooked import EVENTS, Layout, OvercookedVectorEnv
+
+MAX_KITCHENS = 4096  # per chunk
+
+
+class Match(NamedTuple):
+    """Who plays whom: positions in the list of agents. The partner takes every seat that is not the ego's."""
+
+    ego: int
+    partner: int
+    ego_seat: int
+
+
+@dataclass(frozen=True)
+class Games:
+    """Results of n matches of E games each."""
+
+    returns: NDArray[np.float32]  # [n, E] task return of the team
+    events: NDArray[np.int32]  # [n, E, P, len(EVENTS)] counts per seat
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchRules:
+    """Where and how games are played."""
+
+    layout: Layout
+    rules: str = "classic"
+    horizon: int = 400
+    mask_useless_actions: bool = False
+
+
+def both_seats(ego: int, partners: Sequence[int], num_players: int = 2) -> list[Match]:
+    """The ego in every seat with every partner, partner by partner."""
+    return [Match(ego, partner, seat) for partner in partners for seat in range(num_players)]
+
+
+def play_matches(
+    where: MatchRules,
+    agents: Sequence[Agent],
+    matches: Sequence[Match],
+    *,
+    episodes: int,
+    seed: int = 0,
+    max_kitchens: int = MAX_KITCHENS,
+) -> Games:
+    """Play `episodes` games of each match.
+
+    Raises:
+        UserError: no games asked for, or a seat that the layout lacks.
+    """
+    _check(where, matches, episodes)
+    games = [(match, number) for match in matches for number in range(episodes)]
+    chunks = [
+        _play(where, agents, games[first : first + max_kitchens], seed)
+        for first in range(0, len(games), max_kitchens)
+    ]
+    shape = (len(matches), episodes)
+    returns = np.concatenate([chunk[0] for chunk in chunks]).reshape(shape)
+    events = np.concatenate([chunk[1] for chunk in chunks])
+    return Games(returns, events.reshape(*shape, where.layout.num_players, len(EVENTS)))
+
+
+def _check(where: MatchRules, matches: Sequence[Match], episodes: int) -> None:
+    if episodes < 1 or not matches:
+        raise UserError(f"nothing to play: {len(matches)} matches of episodes={episodes}")
+    if where.horizon < 1:
+        raise UserError(f"horizon={where.horizon}: a game lasts at least one tick")
+    worst = max(match.ego_seat for match in matches)
+    if worst >= where.layout.num_players:
+        raise UserError(f"layout '{where.layout.name}' has {where.layout.num_players} seats, there is no seat {worst}")
+
+
+def _play(
+    where: MatchRules, agents: Sequence[Agent], games: Sequence[tuple[Match, int]], seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Returns [n] and event counts [n, P, events] of n games played side by side."""
+    env = OvercookedVectorEnv(
+        where.layout,
+        len(games),
+        horizon=where.horizon,
+        rules=where.rules,
+        seed=seeding.derive(seed, "kitchens"),
+        mask_useless_actions=where.mask_useless_actions,
+    )
+    env.reset()
+    seated = _seating(games, env.num_players)
+    seats_of = {int(who): np.nonzero(seated == who) for who in np.unique(seated)}
+    keys = np.array([_game_seed(seed, agents, *game) for game in games], np.uint64)
+    for who in seats_of:
+        agents[who].start(len(games), env.num_players, keys)
+        agents[who].begin_episode(np.arange(len(games)))
+    view = KitchenView(env)
+    joint_act = np.empty(seated.shape, np.int64)  # [n, P]
+    for _ in range(where.horizon):
+        for who, (rows, seats) in seats_of.items():
+            joint_act[rows, seats] = agents[who].act(view, rows, seats)
+        env.step(joint_act)
+        view.invalidate()
+    return env.episode_return(final=True).copy(), env.event_counts(final=True).copy()
+
+
+def _seating(games: Sequence[tuple[Match, int]], num_players: int) -> NDArray[np.int64]:
+    """[n, P] which agent holds which seat."""
+    ego, partner, ego_seat = np.array([match for match, _ in games]).T
+    return np.where(np.arange(num_players) == ego_seat[:, None], ego[:, None], partner[:, None])
+
+
+def _game_seed(seed: int, agents: Sequence[Agent], match: Match, number: int) -> int:
+    names = agents[match.ego].agent_id, agents[match.partner].agent_id
+    return seeding.derive(seed, "game", *names, match.ego_seat, number)
