@@ -1,0 +1,253 @@
+"""The hand-made features on which Carroll et al. (2019) clone human play: overcooked-ai's `featurize_state`,
+two pots.
+
+A seat's vector, float32 of length 48 P (96 for two seats): its own block of 46, the blocks of the others in
+seat order, the others' positions relative to its own (x, y each), its own position (x, y). A block:
+
+| entries | content |
+|---|---|
+| 0-3 | orientation, one-hot: north, south, east, west |
+| 4-7 | held object, one-hot: onion, soup, dish, tomato |
+| 8-15 | (dx, dy) to the closest onion, tomato, dish and soup; (0, 0) if that is held or there is none |
+| 16-17 | onions and tomatoes in that soup |
+| 18-21 | (dx, dy) to the closest serving hatch and empty counter |
+| 22-31 | closest pot: exists, empty, full, cooking, ready, onions, tomatoes, ticks left, dx, dy |
+| 32-41 | the same of the second closest pot |
+| 42-45 | whether the tile to the north, south, east, west is no floor |
+
+"Closest" counts the actions of one chef alone in the kitchen to face the tile, the first in row order among
+equals. The reference's default planner does not walk to counters, and neither does this: what lies on a
+counter is never closest, so objects are found at dispensers only, the soup entries speak of a held soup, and
+the empty counter stays at (0, 0). Everything but hands and pots thus depends on the chef's pose alone and is
+looked up in one table per layout.
+
+The reference refuses a single seat; here it gets the same vector without others.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+from coord.overcooked import rules
+from coord.overcooked.layouts import Layout
+from coord.types import FloatArray
+
+if TYPE_CHECKING:
+    from coord.overcooked.vector_env import OvercookedVectorEnv
+
+BLOCK = 46  # entries about one chef
+NUM_POTS = 2
+HELD_ONE_HOT, CLOSEST, SOUP_INGREDIENTS, SERVING_DELTA, POTS, WALLS = 4, 8, 16, 18, 22, 42
+POT_ENTRIES = 10
+UNREACHABLE = 10_000
+_CHUNK = 64  # kitchens per piece of parallel work; fewer than two pieces run on the calling thread
+
+
+class PoseTables(NamedTuple):
+    """What a chef's pose alone decides, by layout number and pose (cell * 4 + orientation)."""
+
+    block: np.ndarray  # float32 [L, C * 4, BLOCK] with empty hands; the state of the pots is left at zero
+    pots: np.ndarray  # int16 [L, C * 4, NUM_POTS] cells of the closest pots, -1 for none
+    width: np.ndarray  # int16 [L] columns of the layout
+
+
+def num_features(num_players: int) -> int:
+    """Length of one seat's feature vector."""
+    return num_players * BLOCK + 2 * (num_players - 1) + 2
+
+
+def encode(env: OvercookedVectorEnv, final: bool = False) -> FloatArray:
+    """Features of every seat, float32 [N, P, 48 P]; final=True: kitchens that just ended, as they ended."""
+    poses = _batch_tables(tuple(env.layouts))
+    out = np.empty((env.num_envs, env.num_players, num_features(env.num_players)), np.float32)
+    encode_all = _encode_range if env.num_envs < 2 * _CHUNK else _encode_parallel
+    encode_all(0, env.num_envs, env.rows(final), env.layout_index, env.tables, poses, out)
+    return out
+
+
+# --------------------------------------------------------------------------- tables per layout
+
+
+@lru_cache(maxsize=64)
+def _batch_tables(layouts: tuple[Layout, ...]) -> PoseTables:
+    """Tables of several layouts, padded to the largest."""
+    parts = [_layout_tables(layout) for layout in layouts]
+    poses = max(len(block) for block, _ in parts)
+    tables = PoseTables(
+        block=np.zeros((len(layouts), poses, BLOCK), np.float32),
+        pots=np.full((len(layouts), poses, NUM_POTS), -1, np.int16),
+        width=np.array([layout.width for layout in layouts], np.int16),
+    )
+    for number, (block, pots) in enumerate(parts):
+        tables.block[number, : len(block)] = block
+        tables.pots[number, : len(pots)] = pots
+    return tables
+
+
+@lru_cache(maxsize=256)
+def _layout_tables(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """(block [C * 4, BLOCK], pots [C * 4, NUM_POTS]) of one layout."""
+    tab = rules.build_tables([layout], "classic")
+    facing, floor = tab.facing[0], tab.terrain[0] == rules.FLOOR
+    steps = steps_to_cells(facing, floor)  # [C * 4, C]
+    block = np.zeros((len(steps), BLOCK), np.float32)
+    pots = np.full((len(steps), NUM_POTS), -1, np.int16)
+    pot_cells = np.array(layout.cells("P"), np.int64)
+    for pose in np.flatnonzero(np.repeat(floor, 4)):
+        cell, orientation = divmod(pose, 4)
+        block[pose, orientation] = 1
+        for slot, tile in enumerate("OTD"):
+            entry = CLOSEST + 2 * slot
+            block[pose, entry : entry + 2] = _delta(layout, cell, _nearest(steps[pose], layout.cells(tile)))
+        serving = _nearest(steps[pose], layout.cells("S"))
+        block[pose, SERVING_DELTA : SERVING_DELTA + 2] = _delta(layout, cell, serving)
+        order = np.argsort(steps[pose, pot_cells], kind="stable")
+        near = [pot for pot in pot_cells[order] if steps[pose, pot] < UNREACHABLE][:NUM_POTS]
+        for slot, pot in enumerate(near):
+            entry = POTS + POT_ENTRIES * slot
+            pots[pose, slot] = pot
+            block[pose, entry] = 1
+            block[pose, entry + 8 : entry + 10] = _delta(layout, cell, pot)
+        block[pose, WALLS : WALLS + 4] = ~floor[facing[cell]]
+    return block, pots
+
+
+def _nearest(steps: np.ndarray, cells: list[int]) -> int | None:
+    """The first of the cells with the fewest steps to it, None if there is none within reach."""
+    best = min(cells, key=lambda cell: int(steps[cell]), default=None)
+    return best if best is not None and steps[best] < UNREACHABLE else None
+
+
+def _delta(layout: Layout, cell: int, other: int | None) -> tuple[int, int]:
+    """(dx, dy) from one cell to another, (0, 0) to none."""
+    if other is None:
+        return 0, 0
+    return int(other % layout.width - cell % layout.width), int(other // layout.width - cell // layout.width)
+
+
+@njit(cache=True)
+def steps_to_cells(facing, floor):
+    """int16 [C * 4, C]: actions from each pose until the chef faces a cell that is no floor, UNREACHABLE if
+    never.
+
+    facing int16 [C, 4] neighbours of floor cells, floor bool [C]. A direction turns the chef and moves it if
+    it can.
+    """
+    cells = len(floor)
+    steps = np.full((cells * 4, cells), UNREACHABLE, np.int16)
+    queue = np.empty(cells * 4, np.int64)
+    for start in range(cells * 4):
+        if not floor[start // 4]:
+            continue
+        far = np.full(cells * 4, -1, np.int16)
+        far[start], queue[0], head, tail = 0, start, 0, 1
+        while head < tail:
+            pose = queue[head]
+            head += 1
+            ahead = facing[pose // 4, pose % 4]
+            if not floor[ahead]:
+                steps[start, ahead] = min(steps[start, ahead], far[pose])
+            for direction in range(4):
+                target = facing[pose // 4, direction]
+                after = (target if floor[target] else pose // 4) * 4 + direction
+                if far[after] < 0:
+                    far[after] = far[pose] + 1
+                    queue[tail] = after
+                    tail += 1
+    return steps
+
+
+# --------------------------------------------------------------------------- kernel
+
+
+@njit(nogil=True, cache=True)
+def _count_ingredients(seq):
+    """(onions, tomatoes) of an ingredient sequence (see rules.py)."""
+    tomatoes = (seq & 1) * (seq > 1) + ((seq >> 1) & 1) * (seq > 3) + ((seq >> 2) & 1) * (seq > 7)
+    return rules.num_ingredients(seq) - tomatoes, tomatoes
+
+
+@njit(nogil=True, cache=True)
+def _write_held(held, block):
+    """Enters the held object (its code) into a block: what is in hand is closest, at (0, 0)."""
+    if held == rules.NOTHING:
+        return
+    kind = min(held, 4) - 1  # onion, tomato, dish, soup: the order of the CLOSEST entries
+    block[HELD_ONE_HOT + (0, 3, 2, 1)[kind]] = 1
+    block[CLOSEST + 2 * kind] = 0
+    block[CLOSEST + 2 * kind + 1] = 0
+    if held >= rules.SOUP:
+        onions, tomatoes = _count_ingredients(held & rules.SEQ_MASK)
+        block[SOUP_INGREDIENTS] = onions
+        block[SOUP_INGREDIENTS + 1] = tomatoes
+
+
+@njit(nogil=True, cache=True)
+def _write_pot(content, tab, layout, entry):
+    """Enters the state of one pot; `entry` is its part of a block. A pot that cooks counts as full."""
+    if content == rules.NOTHING:
+        entry[1] = 1
+        return
+    seq, tick = content & rules.SEQ_MASK, rules.cooking_tick(content)
+    ready = rules.is_ready(content, tab, layout)
+    onions, tomatoes = _count_ingredients(seq)
+    entry[2] = tick >= 0 or onions + tomatoes == tab.max_ingredients[layout]
+    entry[3] = tick >= 0 and not ready
+    entry[4] = ready
+    entry[5] = onions
+    entry[6] = tomatoes
+    if tick >= 0:
+        entry[7] = max(0, tab.cook_time[layout, seq] - tick)
+
+
+@njit(nogil=True, cache=True)
+def _write_block(row, seat, tab, layout, poses, block):
+    """Everything about one chef but where it is."""
+    chef = rules.PLAYER + 3 * seat
+    pose = row[chef + rules.POS] * 4 + row[chef + rules.FACING]
+    block[:] = poses.block[layout, pose]
+    _write_held(row[chef + rules.HELD], block)
+    for slot in range(NUM_POTS):
+        pot = poses.pots[layout, pose, slot]
+        if pot >= 0:
+            first = POTS + POT_ENTRIES * slot
+            _write_pot(row[rules.CONTENT + pot], tab, layout, block[first : first + POT_ENTRIES])
+
+
+@njit(nogil=True, cache=True)
+def _encode_range(low, high, state, layout_index, tab, poses, out):
+    """Features of kitchens low..high-1. out float32 [N, P, F]."""
+    num_players = out.shape[1]
+    blocks = np.empty((num_players, BLOCK), np.float32)
+    for n in range(low, high):
+        row, layout = state[n], layout_index[n]
+        width = poses.width[layout]
+        for seat in range(num_players):
+            _write_block(row, seat, tab, layout, poses, blocks[seat])
+        for seat in range(num_players):
+            vector = out[n, seat]
+            cell = row[rules.PLAYER + 3 * seat + rules.POS]
+            vector[:BLOCK] = blocks[seat]
+            at, delta = BLOCK, num_players * BLOCK
+            for other in range(num_players):
+                if other == seat:
+                    continue
+                vector[at : at + BLOCK] = blocks[other]
+                at += BLOCK
+                there = row[rules.PLAYER + 3 * other + rules.POS]
+                vector[delta] = there % width - cell % width
+                vector[delta + 1] = there // width - cell // width
+                delta += 2
+            vector[delta] = cell % width
+            vector[delta + 1] = cell // width
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def _encode_parallel(low, high, state, layout_index, tab, poses, out):
+    for piece in prange((high - low + _CHUNK - 1) // _CHUNK):
+        first = low + piece * _CHUNK
+        _encode_range(first, min(high, first + _CHUNK), state, layout_index, tab, poses, out)
