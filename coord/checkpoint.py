@@ -16,10 +16,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -108,11 +108,9 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _removed_on_failure(part) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with _removed_on_failure(part):
+            _write_synced(part, data)
+            os.replace(part, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
@@ -233,14 +231,21 @@ def _read_bytes(path: str | Path) -> bytes:
 
 
 @contextmanager
-def _removed_on_failure(path: Path) -> Iterator[BinaryIO]:
-    """Open `path` for writing; if anything goes wrong inside, Ctrl-C included, the file is removed."""
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    """If anything goes wrong inside, Ctrl-C included, the file at `path` is removed."""
     try:
-        with open(path, "wb") as file:
-            yield file
+        yield
     except BaseException:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
         raise
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
