@@ -1,8 +1,7 @@
-"""Files that survive: one safetensors file per checkpoint, and atomic writing for everything else.
+"""Checkpoints that survive: one safetensors file each, written atomically (see files.py).
 
 A checkpoint holds tensors plus one JSON document in the header of the same file, so the two cannot drift
-apart. Every write goes to a temporary file in the same folder, is synced and then renamed: a reader sees the
-old file or the new one, never half of one. Nothing is ever pickled.
+apart. Nothing is ever pickled.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coord.errors import UserError
+from coord.files import atomic_write_bytes, atomic_write_json, atomic_write_text
+
+__all__ = [
+    "atomic_write_bytes",
+    "atomic_write_json",
+    "atomic_write_text",
+    "file_hash",
+    "git_version",
+    "library_versions",
+    "load",
+    "portable",
+    "provenance",
+    "read_document",
+    "save",
+]
 
 FORMAT_VERSION = 1
 _HEADER_KEY = "coord"
@@ -100,30 +112,6 @@ def file_hash(path: str | Path) -> str:
         UserError: the file cannot be read.
     """
     return hashlib.sha256(_read_bytes(path)).hexdigest()
-
-
-def atomic_write_bytes(path: str | Path, data: bytes) -> None:
-    """Replace the file at `path` by `data`, or leave it exactly as it was and raise `UserError`."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _removed_on_failure(part):
-            _write_synced(part, data)
-            os.replace(part, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def atomic_write_text(path: str | Path, text: str) -> None:
-    """`atomic_write_bytes` for UTF-8 text."""
-    atomic_write_bytes(path, text.encode())
-
-
-def atomic_write_json(path: str | Path, value: Any) -> None:
-    """`atomic_write_bytes` for a JSON value, indented, with a final newline."""
-    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def provenance(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -228,30 +216,3 @@ def _read_bytes(path: str | Path) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _removed_on_failure(path: Path) -> Iterator[None]:
-    """If anything goes wrong inside, Ctrl-C included, the file at `path` is removed."""
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable: the folder's own entry must reach the disk as well."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
