@@ -81,7 +81,8 @@ class Session:
         """UserError for an unknown layout, or a number of seats that the layout does not have."""
         self.layout = load_layout(layout)
         if len(seats) != self.layout.num_players:
-            raise UserError(f"layout '{self.layout.name}' has {self.layout.num_players} seats, got {len(seats)} players")
+            wanted = self.layout.num_players
+            raise UserError(f"layout '{self.layout.name}' has {wanted} seats, got {len(seats)} players")
         self._env = OvercookedVectorEnv(self.layout, 1, horizon=ticks, rules=rules, seed=seed)
         self._env.step(np.full((1, len(seats)), STAY))  # compile (or load) the rules now, not in the first tick
         self._env.reset()

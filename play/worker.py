@@ -16,6 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -212,16 +213,10 @@ def _serve(pipe: Connection, spec: PartnerSpec, game: bytes, loader: Loader) -> 
     except (EOFError, OSError):
         pass  # the game is over
     except Exception as error:  # whatever a partner does must not end the game, only its own part in it
-        _report(pipe, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+        with suppress(OSError):  # unless nobody listens any more
+            pipe.send(("failed", str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"))
     finally:
         pipe.close()
-
-
-def _report(pipe: Connection, reason: str) -> None:
-    try:
-        pipe.send(("failed", reason))
-    except OSError:
-        pass  # nobody listens any more
 
 
 class _Mind:

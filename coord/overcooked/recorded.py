@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord.errors import UserError
-from coord.overcooked.vector_env import OvercookedVectorEnv
 from coord.overcooked.layouts import Layout
+from coord.overcooked.vector_env import OvercookedVectorEnv
 
 APPLICATION_ID = 0x434B4F56  # marks the file as ours (SQLite's application_id)
 SCHEMA_VERSION = 1  # SQLite's user_version
