@@ -123,6 +123,18 @@ class Reference:
             self._planners = SimpleNamespace(motion_planner=self.library.MotionPlanner(self.kitchen, []))
         return np.asarray(self.kitchen.featurize_state(state, self._planners, num_pots=2), dtype=np.float32)
 
+    def picture(self, state: Any, tile: int, hats: tuple[str, ...]) -> np.ndarray:
+        """The reference's drawing of a state without its texts, uint8 [H, W, 3]; `hats` are the seats' colours."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pygame
+            from overcooked_ai_py.visualization.state_visualizer import StateVisualizer
+        painter = StateVisualizer(
+            tile_size=tile, player_colors=list(hats), is_rendering_hud=False, is_rendering_cooking_timer=False
+        )
+        surface = painter.render_state(state, self.kitchen.terrain_mtx)
+        return pygame.surfarray.array3d(surface).swapaxes(0, 1)
+
 
 def _make_classic(kitchen: Any, library: SimpleNamespace) -> None:
     """Give a kitchen object of version 1.1.0 the 2019 rules (module docstring)."""
