@@ -17,7 +17,7 @@ from numba import njit, prange
 from coord.errors import UserError
 from coord.overcooked import rules
 from coord.overcooked.layouts import CLASSIC_TIME, RECIPES, Layout, load_layout
-from coord.overcooked.rules import CONTENT, DISH, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME
+from coord.overcooked.rules import CONTENT, DISH, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, scalar
 
 NUM_PLANES = 26
 URGENT_TICKS = 40  # overcooked-ai raises the urgency plane when fewer ticks are left
@@ -229,7 +229,7 @@ def _object_numbers() -> np.ndarray:
     return numbers
 
 
-@njit(cache=True)
+@scalar
 def facing_kind(row, seat, tab, layout, num_players):
     """What a seat faces, 0..15 (see IndexSpec, block faces)."""
     chef = PLAYER + 3 * seat
@@ -252,7 +252,7 @@ def facing_kind(row, seat, tab, layout, num_players):
     return FACES_POT + (amount > 0) + (amount >= tab.max_ingredients[layout])
 
 
-@njit(cache=True)
+@scalar
 def _pot_facts(content, k, tab, layout, code, out, end):
     """Facts of the k-th pot; returns the new end of the list."""
     recipe = tab.recipe[content & SEQ_MASK]
@@ -268,7 +268,7 @@ def _pot_facts(content, k, tab, layout, code, out, end):
     return end + 2
 
 
-@njit(cache=True)
+@scalar
 def _shared_facts(row, tab, layout, num_players, code, horizon, out, end):
     """Facts that are the same from every seat; returns the new end of the list."""
     cells = tab.terrain.shape[1]
@@ -292,7 +292,7 @@ def _shared_facts(row, tab, layout, num_players, code, horizon, out, end):
     return end + 1
 
 
-@njit(cache=True)
+@scalar
 def _own_facts(row, seat, tab, layout, num_players, code, out):
     """Facts that depend on who looks: poses, what each chef holds, what the observer faces."""
     for r in range(num_players):
@@ -304,7 +304,7 @@ def _own_facts(row, seat, tab, layout, num_players, code, out):
     out[2 * num_players] = code.faces + facing_kind(row, seat, tab, layout, num_players)
 
 
-@njit(cache=True)
+@scalar
 def _relative_seat(seat, r):
     """Seat that is r-th from the observer's viewpoint: itself first, then the others in seat order."""
     if r == 0:
@@ -312,7 +312,7 @@ def _relative_seat(seat, r):
     return r - 1 if r <= seat else r
 
 
-@njit(cache=True)
+@scalar
 def index_kitchen(row, tab, layout, code, horizon, out):
     """Index observation of one kitchen; out int16 [P, K]."""
     num_players, most = out.shape
@@ -326,7 +326,7 @@ def index_kitchen(row, tab, layout, code, horizon, out):
         _own_facts(row, seat, tab, layout, num_players, code, out[seat])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, _nrt=False)
 def _index_range(low, high, state, layout_index, tab, code, horizon, out):
     for n in range(low, high):
         index_kitchen(state[n], tab, layout_index[n], code, horizon, out[n])

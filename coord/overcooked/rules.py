@@ -48,6 +48,10 @@ TICK_SHIFT = 5
 CODE_MASK = (1 << TICK_SHIFT) - 1
 SEQ_MASK = 15
 
+# For the small functions below: no allocation, hence no reference counts on the views they are given, and always inlined,
+# because passing a row and the tables by value costs more than most of these functions do.
+scalar = njit(cache=True, _nrt=False, forceinline=True)
+
 FLOOR, COUNTER, ONION_DISPENSER, TOMATO_DISPENSER, DISH_DISPENSER, POT, SERVING = range(7)
 TILES = " XOTDPS"  # TILES[terrain] is the character in a grid
 
@@ -120,26 +124,26 @@ def _fill_grid(tables: Tables, number: int, layout: Layout) -> None:
 # --------------------------------------------------------------------------- objects
 
 
-@njit(cache=True)
+@scalar
 def num_ingredients(seq):
     """Ingredients in a sequence: its bit length less one."""
     return (seq > 1) + (seq > 3) + (seq > 7)
 
 
-@njit(cache=True)
+@scalar
 def cooking_tick(content):
     """Ticks a pot's soup has cooked; -1 while it is idle."""
     return (content >> TICK_SHIFT) - 1
 
 
-@njit(cache=True)
+@scalar
 def is_ready(content, tab, layout):
     """Whether a pot's content is a soup that has cooked for the time its sequence takes."""
     tick = cooking_tick(content)
     return tick >= 0 and tick >= tab.cook_time[layout, content & SEQ_MASK]
 
 
-@njit(cache=True)
+@scalar
 def put_down(row, cells, cell, content):
     """Lays an object on an empty cell; it becomes the last of the loose objects."""
     row[CONTENT + cell] = content
@@ -147,7 +151,7 @@ def put_down(row, cells, cell, content):
     row[NUM_LOOSE] += 1
 
 
-@njit(cache=True)
+@scalar
 def take_up(row, cells, cell):
     """Removes the object on a cell and closes its gap in the list of loose objects; returns its content."""
     content = row[CONTENT + cell]
@@ -167,7 +171,7 @@ def take_up(row, cells, cell):
 # --------------------------------------------------------------------------- interactions
 
 
-@njit(cache=True)
+@scalar
 def count_busy_pots(row, tab, layout):
     """Pots that are partly filled, cooking or ready (full but idle ones do not count, as in overcooked-ai)."""
     busy = 0
@@ -179,7 +183,7 @@ def count_busy_pots(row, tab, layout):
     return busy
 
 
-@njit(cache=True)
+@scalar
 def dish_pickup_useful(row, cells, num_players, busy_pots):
     """overcooked-ai's rule: no dish on a counter, and fewer dishes in hands than busy pots; two seats only."""
     if num_players != 2:
@@ -191,13 +195,13 @@ def dish_pickup_useful(row, cells, num_players, busy_pots):
     return held_dishes < busy_pots
 
 
-@njit(cache=True)
+@scalar
 def object_kind(code):
     """0 onion, 1 tomato, 2 dish, 3 soup: offset within an event family."""
     return min(code, 4) - 1
 
 
-@njit(cache=True)
+@scalar
 def use_counter(row, seat, cell, cells, counts):
     """Puts the held object on an empty counter, or takes up what lies there; returns whether anything happened."""
     chef = PLAYER + 3 * seat
@@ -216,14 +220,14 @@ def use_counter(row, seat, cell, cells, counts):
     return False
 
 
-@njit(cache=True)
+@scalar
 def start_pot(row, seat, cell, counts):
     """Sets an idle soup cooking: tick -1 becomes 0."""
     row[CONTENT + cell] += 1 << TICK_SHIFT
     counts[seat, ev.POT_STARTED] += 1
 
 
-@njit(cache=True)
+@scalar
 def add_ingredient(row, seat, cell, cells, limit, classic, counts):
     """Puts the held ingredient into a pot that has room; returns whether it went in."""
     chef = PLAYER + 3 * seat
@@ -244,7 +248,7 @@ def add_ingredient(row, seat, cell, cells, limit, classic, counts):
     return True
 
 
-@njit(cache=True)
+@scalar
 def use_pot(row, seat, cell, tab, layout, classic, shaped, counts):
     """Starts it (empty hand), takes the ready soup (dish) or adds an ingredient; returns whether anything happened."""
     chef = PLAYER + 3 * seat
@@ -269,7 +273,7 @@ def use_pot(row, seat, cell, tab, layout, classic, shaped, counts):
     return True
 
 
-@njit(cache=True)
+@scalar
 def soup_value(row, seq, tab, layout, classic):
     """Points for a soup: nothing if not ordered, times the bonus if it is a bonus order (classic looks at neither)."""
     value = tab.value[layout, seq]
@@ -283,7 +287,7 @@ def soup_value(row, seq, tab, layout, classic):
     return value
 
 
-@njit(cache=True)
+@scalar
 def serve(row, seat, tab, layout, classic, counts):
     """Hands in the held soup; returns its points."""
     chef = PLAYER + 3 * seat
@@ -299,7 +303,7 @@ def serve(row, seat, tab, layout, classic, counts):
     return value
 
 
-@njit(cache=True)
+@scalar
 def use_dispenser(row, seat, kind, tab, layout, num_players, busy_pots, shaped, counts):
     """Fills an empty hand; returns whether it was empty. `kind` 0 onion, 1 tomato, 2 dish."""
     chef = PLAYER + 3 * seat
@@ -313,7 +317,7 @@ def use_dispenser(row, seat, kind, tab, layout, num_players, busy_pots, shaped, 
     return True
 
 
-@njit(cache=True)
+@scalar
 def interact(row, seat, tab, layout, num_players, classic, busy_pots, shaped, counts):
     """One seat's interaction with the cell it faces. Returns (points, whether anything happened)."""
     chef = PLAYER + 3 * seat
@@ -338,7 +342,7 @@ def interact(row, seat, tab, layout, num_players, classic, busy_pots, shaped, co
 # --------------------------------------------------------------------------- movement and time
 
 
-@njit(cache=True)
+@scalar
 def target_cell(row, seat, act, tab, layout):
     """Cell a seat would stand on after its action if nobody were in its way."""
     cell = row[PLAYER + 3 * seat + POS]
@@ -348,7 +352,7 @@ def target_cell(row, seat, act, tab, layout):
     return ahead if tab.terrain[layout, ahead] == FLOOR else cell
 
 
-@njit(cache=True)
+@scalar
 def any_collision(row, act, tab, layout, num_players):
     """Whether two seats would share a cell or trade cells."""
     for i in range(num_players):
@@ -360,7 +364,7 @@ def any_collision(row, act, tab, layout, num_players):
     return False
 
 
-@njit(cache=True)
+@scalar
 def move(row, act, tab, layout, num_players, counts):
     """Turns every chef towards its direction and moves all of them, or none if any two would collide."""
     blocked = any_collision(row, act, tab, layout, num_players)
@@ -380,7 +384,7 @@ def move(row, act, tab, layout, num_players, counts):
             row[chef + POS] = target
 
 
-@njit(cache=True)
+@scalar
 def advance_time(row, tab, layout):
     """Adds a tick to the clock and to every pot that cooks."""
     row[TIME] += 1
@@ -392,7 +396,7 @@ def advance_time(row, tab, layout):
             row[cell] += 1 << TICK_SHIFT
 
 
-@njit(cache=True)
+@scalar
 def step_kitchen(row, act, tab, layout, num_players, classic, shaped, counts):
     """One tick: interactions seat by seat, then movement, then cooking. Returns the team's points.
 
@@ -413,7 +417,7 @@ def step_kitchen(row, act, tab, layout, num_players, classic, shaped, counts):
     return rew
 
 
-@njit(cache=True)
+@scalar
 def useful_interact(row, seat, tab, layout, classic):
     """Whether an interaction of this seat would change anything in the present state."""
     chef = PLAYER + 3 * seat
@@ -436,7 +440,7 @@ def useful_interact(row, seat, tab, layout, classic):
     return held < DISH and idle and num_ingredients(content & SEQ_MASK) < tab.max_ingredients[layout]
 
 
-@njit(cache=True)
+@scalar
 def useful_action(row, seat, act, tab, layout, classic):
     """Whether an action could change this seat's situation: no walking against what one already faces, no idle interaction.
 

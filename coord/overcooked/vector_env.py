@@ -35,23 +35,26 @@ class Batch(NamedTuple):
     ended: np.ndarray  # bool [N] whether the last step ended the episode
 
 
-@njit(nogil=True, cache=True)
-def _reset_kitchen(n, batch, layout_index, start):
-    batch.state[n] = start[layout_index[n]]
-    batch.counts[n] = 0
+@njit(nogil=True, cache=True, _nrt=False)
+def _copy(target, source):
+    """Copies a row; element by element, since an array assignment may allocate."""
+    for k in range(len(source)):
+        target[k] = source[k]
+
+
+@njit(nogil=True, cache=True, _nrt=False)
+def _end_episode(n, batch, start):
+    """Keeps what the kitchen was and starts it anew."""
+    _copy(batch.final_state[n], batch.state[n])
+    _copy(batch.state[n], start)
+    for seat in range(batch.counts.shape[1]):
+        _copy(batch.final_counts[n, seat], batch.counts[n, seat])
+        batch.counts[n, seat] = 0
+    batch.final_ret[n] = batch.ret[n]
     batch.ret[n] = 0.0
 
 
-@njit(nogil=True, cache=True)
-def _end_episode(n, batch, layout_index, start):
-    """Keeps what the kitchen was and starts it anew."""
-    batch.final_state[n] = batch.state[n]
-    batch.final_counts[n] = batch.counts[n]
-    batch.final_ret[n] = batch.ret[n]
-    _reset_kitchen(n, batch, layout_index, start)
-
-
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, _nrt=False)
 def _step_range(low, high, joint_act, batch, layout_index, tab, start, classic, horizon, rew, shaped):
     """Steps kitchens low..high-1 and resets those whose clock ran out."""
     num_players = joint_act.shape[1]
@@ -64,7 +67,7 @@ def _step_range(low, high, joint_act, batch, layout_index, tab, start, classic, 
         batch.ret[n] += points
         batch.ended[n] = batch.state[n, rules.TIME] >= horizon
         if batch.ended[n]:
-            _end_episode(n, batch, layout_index, start)
+            _end_episode(n, batch, start[layout_index[n]])
 
 
 @njit(nogil=True, cache=True, parallel=True)
@@ -75,7 +78,7 @@ def _step_parallel(joint_act, batch, layout_index, tab, start, classic, horizon,
         _step_range(piece * _CHUNK, high, joint_act, batch, layout_index, tab, start, classic, horizon, rew, shaped)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, _nrt=False)
 def _available(state, tab, layout_index, num_players, classic, out):
     for n in range(len(state)):
         for seat in range(num_players):
@@ -83,18 +86,14 @@ def _available(state, tab, layout_index, num_players, classic, out):
                 out[n, seat, act] = rules.useful_action(state[n], seat, act, tab, layout_index[n], classic)
 
 
-@njit(nogil=True, cache=True)
-def _first_invalid(joint_act):
-    """Flat position of the first entry outside 0..5, or -1."""
-    flat = joint_act.ravel()
-    bad = 0
-    for i in range(len(flat)):
-        bad |= (flat[i] < 0) | (flat[i] > 5)
-    if bad:
-        for i in range(len(flat)):
-            if flat[i] < 0 or flat[i] > 5:
-                return i
-    return -1
+@njit(nogil=True, cache=True, _nrt=False)
+def _any_invalid(joint_act):
+    """Whether any entry is outside 0..5."""
+    bad = False
+    for n in range(joint_act.shape[0]):
+        for seat in range(joint_act.shape[1]):
+            bad |= (joint_act[n, seat] < 0) | (joint_act[n, seat] > 5)
+    return bad
 
 
 class OvercookedVectorEnv:
@@ -192,9 +191,8 @@ class OvercookedVectorEnv:
             expected = f"integers of shape {(self.num_envs, self.num_players)}"
             raise ValueError(f"joint_act must be {expected}, got {act.dtype} of shape {act.shape}")
         act = np.ascontiguousarray(act, np.int64)
-        bad = _first_invalid(act)
-        if bad >= 0:
-            n, seat = divmod(bad, self.num_players)
+        if _any_invalid(act):
+            n, seat = np.argwhere((act < 0) | (act > 5))[0]
             raise ValueError(f"joint_act[{n}, {seat}] is {act[n, seat]}, allowed: 0 to 5 {rules.ACTIONS}")
         return act
 
