@@ -1,0 +1,591 @@
+"""Who does what: divides a kitchen's open work among its chefs, for the scripted player (`coord.agents_greedy`).
+
+Every tick the work is listed anew from the packed row (ingredients that pots lack, pots to start, soups to plate and to
+serve) and given out in order of urgency, then of steps: first to chefs whose hands already hold something for it, then to free
+hands. Each chef thereby gets one cell to go to and interact with. Where a chef cannot reach the place an item belongs to,
+items hop over counters that two chefs share; `hop` counts the hand-overs from a chef to the pots and to the serving hatch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from coord.overcooked.layouts import RECIPES, Layout
+from coord.overcooked.planner import FAR, Floorplan, build_floorplan
+from coord.overcooked.rules import (
+    CODE_MASK,
+    CONTENT,
+    COUNTER,
+    DISH,
+    DISH_DISPENSER,
+    NOTHING,
+    ONION,
+    ONION_DISPENSER,
+    POT,
+    SEQ_MASK,
+    SERVING,
+    SOUP,
+    TOMATO,
+    build_tables,
+    cooking_tick,
+    ingredients_of,
+)
+
+TO_POT, TO_SERVING = 0, 1  # rows of Chores.hop
+SOON = 99  # ticks to wait for something whose time is not known yet
+START, SERVE, PLATE, FILL, PLATE_LATER, FILL_LATER = range(6)  # tasks for free hands, most urgent first
+TIER = 1000.0  # score between two ranks of urgency, more than any walk
+SLACK = 8  # a dish is urgent from this many ticks before it must be fetched: about one trip with an ingredient
+GOOD_ENOUGH = 0.75  # share of the best worth that a pot may lose by taking what is already in hand
+
+
+class Kit(NamedTuple):
+    """What never changes in a layout under one rule set; C cells, K pots."""
+
+    plan: Floorplan
+    terrain: np.ndarray  # int8 [C]
+    stations: np.ndarray  # int16 [...] cells other than floor that a chef can face
+    pots: np.ndarray  # int16 [K]
+    cook_time: np.ndarray  # int16 [16] by ingredient sequence
+    mix: np.ndarray  # int8 [16, 2] onions and tomatoes of each ingredient sequence
+    aim: np.ndarray  # int8 [4, 4, 2] by onions and tomatoes in the pot: what it should hold in the end
+    worth: np.ndarray  # float32 [4, 4] points per tick of that aim, 0 if the content is in no order
+
+
+class Scene(NamedTuple):
+    """The present state as one player sees it; P seats."""
+
+    row: np.ndarray  # int16 [S] packed row
+    cell: np.ndarray  # int64 [P]
+    held: np.ndarray  # int64 [P] object code
+    dist: np.ndarray  # int16 [P, C] steps until the chef faces each cell, FAR if it cannot
+    helps: np.ndarray  # bool [P] whether the chef is counted on to do its share
+    last: np.ndarray  # int16 [P] goal given at the previous tick
+
+
+class Chores(NamedTuple):
+    """Open work and who took it."""
+
+    goal: np.ndarray  # int64 [P] cell to interact with, -1 for none
+    wait: np.ndarray  # int64 [P] ticks until that has an effect
+    lack: np.ndarray  # int64 [K, 2] onions and tomatoes to add now
+    later: np.ndarray  # int64 [K, 2] and once the present soup is out
+    left: np.ndarray  # int64 [K] ticks until the soup is ready, -1 while idle
+    plate: np.ndarray  # int64 [K] 1: a soup cooks or is ready and nobody brings a dish; 2: it is being filled
+    start: np.ndarray  # bool [K] holds what it should and must be started
+    taken: np.ndarray  # bool [C] counters somebody is on the way to
+    hop: np.ndarray  # int64 [2, P] hand-overs to the pots, to the serving hatch
+
+
+# --------------------------------------------------------------------------- tables
+
+
+def build_kit(layout: Layout, rules: str) -> Kit:
+    """Tables of one layout under `rules`."""
+    tab = build_tables([layout], rules)
+    plan = build_floorplan(tab.terrain[0], tab.facing[0])
+    stations = np.array([c for c in range(len(plan.floor)) if (plan.leg[:, c, c] == 0).any()], np.int16)
+    mix = [[ingredients_of(seq).count(name) if seq > 1 else 0 for name in ("onion", "tomato")] for seq in range(16)]
+    rate = _recipe_rates(layout, rules, plan, stations, tab.terrain[0])
+    aim, worth = _aims(rate, layout.max_ingredients if rules != "classic" else 3, rules)
+    return Kit(plan, tab.terrain[0], stations, tab.pots[0], tab.cook_time[0], np.array(mix, np.int8), aim, worth)
+
+
+def _trip(plan: Floorplan, terrain: np.ndarray, kind: int, goal: int) -> float:
+    """Steps between the closest pair of the two kinds of station; a long walk's worth if no room holds both."""
+    legs = plan.leg[:, terrain == kind][:, :, terrain == goal]
+    nearest = legs.min() if legs.size else FAR
+    return float(nearest) if nearest < FAR else 8.0
+
+
+def _recipe_rates(
+    layout: Layout, rules: str, plan: Floorplan, stations: np.ndarray, terrain: np.ndarray
+) -> dict[tuple[int, int], float]:
+    """Points per tick of each (onions, tomatoes) that is paid and can be had: value over the slower of pots and chefs."""
+    tab = build_tables([layout], rules)
+    served = 2 + _trip(plan, terrain, DISH_DISPENSER, POT) + _trip(plan, terrain, POT, SERVING)
+    rate = {}
+    for seq in range(2, 16):
+        recipe = RECIPES[tab.recipe[seq]]
+        value = float(tab.value[0, seq]) * (layout.order_bonus if recipe in layout.bonus_orders else 1.0)
+        if rules != "classic":
+            value *= recipe in layout.all_orders
+        kinds = [ONION_DISPENSER + (name == "tomato") for name in recipe]
+        if not value > 0 or any(kind not in terrain[stations] for kind in kinds):
+            continue
+        filling = sum(2 + 2 * _trip(plan, terrain, kind, POT) for kind in kinds)
+        pots = (float(tab.cook_time[0, seq]) + filling / 2 + 3) / (terrain[stations] == POT).sum()
+        chefs = (filling + served) / layout.num_players
+        rate[recipe.count("onion"), recipe.count("tomato")] = min(value, 1e6) / max(pots, chefs)
+    return rate
+
+
+def _aims(rate: dict[tuple[int, int], float], limit: int, rules: str) -> tuple[np.ndarray, np.ndarray]:
+    """Best paid mix that each content can still become; worthless contents are finished as soon as the rules allow."""
+    aim, worth = np.zeros((4, 4, 2), np.int8), np.zeros((4, 4), np.float32)
+    for onions in range(4):
+        for tomatoes in range(4 - onions):
+            paid = [(value, mix) for mix, value in rate.items() if mix[0] >= onions and mix[1] >= tomatoes]
+            fill = limit - onions - tomatoes if rules == "classic" else 0
+            worth[onions, tomatoes], aim[onions, tomatoes] = max(paid) if paid else (0.0, (onions + fill, tomatoes))
+    return aim, worth
+
+
+# --------------------------------------------------------------------------- the work
+
+
+@njit(cache=True)
+def content(scene, cell):
+    """What lies on a counter or stands in a pot."""
+    return scene.row[CONTENT + cell]
+
+
+@njit(cache=True)
+def list_work(kit, scene, chores):
+    """Fills in what each pot lacks, and whether it is to be started or plated."""
+    for k in range(len(kit.pots)):
+        inside = content(scene, kit.pots[k])
+        seq = inside & SEQ_MASK if inside else 1
+        tick = cooking_tick(inside) if inside else -1
+        if tick >= 0:
+            chores.left[k], chores.plate[k] = max(0, kit.cook_time[seq] - tick), 1
+            for x in range(2):
+                chores.later[k, x] = kit.aim[0, 0, x]
+            continue
+        onions, tomatoes = kit.mix[seq, 0], kit.mix[seq, 1]
+        chores.left[k], chores.plate[k] = -1, 2
+        chores.lack[k, 0] = kit.aim[onions, tomatoes, 0] - onions
+        chores.lack[k, 1] = kit.aim[onions, tomatoes, 1] - tomatoes
+        chores.start[k] = onions + tomatoes > 0 and chores.lack[k].sum() == 0
+
+
+@njit(cache=True)
+def share_counter(kit, scene, i, j):
+    """Whether two chefs can face the same counter."""
+    for cell in kit.stations:
+        if kit.terrain[cell] == COUNTER and scene.dist[i, cell] < FAR and scene.dist[j, cell] < FAR:
+            return True
+    return False
+
+
+@njit(cache=True)
+def count_hops(kit, scene, kind, hop):
+    """Writes into hop int64 [P] the hand-overs between each chef and stations of a kind; FAR if there is no chain."""
+    hop[:] = FAR
+    for i in range(len(hop)):
+        for cell in kit.stations:
+            if kit.terrain[cell] == kind and scene.dist[i, cell] < FAR:
+                hop[i] = 0
+    for _ in range(len(hop) - 1):
+        for i in range(len(hop)):
+            for j in range(len(hop)):
+                if hop[j] + 1 < hop[i] and share_counter(kit, scene, i, j):
+                    hop[i] = hop[j] + 1
+
+
+@njit(cache=True)
+def leads_on(scene, hop, i, cell):
+    """Whether some chef nearer to the goal than `i` (in hand-overs) can face this cell."""
+    for j in range(len(hop)):
+        if hop[j] < hop[i] and scene.dist[j, cell] < FAR:
+            return True
+    return False
+
+
+@njit(cache=True)
+def onward(kit, scene, hop, i, cell, kind):
+    """Steps from a shared counter to the nearest station of a kind, for the chef on the other side."""
+    best = 20
+    for j in range(len(hop)):
+        if hop[j] < hop[i] and scene.dist[j, cell] < FAR:
+            for goal in kit.stations:
+                if kit.terrain[goal] == kind:
+                    best = min(best, kit.plan.leg[kit.plan.room[scene.cell[j]], cell, goal])
+    return best
+
+
+@njit(cache=True)
+def hand_over(kit, scene, chores, i, way):
+    """(cell, steps there and beyond, how many) of free counters from which an item of `i` gets nearer; cell -1 if none."""
+    kind = POT if way == TO_POT else SERVING
+    best, cost, free = -1, FAR, 0
+    for cell in kit.stations:
+        usable = kit.terrain[cell] == COUNTER and content(scene, cell) == NOTHING and not chores.taken[cell]
+        if not usable or scene.dist[i, cell] >= FAR or not leads_on(scene, chores.hop[way], i, cell):
+            continue
+        free += 1
+        steps = scene.dist[i, cell] + onward(kit, scene, chores.hop[way], i, cell, kind)
+        if steps < cost:
+            best, cost = cell, steps
+    return best, cost, free
+
+
+@njit(cache=True)
+def find_item(kit, scene, chores, i, item, goal):
+    """(cell, ticks) of the place where chef `i` gets an item soonest, the way on to `goal` (-1: none) included.
+
+    Items lying on counters are left alone if they lead on to a chef nearer to the pots, or somebody is on the way to them.
+    """
+    best, cost = -1, float(FAR)
+    room = kit.plan.room[scene.cell[i]]
+    for cell in kit.stations:
+        if scene.dist[i, cell] >= FAR or chores.taken[cell]:
+            continue
+        if kit.terrain[cell] == COUNTER:
+            if content(scene, cell) != item or leads_on(scene, chores.hop[TO_POT], i, cell):
+                continue
+        elif kit.terrain[cell] != ONION_DISPENSER + item - ONION:
+            continue
+        ticks = scene.dist[i, cell] + 1.0
+        if goal >= 0:
+            ticks += kit.plan.leg[room, cell, goal] + 1.0
+        ticks -= 0.5 * (kit.terrain[cell] == COUNTER) + 1.5 * (cell == scene.last[i])
+        if ticks < cost:
+            best, cost = cell, ticks
+    return best, cost
+
+
+# --------------------------------------------------------------------------- full hands
+
+
+@njit(cache=True)
+def nearest(kit, scene, i, kind):
+    """Station of a kind that chef `i` faces soonest, -1 if none."""
+    best, cost = -1, FAR
+    for cell in kit.stations:
+        if kit.terrain[cell] == kind and scene.dist[i, cell] < cost:
+            best, cost = cell, scene.dist[i, cell]
+    return best
+
+
+@njit(cache=True)
+def carry_soups(kit, scene, chores):
+    """Soups in hands go to the serving hatch, or towards it."""
+    for i in range(len(scene.held)):
+        if not scene.helps[i] or scene.held[i] < SOUP:
+            continue
+        if chores.hop[TO_SERVING, i] == 0:
+            chores.goal[i] = nearest(kit, scene, i, SERVING)
+        elif chores.hop[TO_SERVING, i] < FAR:
+            pass_on(kit, scene, chores, i, TO_SERVING)
+
+
+@njit(cache=True)
+def pass_on(kit, scene, chores, i, way):
+    """Sends chef `i` to a shared counter with what it holds."""
+    cell, _, _ = hand_over(kit, scene, chores, i, way)
+    chores.goal[i] = cell
+    if cell >= 0:
+        chores.taken[cell] = True
+
+
+@njit(cache=True)
+def fits(kit, scene, chores, k, x):
+    """Whether pot `k` takes one more of ingredient `x` (0 onion, 1 tomato) now, without loss of more than a little worth."""
+    if chores.lack[k, x] > 0:
+        return True
+    if chores.lack[k].sum() == 0:
+        return False
+    seq = max(content(scene, kit.pots[k]) & SEQ_MASK, 1)
+    onions, tomatoes = kit.mix[seq, 0], kit.mix[seq, 1]
+    if onions + tomatoes >= 3:
+        return False
+    return kit.worth[onions + (x == 0), tomatoes + (x == 1)] > GOOD_ENOUGH * kit.worth[onions, tomatoes]
+
+
+@njit(cache=True)
+def carry_cost(kit, scene, chores, i, k, soon):
+    """Ticks until what `i` holds can go to pot `k`; FAR if it does not belong there (now, or with `soon` a little later)."""
+    held, steps = scene.held[i], scene.dist[i, kit.pots[k]]
+    if steps >= FAR:
+        return FAR
+    if held == DISH:
+        if chores.plate[k] == (2 if soon else 1):
+            return max(steps, chores.left[k]) + (10 * chores.lack[k].sum() if soon else 0)
+        return FAR
+    x = held - ONION
+    if soon:
+        return max(steps, chores.left[k]) if chores.later[k, x] > 0 else FAR
+    return steps - 2 * (3 - chores.lack[k].sum()) if fits(kit, scene, chores, k, x) else FAR
+
+
+@njit(cache=True)
+def carry_to_pots(kit, scene, chores, soon):
+    """Pairs dishes and ingredients in hands with pots, cheapest pair first."""
+    while True:
+        chef, pot, cost = -1, -1, FAR
+        for i in range(len(scene.held)):
+            if chores.goal[i] >= 0 or not scene.helps[i] or not NOTHING < scene.held[i] <= DISH:
+                continue
+            for k in range(len(kit.pots)):
+                ticks = carry_cost(kit, scene, chores, i, k, soon)
+                if ticks < cost:
+                    chef, pot, cost = i, k, ticks
+        if chef < 0:
+            return
+        take_carry(kit, scene, chores, chef, pot, soon)
+
+
+@njit(cache=True)
+def take_carry(kit, scene, chores, i, k, soon):
+    """Chef `i` brings what it holds to pot `k`."""
+    chores.goal[i] = kit.pots[k]
+    chores.wait[i] = SOON if soon else max(0, chores.left[k])
+    if scene.held[i] == DISH:
+        chores.plate[k] = 0
+        return
+    x = scene.held[i] - ONION
+    open_ = chores.later if soon else chores.lack
+    open_[k, x if open_[k, x] > 0 else 1 - x] -= 1
+
+
+@njit(cache=True)
+def pass_to_pots(kit, scene, chores):
+    """Dishes and ingredients in hands that reach no pot go over a shared counter."""
+    for i in range(len(scene.held)):
+        if scene.helps[i] and NOTHING < scene.held[i] <= DISH and 0 < chores.hop[TO_POT, i] < FAR:
+            pass_on(kit, scene, chores, i, TO_POT)
+
+
+# --------------------------------------------------------------------------- free hands
+
+
+@njit(cache=True)
+def offer(best, score, task, k, x, cell):
+    """Keeps the task with the lowest score in best float64 [5]."""
+    if cell >= 0 and score < best[0]:
+        best[0], best[1], best[2], best[3], best[4] = score, task, k, x, cell
+
+
+@njit(cache=True)
+def offer_pot_work(kit, scene, chores, i, best):
+    """Tasks for a chef that reaches pots: start them, bring dishes and ingredients."""
+    for k in range(len(kit.pots)):
+        pot = kit.pots[k]
+        if scene.dist[i, pot] >= FAR:
+            continue
+        if chores.start[k]:
+            offer(best, START * TIER + scene.dist[i, pot], START, k, 0, pot)
+        for x in range(2):
+            if chores.lack[k, x] > 0 or chores.later[k, x] > 0:
+                cell, ticks = find_item(kit, scene, chores, i, ONION + x, pot)
+                task = FILL if chores.lack[k, x] > 0 else FILL_LATER
+                offer(best, task * TIER + ticks + 3 * chores.lack[k].sum() + max(0, chores.left[k]), task, k, x, cell)
+        if chores.plate[k] > 0:
+            offer_plate(kit, scene, chores, i, k, best)
+
+
+@njit(cache=True)
+def offer_plate(kit, scene, chores, i, k, best):
+    """A dish for pot `k`: urgent if an ingredient brought first would make the soup wait."""
+    pot, room = kit.pots[k], kit.plan.room[scene.cell[i]]
+    cell, ticks = find_item(kit, scene, chores, i, DISH, pot)
+    if cell < 0:
+        return
+    serve = 20.0
+    for goal in kit.stations:
+        if kit.terrain[goal] == SERVING:
+            serve = min(serve, kit.plan.leg[room, pot, goal])
+    urgent = chores.plate[k] == 1 and chores.left[k] - ticks < SLACK
+    task = PLATE if urgent else PLATE_LATER
+    offer(best, task * TIER + max(ticks, chores.left[k]) + serve, task, k, 0, cell)
+
+
+@njit(cache=True)
+def lying_ahead(kit, scene, chores, i, item):
+    """How many of an item lie where a chef nearer to the pots will find them."""
+    count = 0
+    for cell in kit.stations:
+        if kit.terrain[cell] == COUNTER and content(scene, cell) == item and not chores.taken[cell]:
+            count += leads_on(scene, chores.hop[TO_POT], i, cell)
+    return count
+
+
+@njit(cache=True)
+def offer_supply(kit, scene, chores, i, best):
+    """Tasks for a chef that reaches no pot but a counter on the way: fetch what they need. One counter stays free for dishes."""
+    over, ticks_on, free = hand_over(kit, scene, chores, i, TO_POT)
+    if over < 0:
+        return
+    for item in (ONION, TOMATO):
+        x = item - ONION
+        ahead = lying_ahead(kit, scene, chores, i, item)
+        now, soon = chores.lack[:, x].sum() - ahead, chores.lack[:, x].sum() + chores.later[:, x].sum() - ahead
+        if soon > 0 and free > 1:
+            cell, ticks = find_item(kit, scene, chores, i, item, over)
+            task = FILL if now > 0 else FILL_LATER
+            offer(best, task * TIER + ticks + ticks_on, task, -1, x, cell)
+    ahead = lying_ahead(kit, scene, chores, i, DISH)
+    now, soon = (chores.plate == 1).sum() - ahead, (chores.plate > 0).sum() - ahead
+    if soon > 0:
+        cell, ticks = find_item(kit, scene, chores, i, DISH, over)
+        task = PLATE if now > 0 else PLATE_LATER
+        offer(best, task * TIER + ticks + ticks_on, task, -1, 0, cell)
+
+
+@njit(cache=True)
+def offer_soups(kit, scene, chores, i, best):
+    """Soups lying on counters, unless they lead on to a chef nearer to the serving hatch."""
+    hop = chores.hop[TO_SERVING]
+    if hop[i] >= FAR:
+        return
+    for cell in kit.stations:
+        if kit.terrain[cell] != COUNTER or content(scene, cell) < SOUP or chores.taken[cell]:
+            continue
+        if scene.dist[i, cell] < FAR and not leads_on(scene, hop, i, cell):
+            offer(best, SERVE * TIER + scene.dist[i, cell], SERVE, -1, 0, cell)
+
+
+@njit(cache=True)
+def take_task(kit, chores, i, best):
+    """Chef `i` takes the task in best; what it covers is no longer open."""
+    task, k, x, cell = int(best[1]), int(best[2]), int(best[3]), int(best[4])
+    chores.goal[i] = cell
+    chores.taken[cell] = kit.terrain[cell] == COUNTER
+    if task == START:
+        chores.start[k] = False
+    elif task == PLATE or task == PLATE_LATER:
+        take_one(chores.plate, k, 2 if task == PLATE_LATER else 1)
+    elif task == FILL:
+        take_one(chores.lack[:, x], k, 0)
+    elif task == FILL_LATER:
+        take_one(chores.later[:, x], k, 0)
+
+
+@njit(cache=True)
+def take_one(open_, k, whole):
+    """Takes one unit off pot `k`, or with k -1 off the first pot that wants one; `whole` > 0: off a flag up to that value."""
+    for pot in range(len(open_)):
+        if (k < 0 and open_[pot] > 0) or pot == k:
+            open_[pot] = 0 if whole else open_[pot] - 1
+            return
+
+
+@njit(cache=True)
+def assign_free_hands(kit, scene, chores):
+    """Gives tasks to chefs with free hands, the most urgent and then the cheapest first."""
+    best, mine = np.empty(5), np.empty(5)
+    while True:
+        chef, best[0] = -1, float(FAR)
+        for i in range(len(scene.held)):
+            if scene.held[i] != NOTHING or not scene.helps[i] or chores.goal[i] >= 0:
+                continue
+            mine[0] = best[0]
+            offer_soups(kit, scene, chores, i, mine)
+            if chores.hop[TO_POT, i] == 0:
+                offer_pot_work(kit, scene, chores, i, mine)
+            elif chores.hop[TO_POT, i] < FAR:
+                offer_supply(kit, scene, chores, i, mine)
+            if mine[0] < best[0]:
+                chef = i
+                best[:] = mine
+        if chef < 0:
+            return
+        take_task(kit, chores, chef, best)
+
+
+# --------------------------------------------------------------------------- hands full of the wrong thing
+
+
+@njit(cache=True)
+def is_needed_elsewhere(kit, scene, chores, i):
+    """Whether work is open that chef `i` could do if its hands were free."""
+    best = np.empty(5)
+    best[0] = float(FAR)
+    offer_soups(kit, scene, chores, i, best)
+    if chores.hop[TO_POT, i] == 0:
+        offer_pot_work(kit, scene, chores, i, best)
+    elif chores.hop[TO_POT, i] < FAR:
+        offer_supply(kit, scene, chores, i, best)
+    return best[0] < FAR and best[1] < FILL_LATER and not (best[1] == PLATE_LATER and scene.held[i] == DISH)
+
+
+@njit(cache=True)
+def find_rest(kit, scene, chores, i):
+    """Free counter to put something aside: near, near the pots, and rather not one that hand-overs need."""
+    best, cost = -1, float(FAR)
+    for cell in kit.stations:
+        usable = kit.terrain[cell] == COUNTER and content(scene, cell) == NOTHING and not chores.taken[cell]
+        if not usable or scene.dist[i, cell] >= FAR:
+            continue
+        room = kit.plan.room[scene.cell[i]]
+        steps = float(scene.dist[i, cell])
+        for pot in kit.pots:
+            if kit.plan.leg[room, cell, pot] < FAR:
+                steps += 0.5 * kit.plan.leg[room, cell, pot]
+        for j in range(len(scene.held)):
+            if j != i and scene.dist[j, cell] < FAR and kit.plan.room[scene.cell[j]] != room:
+                steps += 6.0
+        if steps < cost:
+            best, cost = cell, steps
+    return best
+
+
+@njit(cache=True)
+def put_aside(kit, scene, chores):
+    """Chefs that only wait with an item, or have no use for it, put it down if there is other work for them."""
+    for i in range(len(scene.held)):
+        if not scene.helps[i] or scene.held[i] == NOTHING:
+            continue
+        waits = chores.goal[i] >= 0 and chores.wait[i] == SOON
+        if waits and is_needed_elsewhere(kit, scene, chores, i):
+            chores.goal[i] = -1
+        if chores.goal[i] < 0:
+            chores.goal[i], chores.wait[i] = find_rest(kit, scene, chores, i), 0
+            if chores.goal[i] >= 0:
+                chores.taken[chores.goal[i]] = True
+
+
+@njit(cache=True)
+def clear_counters(kit, scene, chores):
+    """When no counter is left to hand things over, an idle chef on the far side takes something away."""
+    for i in range(len(scene.held)):
+        hop = chores.hop[TO_POT]
+        if not 0 < hop[i] < FAR or hand_over(kit, scene, chores, i, TO_POT)[0] >= 0:
+            continue
+        for j in range(len(scene.held)):
+            if hop[j] < hop[i] and chores.goal[j] < 0 and scene.held[j] == NOTHING and scene.helps[j]:
+                take_away(kit, scene, chores, i, j)
+
+
+@njit(cache=True)
+def take_away(kit, scene, chores, i, j):
+    """Chef `j` goes for the nearest thing on a counter that it shares with `i`, a dish only if there is nothing else."""
+    cost = 2 * FAR
+    for cell in kit.stations:
+        if kit.terrain[cell] != COUNTER or max(scene.dist[i, cell], scene.dist[j, cell]) >= FAR or chores.taken[cell]:
+            continue
+        steps = scene.dist[j, cell] + FAR * (content(scene, cell) == DISH)
+        if steps < cost:
+            chores.goal[j], cost = cell, steps
+
+
+@njit(cache=True)
+def divide_work(kit, scene):
+    """Goals of all chefs in the present state."""
+    seats, pots = len(scene.held), len(kit.pots)
+    chores = Chores(
+        goal=np.full(seats, -1, np.int64),
+        wait=np.zeros(seats, np.int64),
+        lack=np.zeros((pots, 2), np.int64),
+        later=np.zeros((pots, 2), np.int64),
+        left=np.zeros(pots, np.int64),
+        plate=np.zeros(pots, np.int64),
+        start=np.zeros(pots, np.bool_),
+        taken=np.zeros(len(kit.terrain), np.bool_),
+        hop=np.zeros((2, seats), np.int64),
+    )
+    list_work(kit, scene, chores)
+    count_hops(kit, scene, POT, chores.hop[TO_POT])
+    count_hops(kit, scene, SERVING, chores.hop[TO_SERVING])
+    carry_soups(kit, scene, chores)
+    carry_to_pots(kit, scene, chores, False)
+    pass_to_pots(kit, scene, chores)
+    carry_to_pots(kit, scene, chores, True)
+    assign_free_hands(kit, scene, chores)
+    put_aside(kit, scene, chores)
+    clear_counters(kit, scene, chores)
+    return chores

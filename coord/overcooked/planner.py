@@ -1,0 +1,199 @@
+"""Walking in a kitchen: step counts from a chef to every cell it can face, and routes around moving chefs.
+
+A pose is `cell * 4 + orientation`. A chef faces a cell when it stands beside it and looks at it; a press towards floor walks
+(and looks that way), a press towards anything else only turns. All functions are scalar compiled code on small arrays.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from coord.overcooked.rules import FLOOR
+
+FAR = 10_000  # steps to a cell that cannot be reached
+HORIZON = 20  # ticks a route looks ahead
+
+
+class Floorplan(NamedTuple):
+    """What walking needs to know of one layout; C cells, R rooms (connected pieces of floor)."""
+
+    facing: np.ndarray  # int16 [C, 4] neighbour cell of each floor cell by orientation
+    floor: np.ndarray  # bool [C]
+    room: np.ndarray  # int16 [C] number of the piece of floor, -1 off the floor
+    leg: np.ndarray  # int16 [R, C, C] steps in that room from facing the one cell to facing the other, FAR if impossible
+
+
+def build_floorplan(terrain: np.ndarray, facing: np.ndarray) -> Floorplan:
+    """Floorplan of one layout from its rows of `rules.Tables`: terrain int8 [C] and facing int16 [C, 4]."""
+    floor = terrain == FLOOR
+    room = _number_rooms(facing, floor)
+    leg = np.full((room.max() + 1, len(floor), len(floor)), FAR, np.int16)
+    _fill_legs(facing, floor, room, leg)
+    return Floorplan(facing, floor, room, leg)
+
+
+@njit(cache=True)
+def _number_rooms(facing, floor):
+    """int16 [C]: connected pieces of floor, numbered in the order of their first cell."""
+    room = np.full(len(floor), -1, np.int16)
+    queue = np.empty(len(floor), np.int64)
+    number = 0
+    for first in range(len(floor)):
+        if not floor[first] or room[first] >= 0:
+            continue
+        room[first], queue[0], head, tail = number, first, 0, 1
+        while head < tail:
+            cell = queue[head]
+            head += 1
+            for way in range(4):
+                ahead = facing[cell, way]
+                if floor[ahead] and room[ahead] < 0:
+                    room[ahead], queue[tail] = number, ahead
+                    tail += 1
+        number += 1
+    return room
+
+
+@njit(cache=True)
+def _fill_legs(facing, floor, room, leg):
+    """For every floor cell and orientation: the walk from there improves the legs of the cell it faces."""
+    steps = np.empty(len(floor), np.int16)
+    for cell in range(len(floor)):
+        if not floor[cell]:
+            continue
+        for way in range(4):
+            seen = facing[cell, way]
+            if floor[seen]:
+                continue
+            walk(facing, floor, cell, way, steps)
+            for goal in range(len(floor)):
+                leg[room[cell], seen, goal] = min(leg[room[cell], seen, goal], steps[goal])
+
+
+@njit(cache=True)
+def walk(facing, open_floor, cell, way, steps):
+    """Writes into steps int16 [C] the ticks until a chef in this pose faces each cell that is not open floor.
+
+    open_floor bool [C] is where it may walk; floor that is not open (somebody stands there) counts as something to face.
+    """
+    steps[:] = FAR
+    depth = np.full(4 * len(open_floor), -1, np.int16)
+    queue = np.empty(4 * len(open_floor), np.int64)
+    queue[0], depth[4 * cell + way], head, tail = 4 * cell + way, 0, 0, 1
+    while head < tail:
+        pose = queue[head]
+        head += 1
+        here, ahead = pose // 4, facing[pose // 4, pose % 4]
+        if not open_floor[ahead] and steps[ahead] == FAR:
+            steps[ahead] = depth[pose]
+        for press in range(4):
+            to = facing[here, press]
+            after = 4 * (to if open_floor[to] else here) + press
+            if depth[after] < 0:
+                depth[after] = depth[pose] + 1
+                queue[tail] = after
+                tail += 1
+
+
+@njit(cache=True)
+def cells_to_go(facing, open_floor, goal, away):
+    """Writes into away int16 [C] the cells between each open cell and one beside `goal`; FAR where there is no way."""
+    away[:] = FAR
+    queue = np.empty(len(open_floor), np.int64)
+    head, tail = 0, 0
+    for cell in range(len(open_floor)):
+        if open_floor[cell] and (facing[cell] == goal).any():
+            away[cell], queue[tail] = 0, cell
+            tail += 1
+    while head < tail:
+        cell = queue[head]
+        head += 1
+        for way in range(4):
+            ahead = facing[cell, way]
+            if open_floor[ahead] and away[ahead] == FAR:
+                away[ahead], queue[tail] = away[cell] + 1, ahead
+                tail += 1
+
+
+@njit(cache=True)
+def is_clear(busy, tick, here, to):
+    """Whether a chef may be on `to` after the tick that begins at `tick`, with the routes in busy in mind.
+
+    busy int8 [HORIZON + 1, C] holds who stands where at each tick (0 nobody): neither share a cell nor trade cells.
+    """
+    if busy[tick + 1, to] != 0:
+        return False
+    return to == here or busy[tick, to] == 0 or busy[tick, to] != busy[tick + 1, here]
+
+
+@njit(cache=True)
+def is_arrived(facing, busy, tick, pose, goal):
+    """Whether the pose faces the goal; with goal -1: whether its cell is on nobody's route from this tick on."""
+    if goal >= 0:
+        return facing[pose // 4, pose % 4] == goal
+    return not busy[tick:, pose // 4].any()
+
+
+@njit(cache=True)
+def find_route(facing, floor, busy, start, goal, away, route):
+    """Earliest arrival among other chefs' routes, breadth first over (tick, pose).
+
+    start pose; goal cell to face, or -1 to get out of everybody's way; away from `cells_to_go` for that goal; route int16
+    [HORIZON + 1] receives the pose at each tick. Returns the tick of arrival; HORIZON when it comes no further than
+    nearest to the goal by then; -1 when there is no pose that nobody runs into.
+    """
+    came = np.full((HORIZON + 1, 4 * len(floor)), -1, np.int16)
+    layer, after = np.empty(4 * len(floor), np.int64), np.empty(4 * len(floor), np.int64)
+    layer[0], size, came[0, start] = start, 1, start
+    for tick in range(HORIZON):
+        for n in range(size):
+            if is_arrived(facing, busy, tick, layer[n], goal):
+                return _trace(came, tick, layer[n], route)
+        size = _expand(facing, floor, busy, tick, layer, size, came, after)
+        layer, after = after, layer
+        if size == 0:
+            return -1
+    best = layer[0]
+    for n in range(size):
+        if away[layer[n] // 4] < away[best // 4]:
+            best = layer[n]
+    return _trace(came, HORIZON, best, route)
+
+
+@njit(cache=True)
+def _expand(facing, floor, busy, tick, layer, size, came, after):
+    """Poses one tick later into `after` with their origin in came; returns how many."""
+    grown = 0
+    for n in range(size):
+        here = layer[n] // 4
+        for press in range(5):
+            to, pose = here, layer[n]
+            if press < 4:
+                ahead = facing[here, press]
+                to = ahead if floor[ahead] else here
+                pose = 4 * to + press
+            if came[tick + 1, pose] < 0 and is_clear(busy, tick, here, to):
+                came[tick + 1, pose] = layer[n]
+                after[grown] = pose
+                grown += 1
+    return grown
+
+
+@njit(cache=True)
+def _trace(came, tick, pose, route):
+    """Writes the way back from a pose at a tick; the route rests at its end. Returns the tick."""
+    route[tick:] = pose
+    for t in range(tick, 0, -1):
+        pose = came[t, pose]
+        route[t - 1] = pose
+    return tick
+
+
+@njit(cache=True)
+def reserve(busy, route, until, who):
+    """Marks who's cells along a route up to and with tick `until`."""
+    for tick in range(min(until, len(busy) - 1) + 1):
+        busy[tick, route[tick] // 4] = who
