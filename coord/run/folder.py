@@ -9,6 +9,7 @@ runs/<task>/<layout>/<algo>/<date>-<short hash>/seed<k>/     or the folder given
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import re
 import shlex
@@ -18,6 +19,7 @@ from typing import Any
 
 from coord import checkpoint
 from coord.errors import UserError
+from coord.files import atomic_write_json, atomic_write_text
 from coord.run import config as configs
 
 
@@ -44,10 +46,10 @@ def create(folder: str | Path, config: Any) -> Path:
     folder = Path(folder)
     if (folder / "config.yaml").exists():
         raise UserError(f"{folder} already holds a run; go on with resume={folder} or choose another out=")
-    checkpoint.atomic_write_text(folder / "command.txt", shlex.join(["coord", *sys.argv[1:]]) + "\n")
-    checkpoint.atomic_write_json(folder / "env.json", environment())
+    atomic_write_text(folder / "command.txt", shlex.join(["coord", *sys.argv[1:]]) + "\n")
+    atomic_write_json(folder / "env.json", environment())
     # Last, because its presence says that the folder is complete.
-    checkpoint.atomic_write_text(folder / "config.yaml", configs.to_yaml(config))
+    atomic_write_text(folder / "config.yaml", configs.to_yaml(config))
     return folder
 
 
@@ -64,8 +66,6 @@ def environment() -> dict[str, Any]:
 
 
 def _usable_cpus() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

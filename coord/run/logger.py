@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from coord.checkpoint import atomic_write_text
+from coord.files import atomic_write_text
 
 # key -> meaning; a part in angle brackets stands for any name (of an event, a partner, a member).
 GLOSSARY: dict[str, str] = {

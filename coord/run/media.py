@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from coord.checkpoint import atomic_write_bytes
+from coord.files import atomic_write_bytes
 from coord.errors import UserError, unknown
 
 Frame = NDArray[np.uint8]

@@ -105,14 +105,16 @@ class Progress:
 
     def panel(self) -> Panel:
         """The state as a panel for a terminal: bar, speed, times and the metrics."""
-        from rich.console import Group
         from rich.panel import Panel
         from rich.progress_bar import ProgressBar
+        from rich.table import Table
         from rich.text import Text
 
-        _, _, rest = self.line().partition(": ")
-        bar = ProgressBar(total=max(self.total, 1e-9), completed=min(self.done, self.total))
-        return Panel(Group(bar, Text(rest)), title=Text(self.title), title_align="left", width=100)
+        _, _, numbers = self.line().partition(": ")
+        rows = Table.grid(expand=True)
+        rows.add_row(ProgressBar(total=max(self.total, 1e-9), completed=min(self.done, self.total)))
+        rows.add_row(Text(numbers))
+        return Panel(rows, title=Text(self.title), title_align="left", width=100)
 
     def _print_line(self) -> None:
         self._last_line = self._clock()

@@ -177,7 +177,7 @@ def test_full_disk_leaves_the_old_file_and_no_other(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, broken_call, no_space)
-    with pytest.raises(UserError, match="cannot write .* No space left on device"):
+    with pytest.raises(UserError, match=r"cannot write .* No space left on device"):
         checkpoint.save(path, {"w": torch.zeros(3)}, {})
 
     assert checkpoint.file_hash(path) == old
@@ -198,7 +198,7 @@ def test_interruption_while_writing_leaves_no_temporary_file(
 
 def test_a_folder_that_cannot_exist_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write .*Not a directory"):
+    with pytest.raises(UserError, match=r"cannot write .*Not a directory"):
         checkpoint.atomic_write_json(tmp_path / "file" / "below" / "x.json", {})
 
 
