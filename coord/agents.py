@@ -230,7 +230,7 @@ class PolicyAgent:
     def act(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
         """See `Agent.act`."""
         obs = self._observe(view)[rows, seats]
-        with torch.inference_mode():
+        with torch.no_grad():
             logits = self.net(torch.from_numpy(obs)[None])[0][0]  # [n, 6]
         if view.env.mask_useless_actions:
             _forbid(logits, ~view.useful()[rows, seats])

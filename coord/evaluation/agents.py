@@ -1,0 +1,104 @@
+"""Agents by name: built-ins, files, run folders, pools - for playing, and (with the held-out ones barred) for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from coord import agent_files
+from coord.agent_files import HELD_OUT_ID, MANIFEST, StoredAgent
+from coord.agents import Agent, RandomAgent, StayAgent
+from coord.agents_greedy import GreedyAgent
+from coord.errors import UserError, unknown
+from coord.evaluation.proxies import SPLIT_OF, load_clone
+from coord.overcooked import Layout, load_layout
+
+SCRIPTED = {"random": RandomAgent, "stay": StayAgent, "greedy": GreedyAgent}
+BUILT_IN = (*SCRIPTED, *SPLIT_OF)
+AGENT_FILE = "agent.safetensors"  # what a training run leaves in its folder
+
+
+def load_agents(
+    refs: Sequence[str], layout: str | Layout, rules: str, *, stochastic: bool = True, drop_stay: bool = False
+) -> list[Agent]:
+    """The agents of several references; a pool stands for all its members.
+
+    Raises:
+        UserError: see `load_agent`.
+    """
+    home = load_layout(layout)
+    return [
+        _player(found, home, rules, stochastic=stochastic, drop_stay=drop_stay)
+        for ref in refs
+        for found in _find(ref, home, rules)
+    ]
+
+
+def load_agent(
+    ref: str, layout: str | Layout, rules: str, *, stochastic: bool = True, drop_stay: bool = False
+) -> Agent:
+    """One agent: a built-in name, a .safetensors file, the folder of a training run, or `<pool>#<member>`.
+
+    Raises:
+        UserError: nothing of that name, a damaged file, or an agent of another layout or other rules.
+    """
+    found = load_agents([ref], layout, rules, stochastic=stochastic, drop_stay=drop_stay)
+    if len(found) != 1:
+        raise UserError(f"{ref} is a pool of {len(found)} agents: choose one with {ref}#<member id>")
+    return found[0]
+
+
+def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str) -> list[Agent]:
+    """Stochastic players that training may learn from; a pool stands for all its members.
+
+    Raises:
+        UserError: as `load_agents`, and for anything made from the held-out human games, whatever it is called:
+            the built-in `human_proxy`, its file, a renamed copy of it, or a pool that holds one.
+    """
+    home = load_layout(layout)
+    partners = []
+    for ref in refs:
+        if ref == HELD_OUT_ID:
+            raise UserError(f"{HELD_OUT_ID} is for evaluation only: training may use bc_train or a pool")
+        for found in _find(ref, home, rules):
+            if isinstance(found, StoredAgent):
+                _refuse_held_out(found, ref, home)
+            partners.append(_player(found, home, rules, stochastic=True, drop_stay=False))
+    return partners
+
+
+def _refuse_held_out(found: StoredAgent, ref: str, layout: Layout) -> None:
+    """Also compares parameters with the proxy's where that may matter: for any clone, which has its architecture."""
+    source = f"partner {ref}" if ref.endswith(found.card.agent_id) else f"partner {ref} ({found.card.agent_id})"
+    agent_files.refuse_held_out(found, source)
+    if found.net.obs_kind == "features" and found.card.human_data != "":
+        proxy = load_clone(HELD_OUT_ID, layout)
+        agent_files.refuse_held_out(found, source, proxy.net.tensors())
+
+
+def _find(ref: str, layout: Layout, rules: str) -> list[StoredAgent | Agent]:
+    """What a reference stands for: agents read from disk, or players that need no file."""
+    if ref in SCRIPTED:
+        return [SCRIPTED[ref]()]
+    if ref in SPLIT_OF:
+        return [load_clone(ref, layout)]
+    path, _, member = ref.partition("#")
+    if member:
+        return [agent_files.read_pool_member(path, member)]
+    folder = Path(ref)
+    if (folder / MANIFEST).is_file():
+        return [agent_files.read_member(folder, entry) for entry in agent_files.read_manifest(folder)]
+    if (folder / AGENT_FILE).is_file():
+        return [agent_files.read_agent(folder / AGENT_FILE)]
+    if folder.is_file():
+        return [agent_files.read_agent(folder)]
+    if folder.suffix or folder.exists() or "/" in ref:
+        raise UserError(f"no agent at '{ref}': expected a .safetensors file, a run folder with {AGENT_FILE}, or a pool")
+    raise unknown("agent", ref, [*BUILT_IN, "<file>.safetensors", "<run folder>", "<pool>", "<pool>#<member>"])
+
+
+def _player(found: StoredAgent | Agent, layout: Layout, rules: str, *, stochastic: bool, drop_stay: bool) -> Agent:
+    if not isinstance(found, StoredAgent):
+        return found
+    found.check_kitchen(layout, rules)
+    return found.player(stochastic=stochastic, drop_stay=drop_stay)
