@@ -1,4 +1,4 @@
-"""What can be chosen in the menu, found without loading torch or any network: only names, manifests and file headers."""
+"""What can be chosen in the menu, found without torch: names, manifests and the headers of files."""
 
 from __future__ import annotations
 

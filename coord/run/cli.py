@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "report": "coord.run.commands.report",
     "bench": "coord.run.commands.bench",
     "demo": "coord.run.commands.demo",
+    "games": "coord.run.commands.games",
 }
 
 SUMMARY = "train partners for Overcooked, train an ego with them, score it with people-like partners"

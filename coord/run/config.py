@@ -35,12 +35,13 @@ CONFIGS: dict[str, str] = {
     "report": "coord.run.commands.report:ReportConfig",
     "bench": "coord.run.commands.bench:BenchConfig",
     "demo": "coord.run.commands.demo:DemoConfig",
+    "games": "coord.run.commands.games:GamesConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
 }
 
 # Fields that may differ when a saved run is continued; anything else would make it a different run.
-RESUMABLE = ("resume", "out", "threads")
+RESUMABLE = ("resume", "threads", "save_every_s")
 
 
 def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = ()) -> Any:
@@ -129,19 +130,23 @@ def load_saved(command: str, path: str | Path) -> Any:
     Raises:
         UserError: the file is missing or does not fit this version's fields.
     """
-    from omegaconf import OmegaConf
+    import yaml
 
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    values = OmegaConf.to_container(OmegaConf.create(text))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is not the configuration of a run")
-    return from_dict(config_class(command), typing.cast("dict[str, Any]", values))
+    try:
+        return from_dict(config_class(command), values)
+    except UserError as error:
+        raise UserError(f"{path} does not fit coord {command}: {error}") from error
 
 
-def fingerprint(config: Any, *, without: Sequence[str] = ("seed", *RESUMABLE)) -> str:
+def fingerprint(config: Any, *, without: Sequence[str] = ("seed", "out", *RESUMABLE)) -> str:
     """Eight hexadecimal digits that differ between configurations; fields in `without` do not count."""
     values = {key: value for key, value in to_dict(config).items() if key not in without}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
@@ -263,7 +268,8 @@ def _word(key: str, text: str) -> str:
     from hydra.errors import HydraException
 
     try:
-        if not OverridesParser.create().parse_override(f"{key}={text}").is_sweep_override():
+        parsed = OverridesParser.create().parse_override(f"{key}={text}")
+        if not parsed.is_sweep_override() and "${" not in text:
             return f"{key}={text}"
     except HydraException:
         pass  # for example a '#' or '=' inside a path

@@ -1,0 +1,162 @@
+"""`coord games`: list, show, verify, export and delete recorded games."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from coord.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from coord.overcooked.recorded import GameHeader, RecordedGame
+    from play.record import Store
+
+HELP = "list, show, verify and export the games that people played"
+EXAMPLES = (
+    "coord games list",
+    "coord games show last",
+    "coord games verify",
+    "coord games export out=games.csv",
+    "coord games export 3 format=json out=game3.json",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GamesConfig:
+    """Fields of configs/games.yaml, which says what each means."""
+
+    what: Literal["list", "show", "verify", "export", "delete"] = "list"
+    game: str = "all"
+    data: str | None = None
+    format: Literal["json", "csv", "parquet"] | None = None
+    out: str | None = None
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Do what the words say; exit code 2 also if a game does not verify."""
+    from coord.run.config import load
+
+    cfg = load("games", overrides, positional=("what", "game"))
+    store = open_store(cfg.data)
+    try:
+        _ACTIONS[cfg.what](store, cfg)
+    finally:
+        store.close()
+    return 0
+
+
+def open_store(data: str | None) -> Store:
+    """The recordings, with a line on stderr for each game that a crash had left open.
+
+    Raises:
+        UserError: there are none yet, or the file is damaged.
+    """
+    from play.record import Store, default_path
+
+    path = default_path() if data is None else Path(data)
+    if not path.exists():
+        raise UserError(f"no recordings at {path}; play a game first (coord play) or give data=<file>")
+    store = Store(path)
+    for line in store.recovered:
+        print(line, file=sys.stderr)
+    return store
+
+
+def _chosen(store: Store, cfg: GamesConfig) -> list[RecordedGame]:
+    """The games asked for. UserError if there is none of that number, or the file is empty."""
+    if cfg.game == "all":
+        return [store.game(header.id) for header in store.games() if header.outcome is not None]
+    return [store.game(cfg.game)]
+
+
+def _one(store: Store, cfg: GamesConfig) -> RecordedGame:
+    if cfg.game == "all":
+        raise UserError(f"coord games {cfg.what} needs one game: a number, or last")
+    return store.game(cfg.game)
+
+
+def _list(store: Store, cfg: GamesConfig) -> None:
+    headers = store.games()
+    print(f"{'game':>5}  {'started (UTC)':<16}  {'layout':<26}  {'score':>5}  {'ticks':>9}  {'outcome':<9}  players")
+    for head in headers:
+        started = head.started_utc[:16].replace("T", " ")
+        ticks = f"{head.ticks_played}/{head.ticks}"
+        players = " + ".join(str(seat["name"]) for seat in head.seats)
+        outcome = head.outcome or "playing"
+        print(f"{head.id:>5}  {started:<16}  {head.layout:<26}  {head.score:>5g}  {ticks:>9}  {outcome:<9}  {players}")
+    print(f"{len(headers)} games in {store.path}")
+
+
+def _show(store: Store, cfg: GamesConfig) -> None:
+    import numpy as np
+
+    game = _one(store, cfg)
+    head = game.header
+    for name, value in _header_lines(head):
+        print(f"{name:<12} {value}")
+    for seat, info in enumerate(head.seats):
+        sources = Counter(row[seat] for row in game.sources)
+        thought = game.latency_ms[:, seat]
+        waited = (game.at_ms[:, None] - game.key_ms)[:, seat]
+        took = "" if np.isnan(thought).all() else f", thought {np.nanmedian(thought):.1f} ms (median)"
+        keys = "" if np.isnan(waited).all() else f", key to tick {np.nanmedian(waited):.0f} ms (median)"
+        print(f"seat {seat}       {info['name']} ({info['kind']}): {dict(sources)}{took}{keys}")
+    counts = Counter((event.name, event.seat) for event in game.events)
+    for (name, who), count in sorted(counts.items(), key=str):
+        print(f"  {name:<26} {'game' if who is None else f'seat {who}'}: {count}")
+
+
+def _header_lines(head: GameHeader) -> list[tuple[str, object]]:
+    return [
+        ("game", f"{head.id} ({head.uid})"),
+        ("started", f"{head.started_utc}, ended {head.ended_utc or 'not yet'}: {head.outcome or 'playing'}"),
+        ("layout", f"{head.layout} ({head.layout_hash[:12]}), rules={head.rules}, seed={head.seed}"),
+        ("length", f"{head.ticks_played} of {head.ticks} ticks at {head.tick_hz:g} Hz"),
+        ("score", f"{head.score:g}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in head.versions.items())),
+        *((f"partner {i}", f"{seat['ref']} {str(seat['checkpoint_sha256'])[:12]} stochastic={seat['stochastic']} "
+           f"seed={seat['seed']}") for i, seat in enumerate(head.seats) if seat["kind"] == "agent"),
+        *([("participant", f"{head.participant}, round {head.study_round}")] if head.participant else []),
+    ]  # fmt: skip
+
+
+def _verify(store: Store, cfg: GamesConfig) -> None:
+    from play.replay import verify
+
+    verdicts = [verify(game) for game in _chosen(store, cfg)]
+    for verdict in verdicts:
+        print(verdict.message)
+    if bad := [verdict for verdict in verdicts if not verdict.ok]:
+        raise UserError(f"{len(bad)} of {len(verdicts)} games differ from their record; {bad[0].message}")
+
+
+def _export(store: Store, cfg: GamesConfig) -> None:
+    from play.export import FORMATS
+
+    if cfg.out is None:
+        raise UserError("coord games export needs out=<file>")
+    name = cfg.format or Path(cfg.out).suffix.removeprefix(".")
+    if name not in FORMATS:
+        raise unknown("export format", name, FORMATS)
+    games = _chosen(store, cfg)
+    FORMATS[name](games, Path(cfg.out))
+    print(f"{len(games)} games written to {cfg.out}")
+
+
+def _delete(store: Store, cfg: GamesConfig) -> None:
+    game = _one(store, cfg)
+    store.delete(game.header.id)
+    print(f"game {game.header.id} deleted")
+
+
+_ACTIONS: dict[str, Callable[[Store, GamesConfig], None]] = {
+    "list": _list,
+    "show": _show,
+    "verify": _verify,
+    "export": _export,
+    "delete": _delete,
+}
