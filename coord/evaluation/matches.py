@@ -37,6 +37,7 @@ class Games:
 
     returns: NDArray[np.float32]  # [n, E] task return of the team
     events: NDArray[np.int32]  # [n, E, P, len(EVENTS)] counts per seat
+    joint_acts: NDArray[np.int8] | None  # [n, E, T, P] what everybody did, if it was recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +62,10 @@ def play_matches(
     *,
     episodes: int,
     seed: int = 0,
+    record: bool = False,
     max_kitchens: int = MAX_KITCHENS,
 ) -> Games:
-    """Play `episodes` games of each match.
+    """Play `episodes` games of each match, and keep their actions if `record` is set.
 
     Raises:
         UserError: no games asked for, or a seat that the layout lacks.
@@ -71,13 +73,18 @@ def play_matches(
     _check(where, matches, episodes)
     games = [(match, number) for match in matches for number in range(episodes)]
     chunks = [
-        _play(where, agents, games[first : first + max_kitchens], seed)
+        _play(where, agents, games[first : first + max_kitchens], seed, record)
         for first in range(0, len(games), max_kitchens)
     ]
     shape = (len(matches), episodes)
     returns = np.concatenate([chunk[0] for chunk in chunks]).reshape(shape)
     events = np.concatenate([chunk[1] for chunk in chunks])
-    return Games(returns, events.reshape(*shape, where.layout.num_players, len(EVENTS)))
+    joint_acts = np.concatenate([chunk[2] for chunk in chunks]) if record else None  # [n * E, T, P]
+    return Games(
+        returns,
+        events.reshape(*shape, where.layout.num_players, len(EVENTS)),
+        None if joint_acts is None else joint_acts.reshape(*shape, *joint_acts.shape[1:]),
+    )
 
 
 def _check(where: MatchRules, matches: Sequence[Match], episodes: int) -> None:
@@ -91,9 +98,9 @@ def _check(where: MatchRules, matches: Sequence[Match], episodes: int) -> None:
 
 
 def _play(
-    where: MatchRules, agents: Sequence[Agent], games: Sequence[tuple[Match, int]], seed: int
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Returns [n] and event counts [n, P, events] of n games played side by side."""
+    where: MatchRules, agents: Sequence[Agent], games: Sequence[tuple[Match, int]], seed: int, record: bool
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int8]]:
+    """Returns [n], event counts [n, P, events] and joint actions [n, T, P] (T = 0: not recorded) of n games."""
     env = OvercookedVectorEnv(
         where.layout,
         len(games),
@@ -111,12 +118,15 @@ def _play(
         agents[who].begin_episode(np.arange(len(games)))
     view = KitchenView(env)
     joint_act = np.empty(seated.shape, np.int64)  # [n, P]
-    for _ in range(where.horizon):
+    played = np.empty((len(games), where.horizon if record else 0, env.num_players), np.int8)  # [n, T, P]
+    for tick in range(where.horizon):
         for who, (rows, seats) in seats_of.items():
             joint_act[rows, seats] = agents[who].act(view, rows, seats)
+        if record:
+            played[:, tick] = joint_act
         env.step(joint_act)
         view.invalidate()
-    return env.episode_return(final=True).copy(), env.event_counts(final=True).copy()
+    return env.episode_return(final=True).copy(), env.event_counts(final=True).copy(), played
 
 
 def _seating(games: Sequence[tuple[Match, int]], num_players: int) -> NDArray[np.int64]:

@@ -59,9 +59,9 @@ def render_frame(
         in_pot = layout.terrain[position[1]][position[0]] == "P"
         if in_pot:
             pots.append((position, read_soup(thing)))
-        _paste(scene, position, _object_sprite(thing, in_pot))
+        _paste(scene, position, object_sprite(thing, in_pot))
     for seat, player in enumerate(state["players"]):
-        for name in _chef_sprites(player, seat):
+        for name in chef_sprites(player, seat):
             _paste(scene, tuple(player["position"]), name)
     picture = scene.convert("RGB").resize((layout.width * tile, layout.height * tile), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
@@ -84,7 +84,8 @@ def read_soup(thing: Mapping[str, Any]) -> Soup:
 # --------------------------------------------------------------------------- which sprite
 
 
-def _object_sprite(thing: Mapping[str, Any], in_pot: bool) -> str:
+def object_sprite(thing: Mapping[str, Any], in_pot: bool) -> str:
+    """Name of the sprite of something that lies on a counter or is in a pot."""
     if thing["name"] != "soup":
         return thing["name"]
     soup = read_soup(thing)
@@ -92,9 +93,9 @@ def _object_sprite(thing: Mapping[str, Any], in_pot: bool) -> str:
     return f"soup_{look}_tomato_{soup.tomatoes}_onion_{soup.onions}"
 
 
-def _chef_sprites(player: Mapping[str, Any], seat: int) -> tuple[str, str]:
-    """Body and hat. The sheets know a held soup by its main ingredient only: with an onion it is an onion
-    soup.
+def chef_sprites(player: Mapping[str, Any], seat: int) -> tuple[str, str]:
+    """Names of the sprites of a chef, body and hat. The sheets know a held soup by its main ingredient only:
+    with an onion it is an onion soup.
     """
     direction = DIRECTIONS[tuple(player["orientation"])]
     hat = f"{direction}-{SEAT_HATS[seat]}hat"
@@ -111,7 +112,7 @@ def _chef_sprites(player: Mapping[str, Any], seat: int) -> tuple[str, str]:
 
 def _paste(scene: Image.Image, position: tuple[int, ...], name: str) -> None:
     """Lay a sprite over a tile of the unscaled scene. A soup without ingredients has no sprite."""
-    sprite = _sprites().get(name)
+    sprite = sprites().get(name)
     if sprite is not None:
         scene.alpha_composite(sprite, (position[0] * SPRITE, position[1] * SPRITE))
 
@@ -165,7 +166,7 @@ def _terrain(layout: Layout) -> Image.Image:
 
 
 @lru_cache(maxsize=1)
-def _sprites() -> dict[str, Image.Image]:
+def sprites() -> dict[str, Image.Image]:
     """All sprites by name. The sheets' descriptions come in two dialects: a list of frames, or a mapping by
     file name.
     """

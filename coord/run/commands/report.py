@@ -8,7 +8,7 @@ from dataclasses import dataclass
 HELP = "write one HTML file about a run: curves, scores, games"
 EXAMPLES = (
     "coord report runs/ego",
-    "coord report runs/ego out=ego.html",
+    "coord report demo out=demo.html",
 )
 
 
@@ -22,7 +22,13 @@ class ReportConfig:
 
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
+    from coord.errors import UserError
+    from coord.evaluation.report import build_report
     from coord.run.config import load
+    from coord.run.logger import GLOSSARY
 
     cfg = load("report", overrides, positional=("run",))
-    raise NotImplementedError(cfg)  # wired by its owner
+    if not cfg.run:
+        raise UserError("which run? say: coord report <folder>")
+    print(build_report(cfg.run, cfg.out, meanings=GLOSSARY))
+    return 0

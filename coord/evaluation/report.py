@@ -1,0 +1,511 @@
+"""`coord report`: one static HTML page about a run, with everything inside it and no network.
+
+Reads whatever `coord.evaluation.run_folder` finds, in this order of importance: how well the agent does with
+people-like partners it never met, recorded games, the scores, cross-play, what each seat does, learning curves, and
+how it was made. What is missing is left out, and the page says which command would add it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path, PurePath
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from coord import __version__, checkpoint
+from coord.evaluation import charts
+from coord.evaluation.glossary import TERMS
+from coord.evaluation.published import Published, published_returns
+from coord.evaluation.replay import Game, replay, sprite_sheet
+from coord.evaluation.run_folder import (
+    PROXY,
+    CrossPlay,
+    Curve,
+    Evaluation,
+    Interval,
+    Row,
+    RunFolder,
+    TrainingRun,
+    combine,
+    difference,
+    read_folder,
+)
+from coord.overcooked.render import SEAT_HATS
+
+FILE_NAME = "report.html"
+POINTS_PER_SOUP = 20  # classic rules
+HATS = tuple(zip(SEAT_HATS, ("#00669e", "#e08a1e", "#00a06b", "#8e4bb8"), strict=True))  # name and colour by seat
+MAX_PAIRS = 4  # pairs of agents whose games are shown, three games each
+NUMBERED_HEAT_MAP = 14  # most members whose cells still hold a number
+# Events worth a picture: (name, heading, whether it is shown as a share of all ticks)
+MAIN_EVENTS = (
+    ("delivery", "Soups delivered", False),
+    ("placement_in_pot", "Ingredients put into a pot", False),
+    ("soup_pickup", "Soups taken from a pot", False),
+    ("dish_from_dispenser", "Dishes fetched", False),
+    ("collision", "Collisions", False),
+    ("idle", "Idle", True),
+)
+GENERIC_PARTS = frozenset({"ckpt", "final", "agent", "ego", "latest", "policy", ""})
+MAIN_CURVES = ("rollout/return", "eval/return", "xp/return", "eval/bc_accuracy")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One ego with one kind of partners, over both seats."""
+
+    ego: str
+    partners: str
+    evaluation: Evaluation
+    rows: list[Row]
+
+    @property
+    def overall(self) -> Interval:
+        return combine([row.score for row in self.rows])
+
+    @property
+    def games(self) -> int:
+        return sum(row.episodes for row in self.rows)
+
+    @property
+    def seats(self) -> dict[int, list[Row]]:
+        """Rows by the ego's seat."""
+        rows = sorted(self.rows, key=lambda row: row.ego_seat)
+        return {seat: list(group) for seat, group in groupby(rows, key=lambda row: row.ego_seat)}
+
+    def seat_score(self, seat: int) -> Interval | None:
+        rows = self.seats.get(seat)
+        return combine([row.score for row in rows]) if rows else None
+
+
+class Labels:
+    """Short names for agents, which files call by path or by pool and member; two agents never share one."""
+
+    def __init__(self, references: Iterable[str], given: Mapping[str, str]) -> None:
+        self._names: dict[str, str] = {}
+        for reference in sorted(set(references)):
+            name = str(given.get(reference, _short_name(reference)))
+            self._names[reference] = reference if name in self._names.values() else name
+
+    def __call__(self, reference: str) -> str:
+        return self._names.get(reference, reference)
+
+
+def _short_name(reference: str) -> str:
+    """`pool#member` -> member; a path -> its last part that says something; anything else as it is."""
+    if "#" in reference:
+        return reference.rpartition("#")[2]
+    if not ("/" in reference or "\\" in reference or reference.endswith(".safetensors")):
+        return reference
+    parts = PurePath(reference.replace("\\", "/").removesuffix(".safetensors")).parts
+    telling = [part for part in parts if part.lower() not in GENERIC_PARTS]
+    return telling[-1] if telling else reference
+
+
+def build_report(path: str | Path, out: str | Path | None = None, *, meanings: Mapping[str, str] | None = None) -> Path:
+    """Write the report on the folder `path` and return its file (default: `report.html` in that folder).
+
+    Args:
+        meanings: metric key -> what it means, for the captions of the learning curves.
+    Raises: UserError where there is no folder, nothing in it to report on, or the file cannot be written.
+    """
+    folder = read_folder(path)
+    target = Path(out) if out else folder.path / FILE_NAME
+    checkpoint.atomic_write_text(target, render(folder, meanings or {}))
+    return target
+
+
+def render(folder: RunFolder, meanings: Mapping[str, str]) -> str:
+    """The page as text."""
+    assets = files(__package__) / "report_assets"
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters.update(ci=_interval_text, num=_number_text, signed=_signed_text, compact=charts.short_number)
+    template = environment.from_string((assets / "report.html").read_text(encoding="utf-8"))
+    return template.render(
+        style=Markup((assets / "report.css").read_text(encoding="utf-8")),
+        script=Markup((assets / "report.js").read_text(encoding="utf-8")),
+        **page(folder, meanings),
+    )
+
+
+def page(folder: RunFolder, meanings: Mapping[str, str]) -> dict[str, Any]:
+    """Everything the template shows."""
+    label = _labels(folder)
+    scores = [score for evaluation in folder.evaluations for score in _scores(evaluation, label)]
+    games, pairs = _games(folder, label)
+    setting = _setting(folder)
+    return {
+        "title": str(folder.summary.get("title", f"Coordination report: {folder.path.resolve().name}")),
+        "label": label,
+        "setting": setting,
+        "answer": _answer(folder, scores, label, setting),
+        "scores": scores,
+        "crossplays": [_heat_map(one, label) for one in folder.crossplays],
+        "events": _event_panels(scores, label, setting),
+        "event_rows": _event_table(scores),
+        "charts": _curve_groups(folder.runs, meanings),
+        "pairs": pairs,
+        "games": games,
+        "sheet": sprite_sheet() if games else None,
+        "runs": [_run_facts(run) for run in folder.runs],
+        "machines": _machines(folder.runs),
+        "pools": folder.pools,
+        "problems": folder.problems,
+        "hats": HATS,
+        "terms": TERMS,
+        "missing": _missing(folder, setting),
+        "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "version": __version__,
+    }
+
+
+# --- numbers as text
+
+
+def _number_text(value: float, digits: int = 1) -> str:
+    text = f"{value:.{digits}f}"
+    return "0" + text[2:] if float(text) == 0 and text.startswith("-") else text.replace("-", "−")
+
+
+def _interval_text(interval: Interval | None, digits: int = 1) -> Markup:
+    """`118.2 [110.3, 126.1]`, the interval in a softer tone."""
+    if interval is None:
+        return Markup("–")
+    bounds = f"[{_number_text(interval.low, digits)}, {_number_text(interval.high, digits)}]"
+    return Markup('{} <span class="ci">{}</span>').format(_number_text(interval.mean, digits), bounds)
+
+
+def _signed_text(value: float) -> str:
+    return ("+" if value > 0 else "") + _number_text(value)
+
+
+# --- who and where
+
+
+def _labels(folder: RunFolder) -> Labels:
+    names = [name for one in folder.evaluations for row in one.rows for name in (row.ego, row.partner)]
+    names += [name for one in folder.crossplays for name in one.members]
+    names += [str(name) for game in folder.games for name in game.get("agents", [])]
+    given = folder.summary.get("labels", {})
+    return Labels(names, {PROXY: "human proxy", **(given if isinstance(given, dict) else {})})
+
+
+def _setting(folder: RunFolder) -> dict[str, Any]:
+    """Layout, rules and horizon of the first file that tells them."""
+    sources = [one.facts for one in [*folder.evaluations, *folder.crossplays]] + folder.games
+    keys = ("layout", "rules", "horizon")
+    setting = {key: next((source[key] for source in sources if key in source), None) for key in keys}
+    for key in keys:  # a training run alone: its config, read line by line, for it may hold anything
+        if setting[key] is None:
+            setting[key] = next((value for run in folder.runs if (value := _config_value(run.config, key))), None)
+    return setting
+
+
+def _config_value(config: str, key: str) -> str | None:
+    lines = [line.partition(":") for line in config.splitlines()]
+    return next((value.strip().strip("'\"") for name, _, value in lines if name == key and value.strip()), None)
+
+
+def _scores(evaluation: Evaluation, label: Labels) -> list[Score]:
+    """One score per ego of the file; many partners are summed up by their number."""
+    partners = evaluation.partners
+    name = label(partners[0]) if len(partners) == 1 else f"{_common_place(partners)} ({len(partners)} partners)"
+    egos = dict.fromkeys(row.ego for row in evaluation.rows)
+    return [Score(ego, name, evaluation, [row for row in evaluation.rows if row.ego == ego]) for ego in egos]
+
+
+def _common_place(partners: Sequence[str]) -> str:
+    """What the partners have in common: the pool they come from, if it is one."""
+    pools = {partner.rpartition("#")[0] for partner in partners}
+    return _short_name(next(iter(pools)) + "/") if len(pools) == 1 and pools != {""} else "mixed"
+
+
+# --- the answer
+
+
+def _answer(
+    folder: RunFolder, scores: Sequence[Score], label: Labels, setting: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The headline: egos with the human proxy, best first, the difference to the baseline, published figures."""
+    ours: dict[str, Score] = {}
+    for score in sorted(scores, key=lambda one: not one.evaluation.facts.get("stochastic", True)):
+        if score.evaluation.with_proxy:
+            ours.setdefault(score.ego, score)  # sampled actions before argmax
+    if not ours:
+        return None
+    ranked = sorted(ours.values(), key=lambda one: -one.overall.mean)
+    ego = _named(ours, folder.summary.get("ego"), label) or ranked[0]
+    baseline = _named(ours, folder.summary.get("baseline"), label)
+    known = published_returns(str(setting["layout"]), str(setting["rules"]), int(setting["horizon"] or 0))
+    return {
+        "ego": ego,
+        "baseline": baseline if baseline is not ego else None,
+        "gain": difference(ego.overall, baseline.overall) if baseline and baseline is not ego else None,
+        "soups": ego.overall.mean / POINTS_PER_SOUP if setting["rules"] == "classic" else None,
+        "forest": _forest(ranked, known, label),
+        "published": [_span(known, human_data) for human_data in (False, True)] if known else [],
+    }
+
+
+def _span(known: Sequence[Published], human_data: bool) -> tuple[float, float]:
+    """Lowest and highest published mean with or without human data."""
+    means = [one.mean for one in known if one.human_data == human_data]
+    return min(means), max(means)
+
+
+def _named(ours: Mapping[str, Score], name: Any, label: Labels) -> Score | None:
+    """The score of the ego called `name`, be that its reference, its label or the short form of its reference."""
+    return next((score for ego, score in ours.items() if name in (ego, label(ego), _short_name(ego))), None)
+
+
+def _forest(ranked: Sequence[Score], known: Sequence[Published], label: Labels) -> dict[str, Any]:
+    """Rows of the dot-and-interval plot on one common scale from zero."""
+    top = 1.06 * max([*(score.overall.high for score in ranked), *(one.high or one.mean for one in known), 1.0])
+    ticks = charts.nice_ticks(0.0, top, 4)
+
+    def bar(interval: Interval, style: str) -> Markup:
+        return Markup(charts.interval_bar(*interval, top=top, ticks=ticks, style=style))
+
+    colours = {score.ego: i % 4 for i, score in enumerate(sorted(ranked, key=lambda one: label(one.ego)))}
+    own = [(score, bar(score.overall, f"ours s{colours[score.ego]}")) for score in ranked]
+    others = []
+    for one in reversed(known):
+        interval = Interval(one.mean, one.low or one.mean, one.high or one.mean)
+        others.append((one, interval if one.low is not None else None, bar(interval, "published")))
+    return {"ticks": [(tick, 100 * tick / top) for tick in ticks], "own": own, "published": others}
+
+
+# --- cross-play
+
+
+def _heat_map(crossplay: CrossPlay, label: Labels) -> dict[str, Any]:
+    """Cells with colours; row = seat 0, column = seat 1."""
+    top = max(float(np.nanmax(crossplay.returns)), 1.0)
+    cells = []
+    for i, row in enumerate(crossplay.returns):
+        looks = [charts.heat_colour(value / top) for value in row]
+        cells.append([(value, *look, i == j) for j, (value, look) in enumerate(zip(row, looks, strict=True))])
+    stops = ", ".join(charts.heat_colour(i / 8)[0] for i in range(9))
+    return {
+        "crossplay": crossplay,
+        "names": [label(member) for member in crossplay.members],
+        "cells": cells,
+        "top": top,
+        "ramp": f"linear-gradient(90deg, {stops})",
+        "numbered": len(crossplay.members) <= NUMBERED_HEAT_MAP,
+    }
+
+
+# --- events
+
+
+def _mean_events(rows: Sequence[Row]) -> dict[str, tuple[float, ...]]:
+    """Counts per game of the ego and each partner, averaged over rows by their games."""
+    weights = [row.episodes for row in rows]
+    names = dict.fromkeys(name for row in rows for name in row.events)
+    return {
+        name: tuple(np.average([row.events[name] for row in rows], axis=0, weights=weights))
+        for name in names
+        if all(name in row.events for row in rows)
+    }
+
+
+def _event_table(scores: Sequence[Score]) -> list[tuple[Score, int, dict[str, tuple[float, ...]]]]:
+    rows = [(score, seat, _mean_events(rows)) for score in scores for seat, rows in score.seats.items()]
+    return [row for row in rows if row[2]]
+
+
+def _event_panels(scores: Sequence[Score], label: Labels, setting: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One panel of bars per main event; with the human proxy where there is such a score, else for all scores."""
+    shown = [score for score in scores if score.evaluation.with_proxy] or scores
+    table = _event_table(shown)
+    panels = []
+    for name, heading, is_share in MAIN_EVENTS:
+        rows = [(score, seat, events[name]) for score, seat, events in table if name in events]
+        scale = 100.0 / float(setting["horizon"]) if is_share and setting["horizon"] else 1.0
+        if rows:
+            top = max(max(counts) for *_, counts in rows) * scale
+            panels.append(
+                {
+                    "heading": heading,
+                    "unit": "% of ticks" if scale != 1.0 else "per game",
+                    "digits": 0 if scale != 1.0 else 1,
+                    "top": top or 1.0,
+                    "rows": [(score, seat, [count * scale for count in counts]) for score, seat, counts in rows],
+                }
+            )
+    return panels
+
+
+# --- learning curves
+
+
+def _curve_groups(runs: Sequence[TrainingRun], meanings: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Charts by prefix, the ones about returns first; one chart per key, one line per run.
+
+    Keys below another key (`rollout/return/3` below `rollout/return`) are its members: they become its band. Keys
+    that share a parent without curve of its own (`eval/return/<partner>`) share its chart, one line per name.
+    """
+    keys = list(dict.fromkeys(key for run in runs for key in run.curves))
+    parents = {key: _chart_of(key, keys) for key in keys}
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for chart in dict.fromkeys(parents.values()):
+        series = [one for run in runs for one in _series(run, chart, parents, len(runs) > 1)]
+        svg = charts.line_chart(series, title=chart, x_label="environment steps")
+        if svg:
+            group = "main" if chart in MAIN_CURVES else chart.partition("/")[0]
+            groups.setdefault(group, []).append(
+                {"key": chart, "meaning": _meaning(chart, meanings), "svg": Markup(svg), "banded": _is_banded(series)}
+            )
+    order = {"main": 0, "rollout": 1, "eval": 2, "xp": 3, "train": 4, "reward": 5, "time": 6}
+    return [{"name": name, "charts": groups[name]} for name in sorted(groups, key=lambda one: order.get(one, 9))]
+
+
+def _chart_of(key: str, keys: Sequence[str]) -> str:
+    """The chart a key is drawn in: that of its parent where the parent is a curve or is about returns."""
+    parent = key.rpartition("/")[0]
+    return parent if parent in keys or parent in MAIN_CURVES else key
+
+
+def _series(run: TrainingRun, chart: str, parents: Mapping[str, str], several_runs: bool) -> list[charts.Series]:
+    """The run's lines in one chart."""
+    inside = [key for key in run.curves if parents[key] == chart]
+    if chart in run.curves:
+        members = [run.curves[key] for key in inside if key != chart]
+        return [_banded(run.name if several_runs else "", run.curves[chart], members)]
+    names = [key.removeprefix(chart + "/") for key in inside]
+    prefix = f"{run.name} " if several_runs else ""
+    return [_banded(prefix + name, run.curves[key], []) for name, key in zip(names, inside, strict=True)]
+
+
+def _banded(name: str, curve: Curve, members: Sequence[Curve]) -> charts.Series:
+    """A line with the band from the lowest to the highest member (no members: no band)."""
+    low, high = curve.values, curve.values
+    if members:
+        at = np.stack([np.interp(curve.x, member.x, member.values) for member in members])  # [M, T]
+        low, high = np.fmin(at.min(axis=0), low), np.fmax(at.max(axis=0), high)
+    return charts.Series(name, curve.x, curve.values, low, high)
+
+
+def _is_banded(series: Sequence[charts.Series]) -> bool:
+    return any(bool(np.nanmax(one.high - one.low) > 0) for one in series if np.isfinite(one.mean).any())
+
+
+def _meaning(key: str, meanings: Mapping[str, str]) -> str:
+    """What a metric means; an entry such as `rollout/event/<event>` speaks for every name in that place."""
+    parent, _, name = key.rpartition("/")
+    general = next((text for entry, text in meanings.items() if entry.startswith(f"{parent}/<")), "")
+    if key not in meanings and general:
+        return f"{general} ({name})"
+    return meanings.get(key) or next((text for entry, text in meanings.items() if entry.startswith(f"{key}/<")), "")
+
+
+# --- games
+
+
+def _games(folder: RunFolder, label: Labels) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Frames of the shown games and, per pair of agents, which of them are its best, median and worst."""
+    readable = []
+    for data in folder.games:
+        try:
+            readable.append((data["source"], Game.from_json(data)))
+        except (KeyError, TypeError, ValueError) as error:
+            folder.problems.append(f"{data['source']}: {type(error).__name__}: {error}")
+    frames: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+    by_agents: dict[tuple[str, ...], list[tuple[str, Game]]] = {}
+    for source, game in readable:
+        by_agents.setdefault(tuple(sorted(game.agents)), []).append((source, game))
+    for agents in sorted(by_agents, key=lambda names: PROXY not in names)[:MAX_PAIRS]:
+        shown = _replayed(_pick(by_agents[agents]), folder, frames)
+        if shown:
+            heading = " with ".join(label(name) for name in sorted(agents, key=lambda name: name == PROXY))
+            pairs.append({"heading": heading, "games": shown, "count": len(by_agents[agents])})
+    return frames, pairs
+
+
+def _pick(games: Sequence[tuple[str, Game]]) -> list[tuple[str, str, Game]]:
+    """Best, median and worst by return as (title, source, game); fewer than three are all shown."""
+    ranked = sorted(games, key=lambda pair: -pair[1].total)
+    if len(ranked) < 3:
+        return [("Game", source, game) for source, game in ranked]
+    places = (("Best game", 0), ("Median game", len(ranked) // 2), ("Worst game", len(ranked) - 1))
+    return [(title, *ranked[place]) for title, place in places]
+
+
+def _replayed(
+    picked: Sequence[tuple[str, str, Game]], folder: RunFolder, frames: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Append the frames of each game to `frames`; a game that cannot be replayed is named among the problems."""
+    shown = []
+    for title, source, game in picked:
+        try:
+            frames.append(replay(game))
+        except (ValueError, KeyError) as error:
+            folder.problems.append(f"{source}: not shown, {error}")
+            continue
+        shown.append({"title": title, "game": game, "source": source, "number": len(frames) - 1})
+    return shown
+
+
+# --- how it was made
+
+
+def _run_facts(run: TrainingRun) -> dict[str, Any]:
+    """One line of the table of training runs."""
+    steps = max((float(curve.x[-1]) for curve in run.curves.values()), default=0.0)
+    elapsed = run.curves.get("time/elapsed_s")
+    speed = run.curves.get("time/steps_per_s")
+    return {
+        "run": run,
+        "seed": _config_value(run.config, "seed") or "not recorded",
+        "steps": steps,
+        "minutes": float(np.nanmax(elapsed.values)) / 60 if elapsed is not None else None,
+        "speed": statistics.median(speed.values[np.isfinite(speed.values)].tolist() or [math.nan]) if speed else None,
+    }
+
+
+def _machines(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
+    """Hardware and versions, each different machine once with the runs made on it."""
+    machines: list[dict[str, Any]] = []
+    for run in runs:
+        facts = dict(_flat(run.environment))
+        same = next((one for one in machines if one["facts"] == facts), None)
+        if same:
+            same["runs"].append(run.name)
+        elif facts:
+            machines.append({"facts": facts, "runs": [run.name]})
+    return machines
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key} ")
+        else:
+            yield f"{above}{key}", str(value)
+
+
+def _missing(folder: RunFolder, setting: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What the folder lacks, and the command that adds it."""
+    place = folder.path.as_posix()
+    layout = setting["layout"] or "cramped_room"
+    hints = []
+    if not any(one.with_proxy for one in folder.evaluations):
+        command = f"coord evaluate ego={place} partners={PROXY} layout={layout} out={place}/eval/{PROXY}.json"
+        hints.append({"what": "Scores with people-like partners", "command": command})
+    if not folder.crossplays:
+        pool = f"{place}/pool" if (folder.path / "pool").is_dir() else place
+        hints.append({"what": "A cross-play matrix (of a pool)", "command": f"coord crossplay pool={pool}"})
+    return hints
