@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from coord.files import atomic_write_bytes
 from coord.errors import UserError, unknown
+from coord.files import atomic_write_bytes
 
 Frame = NDArray[np.uint8]
 
