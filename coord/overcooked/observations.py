@@ -17,7 +17,7 @@ from numba import njit, prange
 from coord.errors import UserError
 from coord.overcooked import rules
 from coord.overcooked.layouts import CLASSIC_TIME, RECIPES, Layout, load_layout
-from coord.overcooked.rules import CONTENT, DISH, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, scalar
+from coord.overcooked.rules import CONTENT, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, scalar
 
 NUM_PLANES = 26
 URGENT_TICKS = 40  # overcooked-ai raises the urgency plane when fewer ticks are left
@@ -158,8 +158,60 @@ class IndexSpec:
         weight: [H, width * height * 26] over the lossless planes of this spec's padded grid. Rows of the blocks `holds`
         and `faces` and of other layouts are zero.
         """
-        planes = weight.T.reshape(self.width, self.height, NUM_PLANES, -1)
-        return _DenseTable(self, layout, planes).build()
+        if self.num_players != 2:
+            raise UserError(f"the lossless planes exist for 2 seats, not {self.num_players}")
+        planes = weight.T.reshape(self.cells, NUM_PLANES, -1)  # [cells, 26, H]
+        table = np.zeros((self.vocab_size + 1, planes.shape[2]), weight.dtype)
+        own_cells = padded_cells(layout, self.height)
+        sizes, at = self.blocks, self.offsets
+        parts = {
+            "pose": _pose_rows(planes),
+            "object": _object_rows(planes),
+            "urgency": planes[own_cells, URGENCY].sum(0, keepdims=True),
+            **_pot_rows(planes, own_cells[layout.cells("P")], self.max_time),
+        }
+        for name, rows in parts.items():
+            table[at[name] : at[name] + sizes[name]][: len(rows)] = rows
+        tiles = "".join(layout.terrain)
+        terrain = [planes[cell, TERRAIN_PLANES[tile]] for cell, tile in zip(own_cells, tiles, strict=True) if tile != " "]
+        table[at["layout"] + self.number_of(layout)] = np.sum(terrain, axis=0)
+        return table
+
+
+def _pose_rows(planes: np.ndarray) -> np.ndarray:
+    """[2 * cells * 4, H]: a location plane and an orientation plane for each relative seat."""
+    locations = planes[:, (SELF_LOC, OTHER_LOC)].swapaxes(0, 1)  # [2, cells, H]
+    turned = [planes[:, first : first + 4] for first in (SELF_FACING, OTHER_FACING)]  # 2 x [cells, 4, H]
+    return (locations[:, :, None] + np.stack(turned)).reshape(-1, planes.shape[2])
+
+
+def _object_rows(planes: np.ndarray) -> np.ndarray:
+    """[12 * cells, H]: onion, tomato, dish, then soups, which count as done outside a pot."""
+    plain = [planes[:, plane] for plane in (ONIONS, TOMATOES, DISHES)]
+    soups = [_recipe_planes(planes, recipe, ONIONS_IN_SOUP) + planes[:, SOUP_DONE] for recipe in RECIPES]
+    return np.concatenate(plain + soups)
+
+
+def _pot_rows(planes: np.ndarray, pots: np.ndarray, max_time: int) -> dict[str, np.ndarray]:
+    """Rows of the three pot blocks, pot by pot; `pots` are their cells."""
+    at_pots = planes[pots]  # [pots, 26, H]
+    idle = [_recipe_planes(at_pots, recipe, ONIONS_IN_POT) for recipe in RECIPES]
+    soup = [_recipe_planes(at_pots, recipe, ONIONS_IN_SOUP) for recipe in RECIPES]
+    time = [t * at_pots[:, TIME_REMAINING] for t in range(max_time + 1)]
+    time[0] = at_pots[:, SOUP_DONE]
+    rows = {"pot_idle": idle, "pot_soup": soup, "pot_time": time}
+    return {name: np.stack(part, axis=1).reshape(-1, planes.shape[2]) for name, part in rows.items()}
+
+
+def _recipe_planes(planes: np.ndarray, recipe: tuple[str, ...], onions: int) -> np.ndarray:
+    """Planes `onions` and the next one (tomatoes), weighted by the recipe's amounts."""
+    return recipe.count("onion") * planes[:, onions] + recipe.count("tomato") * planes[:, onions + 1]
+
+
+def padded_cells(layout: Layout, height: int) -> np.ndarray:
+    """int16: number x * height + y of each cell of a layout (in its own order) within a grid that is `height` rows tall."""
+    own = np.arange(layout.width * layout.height)
+    return (own % layout.width * height + own // layout.width).astype(np.int16)
 
 
 def _max_facts(kitchen: Layout) -> int:
@@ -198,8 +250,7 @@ def index_code(spec: IndexSpec, layouts: Sequence[Layout], rule_set: str) -> Ind
     largest = max(layout.width * layout.height for layout in layouts)
     cell = np.zeros((len(layouts), largest), np.int16)
     for number, layout in enumerate(layouts):
-        for own in range(layout.width * layout.height):
-            cell[number, own] = own % layout.width * spec.height + own // layout.width
+        cell[number, : layout.width * layout.height] = padded_cells(layout, spec.height)
     at = spec.offsets
     numbers = [at["layout"] + spec.number_of(layout) for layout in layouts]
     return IndexCode(
@@ -348,3 +399,110 @@ def encode_index(
         _index_range(0, len(state), state, layout_index, tab, code, horizon, out)
     else:
         _index_parallel(state, layout_index, tab, code, horizon, out)
+
+
+# --------------------------------------------------------------------------- lossless planes
+
+
+class PlaneCode(NamedTuple):
+    """What the compiled encoder of the lossless planes needs for the layouts of one batch (first axis L)."""
+
+    terrain: np.ndarray  # uint8 [L, W * H * 26] planes that never change
+    cell: np.ndarray  # int16 [L, C] cell of the padded grid
+    num_cells: np.ndarray  # int16 [L] cells of the layout itself
+
+
+def plane_code(layouts: Sequence[Layout], width: int, height: int) -> PlaneCode:
+    """Encoder tables for planes of width x height. Raises UserError unless the kitchens have two seats."""
+    if layouts[0].num_players != 2:
+        raise UserError(f"the lossless planes exist for 2 seats, layout '{layouts[0].name}' has {layouts[0].num_players}")
+    sizes = [layout.width * layout.height for layout in layouts]
+    terrain = np.zeros((len(layouts), width * height, NUM_PLANES), np.uint8)
+    cell = np.zeros((len(layouts), max(sizes)), np.int16)
+    for number, layout in enumerate(layouts):
+        own = padded_cells(layout, height)
+        cell[number, : len(own)] = own
+        for tile, plane in TERRAIN_PLANES.items():
+            terrain[number, own[layout.cells(tile)], plane] = 1
+    return PlaneCode(terrain.reshape(len(layouts), -1), cell, np.array(sizes, np.int16))
+
+
+@scalar
+def _draw_object(content, first, in_pot, tab, layout, out, seat):
+    """Enters an object into the planes of one seat; `first` is the flat position of its cell's planes."""
+    if content & rules.CODE_MASK < SOUP:
+        plane = (ONIONS, TOMATOES, DISHES)[content - 1]
+        out[seat, first + plane] = 1
+        return
+    seq = content & SEQ_MASK
+    tick = rules.cooking_tick(content)
+    tomatoes = rules.num_tomatoes(seq)
+    plane = ONIONS_IN_POT if in_pot and tick < 0 else ONIONS_IN_SOUP
+    out[seat, first + plane] = rules.num_ingredients(seq) - tomatoes
+    out[seat, first + plane + 1] = tomatoes
+    if not in_pot:
+        out[seat, first + SOUP_DONE] = 1
+    elif tick >= 0:
+        remaining = max(tab.cook_time[layout, seq] - tick, 0)
+        out[seat, first + TIME_REMAINING] = remaining
+        out[seat, first + SOUP_DONE] = remaining == 0
+
+
+@scalar
+def _draw_shared(row, tab, layout, code, horizon, out):
+    """Objects and urgency, the same from both seats."""
+    cells = tab.terrain.shape[1]
+    for k in range(row[NUM_LOOSE]):
+        cell = row[CONTENT + cells + k]
+        first = code.cell[layout, cell] * NUM_PLANES
+        in_pot = tab.terrain[layout, cell] == rules.POT
+        for seat in range(2):
+            _draw_object(row[CONTENT + cell], first, in_pot, tab, layout, out, seat)
+    for chef in (PLAYER, PLAYER + 3):
+        if row[chef + HELD] != rules.NOTHING:
+            first = code.cell[layout, row[chef + POS]] * NUM_PLANES
+            for seat in range(2):
+                _draw_object(row[chef + HELD], first, False, tab, layout, out, seat)
+    if horizon - row[TIME] < URGENT_TICKS:
+        for k in range(code.num_cells[layout]):
+            for seat in range(2):
+                out[seat, code.cell[layout, k] * NUM_PLANES + URGENCY] = 1
+
+
+@scalar
+def planes_kitchen(row, tab, layout, code, horizon, out):
+    """Lossless planes of one kitchen with two seats; out uint8 [2, W * H * 26]."""
+    for seat in range(2):
+        for k in range(out.shape[1]):
+            out[seat, k] = code.terrain[layout, k]
+    _draw_shared(row, tab, layout, code, horizon, out)
+    for seat in range(2):
+        for r in range(2):
+            chef = PLAYER + 3 * ((seat + r) % 2)
+            first = code.cell[layout, row[chef + POS]] * NUM_PLANES
+            out[seat, first + SELF_LOC + r] = 1
+            out[seat, first + SELF_FACING + 4 * r + row[chef + FACING]] = 1
+
+
+@njit(nogil=True, cache=True, _nrt=False)
+def _planes_range(low, high, state, layout_index, tab, code, horizon, out):
+    for n in range(low, high):
+        planes_kitchen(state[n], tab, layout_index[n], code, horizon, out[n])
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def _planes_parallel(state, layout_index, tab, code, horizon, out):
+    total = len(state)
+    for piece in prange((total + _CHUNK - 1) // _CHUNK):
+        high = min(total, (piece + 1) * _CHUNK)
+        _planes_range(piece * _CHUNK, high, state, layout_index, tab, code, horizon, out)
+
+
+def encode_planes(
+    state: np.ndarray, layout_index: np.ndarray, tab: rules.Tables, code: PlaneCode, horizon: int, out: np.ndarray
+) -> None:
+    """Lossless planes of all kitchens; out uint8 [N, 2, W * H * 26]."""
+    if len(state) < 2 * _CHUNK:
+        _planes_range(0, len(state), state, layout_index, tab, code, horizon, out)
+    else:
+        _planes_parallel(state, layout_index, tab, code, horizon, out)

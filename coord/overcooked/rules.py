@@ -131,6 +131,12 @@ def num_ingredients(seq):
 
 
 @scalar
+def num_tomatoes(seq):
+    """Tomatoes in a sequence: its bits below the leading one."""
+    return (seq & 1) * (seq > 1) + (seq >> 1 & 1) * (seq > 3) + (seq >> 2 & 1) * (seq > 7)
+
+
+@scalar
 def cooking_tick(content):
     """Ticks a pot's soup has cooked; -1 while it is idle."""
     return (content >> TICK_SHIFT) - 1

@@ -164,6 +164,10 @@ class OvercookedVectorEnv:
         """Index observation of exactly the layouts of this batch."""
         return IndexSpec.for_layouts(self.layouts, self.rules, self.num_players)
 
+    @cached_property
+    def _planes(self) -> observations.PlaneCode:
+        return observations.plane_code(self.layouts, self.width, self.height)
+
     # ------------------------------------------------------------------ play
 
     def reset(self) -> None:
@@ -222,6 +226,23 @@ class OvercookedVectorEnv:
             out = np.empty((self.num_envs, self.num_players, spec.max_facts), np.int16)
         observations.encode_index(self.rows(final), self.layout_index, self.tables, code, self.horizon, out)
         return out
+
+    def lossless_obs(self, out: IntArray | None = None, final: bool = False) -> IntArray:
+        """uint8 [N, P, W, H, 26], overcooked-ai's `lossless_state_encoding` seen from each seat, for kitchens of two seats.
+
+        W x H is the largest layout of the batch; cells beyond a smaller one are zero. Raises UserError unless P is 2.
+        """
+        shape = (self.num_envs, self.num_players, self.width, self.height, observations.NUM_PLANES)
+        out = np.empty(shape, np.uint8) if out is None else out
+        flat = out.reshape(self.num_envs, self.num_players, -1)
+        observations.encode_planes(self.rows(final), self.layout_index, self.tables, self._planes, self.horizon, flat)
+        return out
+
+    def feature_obs(self, final: bool = False) -> FloatArray:
+        """float32 [N, P, F], overcooked-ai's `featurize_state` (num_pots=2) of each seat."""
+        from coord.overcooked import features  # loads the planner tables, which nothing else needs
+
+        return features.encode(self, final)
 
     def event_counts(self, final: bool = False) -> IntArray:
         """int32 [N, P, len(EVENTS)] counts of the running episode; final=True: of the one that ended in the last step."""
