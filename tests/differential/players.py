@@ -65,11 +65,7 @@ class Tiles:
     def act_towards(self, chef: Any, goals: list[tuple[int, int]], rng: np.random.Generator) -> int:
         """Next action on a shortest way to using the nearest goal; stay if none is within reach."""
         maps = [distances(self.rows, goal) for goal in goals]
-        near = [
-            (far[chef.position], goal, far)
-            for goal, far in zip(goals, maps, strict=True)
-            if chef.position in far
-        ]
+        near = [(far[chef.position], goal, far) for goal, far in zip(goals, maps, strict=True) if chef.position in far]
         if not near:
             return STAY
         _, goal, far = min(near, key=lambda entry: entry[0])
@@ -132,14 +128,10 @@ def _errands(kitchen: Tiles, state: Any, pots: dict, rng: np.random.Generator) -
     startable = [pot for pot in idle if tuple(sorted(pots[pot].ingredients)) in recipes]
     if any(len(pots[pot].ingredients) == 3 for pot in idle) or (startable and rng.random() < 0.3):
         return [pot for pot in idle if len(pots[pot].ingredients) == 3] or startable
-    wanted = (
-        "dish" if any(soup and not soup.is_idle for soup in pots.values()) and rng.random() < 0.7 else None
-    )
+    wanted = "dish" if any(soup and not soup.is_idle for soup in pots.values()) and rng.random() < 0.7 else None
     fitting = [name for name in INGREDIENTS if any(_fits(state, soup, name) for soup in pots.values())]
     wanted = wanted or str(rng.choice(fitting or ["dish"]))
-    lying = [
-        tile for tile, thing in state.objects.items() if thing.name in (wanted, "soup") and tile not in pots
-    ]
+    lying = [tile for tile, thing in state.objects.items() if thing.name in (wanted, "soup") and tile not in pots]
     return kitchen.all_of(INGREDIENTS.get(wanted, "D")) + lying
 
 
@@ -148,14 +140,10 @@ def _fits(state: Any, soup: Any, ingredient: str) -> bool:
     if soup and not soup.is_idle:
         return False
     have = [*(soup.ingredients if soup else []), ingredient]
-    return any(
-        all(have.count(name) <= order.ingredients.count(name) for name in have) for order in state.all_orders
-    )
+    return any(all(have.count(name) <= order.ingredients.count(name) for name in have) for order in state.all_orders)
 
 
-def mischief_goals(
-    kitchen: Tiles, state: Any, seat: int, mode: str, rng: np.random.Generator
-) -> list[tuple[int, int]]:
+def mischief_goals(kitchen: Tiles, state: Any, seat: int, mode: str, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Tiles that a nuisance would use next."""
     chef = state.players[seat]
     counters = kitchen.all_of("X")
