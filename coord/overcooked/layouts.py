@@ -14,7 +14,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +92,21 @@ class Layout:
     def height(self) -> int:
         return len(self.grid)
 
-    @property
+    @cached_property
     def num_players(self) -> int:
         return sum(char.isdigit() for row in self.grid for char in row)
 
-    @property
+    @cached_property
     def terrain(self) -> tuple[str, ...]:
         return tuple("".join(" " if char.isdigit() else char for char in row) for row in self.grid)
 
-    @property
+    @cached_property
     def start_positions(self) -> tuple[tuple[int, int], ...]:
         """(x, y) of each seat's start tile."""
         tiles = {char: (x, y) for y, row in enumerate(self.grid) for x, char in enumerate(row) if char.isdigit()}
         return tuple(tiles[digit] for digit in sorted(tiles))
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of everything but the name."""
         parts = [self.grid, self.all_orders, self.bonus_orders, self.times, self.values, self.order_bonus]
