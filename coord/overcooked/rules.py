@@ -409,9 +409,11 @@ def step_kitchen(row, act, tab, layout, num_players, classic, shaped, counts):
     row int16 [S], act [P] valid actions, shaped float32 [P] (added to), counts int16 [P, events] (added to).
     """
     rew = np.float32(0.0)
-    busy_pots = count_busy_pots(row, tab, layout)  # as at the start of the tick, also for the later seats
+    busy_pots = -1
     for seat in range(num_players):
         if act[seat] == INTERACT:
+            if busy_pots < 0:  # as at the start of the tick, also for the later seats
+                busy_pots = count_busy_pots(row, tab, layout)
             points, done = interact(row, seat, tab, layout, num_players, classic, busy_pots, shaped, counts)
             rew += points
             counts[seat, ev.IDLE] += not done
