@@ -55,7 +55,7 @@ def test_provenance_is_complete_and_free_of_machine_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "sys.argv", ["/opt/bin/coord", "train", f"out={tmp_path}/run", "partners=/data/a,/data/b"]
+        "sys.argv", ["/usr/bin/coord", "train", f"out={tmp_path}/run", "partners=/data/a,/data/b"]
     )
     config = {
         "out": str(tmp_path / "run"),

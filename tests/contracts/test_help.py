@@ -1,0 +1,63 @@
+"""Every command explains itself: one line, examples that are valid, every field with default and meaning."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from coord.run import cli, config
+
+COMMAND_FILES = {path.stem for path in Path(cli.__file__).with_name("commands").glob("*.py")} - {"__init__"}
+
+
+def printed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert cli.main(argv) == 0
+    return capsys.readouterr().out
+
+
+def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(cli.COMMANDS) == COMMAND_FILES
+    text = printed(["--help"], capsys)
+    for name in cli.COMMANDS:
+        assert f"  {name} " in text
+    assert text == printed([], capsys) == printed(["help"], capsys)
+    assert all(len(line) <= 120 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_shows_examples_and_every_field(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = cli.command_module(name)
+    text = printed([name, "--help"], capsys)
+    assert module.HELP in text
+    assert "\n" not in module.HELP
+    assert module.EXAMPLES
+    for example in module.EXAMPLES:
+        assert example in text
+    if name in config.CONFIGS:
+        for row in config.field_help(f"{name}.yaml"):
+            assert row.name in text
+            assert row.meaning in text
+
+
+@pytest.mark.parametrize("example", [line for name in cli.COMMANDS for line in cli.command_module(name).EXAMPLES])
+def test_examples_are_valid(example: str) -> None:
+    program, command, *words = shlex.split(example)
+    assert program == "coord"
+    assert command in cli.COMMANDS
+    if command in config.CONFIGS and not any(word.startswith("resume=") for word in words):
+        check_words(command, words)
+
+
+def check_words(command: str, words: list[str]) -> None:
+    """The words compose; leading words without `=` stand for the fields that the command takes by position."""
+    named = [word for word in words if "=" in word]
+    config.from_dict(config.config_class(command), config.compose(command, config.split_overrides(named)))
+
+
+def test_help_of_another_choice_shows_its_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    ppo, bc = printed(["train", "--help"], capsys), printed(["train", "algo=bc", "--help"], capsys)
+    assert "algo.clip_coef" in ppo
+    assert "algo.clip_coef" not in bc
+    assert "fields of algo=bc (choices: algo=bc, algo=ppo)" in bc
