@@ -9,6 +9,7 @@ has set its own thread counts, so that the window opens at once and keeps its co
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import pickle
@@ -204,7 +205,7 @@ def _serve(pipe: Connection, spec: PartnerSpec, game: bytes, loader: Loader) -> 
     """Answer states until the other end closes; an exception is sent as ("failed", one line)."""
     try:
         mind = _Mind(spec, pickle.loads(game), loader)
-        pipe.send(("ready", mind.agent.agent_id, checkpoint_hash(spec.ref)))
+        pipe.send(("ready", mind.agent.agent_id, checkpoint_hash(spec.ref, mind.agent)))
         while True:
             tick, state = pipe.recv()
             begun_s = time.perf_counter()
@@ -249,11 +250,21 @@ class _Mind:
         return int(self.agent.act(self.view, self.row, self.seat)[0])
 
 
-def checkpoint_hash(ref: str) -> str:
-    """SHA-256 of the file behind an agent reference; "" for built-ins."""
+def checkpoint_hash(ref: str, agent: Agent) -> str:
+    """SHA-256 of the file behind an agent reference; of its parameters for a clone made here; "" for scripts."""
     from coord import agent_files, checkpoint
+    from coord.agents import PolicyAgent
+    from coord.evaluation.agents import AGENT_FILE
 
     folder, mark, member = ref.rpartition("#")
     if mark:
         return next(str(entry["sha256"]) for entry in agent_files.read_manifest(folder) if entry["id"] == member)
-    return checkpoint.file_hash(ref) if Path(ref).is_file() else ""
+    for path in (Path(ref), Path(ref) / AGENT_FILE):
+        if path.is_file():
+            return checkpoint.file_hash(path)
+    if not isinstance(agent, PolicyAgent):
+        return ""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(agent.net.tensors().items()):
+        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()

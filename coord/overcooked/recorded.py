@@ -155,6 +155,13 @@ class RecordedGame:
         env.load_state_dict(0, header.start_state)
         return env
 
+    def event_counts(self) -> NDArray[np.int32]:
+        """[P, len(EVENTS)] how often each seat did what, by replaying the rules."""
+        env = self.start()
+        for joint_act in self.joint_act:
+            env.step(joint_act[None])
+        return env.event_counts(final=True)[0]
+
     def states(self) -> list[Mapping[str, Any]]:
         """[T + 1] the states around the joint actions, by replaying the rules."""
         env = self.start()
