@@ -46,7 +46,7 @@ class HumanGame:
     split: str  # "train" or "test": the half it belongs to
     layout: str  # today's name of the layout
     pair: str  # pseudonym of the two people, "<run>/<number>"; equal pseudonyms played several layouts
-    states: list[dict]  # [T + 1] in the form of OvercookedState.to_dict(), soups in the legacy form
+    states: list[dict]  # [T + 1] like OvercookedState.to_dict(), soups in the 2019 form; parts are shared
     joint_act: np.ndarray  # int8 [T, 2] action indices
     rew: np.ndarray  # float32 [T] task reward, 20 per soup
 
@@ -90,30 +90,27 @@ def _game(split: str, layout: str, columns: Mapping[str, np.ndarray], rows: np.n
     """Cut one game out of the columns; `rows` are its consecutive row numbers."""
     texts = [*columns["state"][rows], columns["next_state"][rows[-1]]]
     if not np.array_equal(columns["state"][rows[1:]], columns["next_state"][rows[:-1]]):
-        raise UserError(
-            f"human games on {layout}: a recorded game has a gap; is the overcooked-ai package damaged?"
-        )
+        raise UserError(f"human games on {layout}: a recorded game has a gap; is the overcooked-ai package damaged?")
+    records = {text: _record(text) for text in set(texts)}  # people often wait: many states repeat
+    acts = {text: _joint_action(text) for text in set(columns["joint_action"][rows])}
     return HumanGame(
         split=split,
         layout=layout,
         pair=f"{columns['run'][rows[0]]}/{columns['workerid_num'][rows[0]]}",
-        states=[_state(text, tick) for tick, text in enumerate(texts)],
-        joint_act=np.array(
-            [_joint_action(text) for text in columns["joint_action"][rows]], dtype=np.int8
-        ),  # [T, 2]
+        states=[{**records[text], "timestep": tick} for tick, text in enumerate(texts)],
+        joint_act=np.array([acts[text] for text in columns["joint_action"][rows]], dtype=np.int8),  # [T, 2]
         rew=columns["reward_norm"][rows].astype(np.float32),
     )
 
 
-def _state(text: str, tick: int) -> dict:
-    """Recorded state (a printed Python mapping) in today's form."""
+def _record(text: str) -> dict:
+    """Recorded state (a printed Python mapping) in today's form, but for its timestep."""
     record = _parse(text)
     return {
         "players": [{"held_object": None, **_capped(player, "held_object")} for player in record["players"]],
         "objects": [_capped({"object": thing}, "object")["object"] for thing in record["objects"].values()],
         "bonus_orders": [],
         "all_orders": ORDERS,
-        "timestep": tick,
     }
 
 

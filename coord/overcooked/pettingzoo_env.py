@@ -34,9 +34,9 @@ def parallel_env(
 ) -> OvercookedParallelEnv:
     """A kitchen whose seats are the agents "player_0", "player_1", ...
 
-    layout, horizon (ticks), rules: as for OvercookedVectorEnv. obs: "lossless" gives each agent int16 [W, H,
-    26], "features" float32 [48 P]. render_mode: None, "rgb_array" (render() returns uint8 [H, W, 3]) or
-    "human" (a window that follows every step). Every agent is paid the team's task reward;
+    layout, horizon (ticks), rules: as for OvercookedVectorEnv. obs: "lossless" (two seats only) gives each
+    agent int16 [W, H, 26], "features" float32 [48 P]. render_mode: None, "rgb_array" (render() returns uint8
+    [H, W, 3]) or "human" (a window that follows every step). Every agent is paid the team's task reward;
     `infos[agent]["shaped_rew"]` holds its own shaping reward, and with mask_useless_actions
     `infos[agent]["action_mask"]` what is worth choosing from.
 
