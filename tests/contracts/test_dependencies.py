@@ -1,0 +1,44 @@
+"""pyproject.toml names what is imported, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+
+from tests.contracts.test_layers import IMPORTS, PACKAGES, ROOT
+
+# Needed without an import of ours: the ffmpeg that imageio starts, and what torch.utils.tensorboard writes with.
+BEHIND_OTHERS = {"imageio-ffmpeg", "tensorboard"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def names(entries: list[str]) -> set[str]:
+    return {normal(re.split(r"[<>=!~ \[;]", entry)[0]) for entry in entries}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported() -> dict[str, set[str]]:
+    """Distribution -> modules of ours that import it."""
+    owners = packages_distributions()
+    users: dict[str, set[str]] = {}
+    for importer, target, _ in IMPORTS:
+        top = target.partition(".")[0]
+        if top not in sys.stdlib_module_names and top not in (*PACKAGES, "configs"):
+            for name in owners.get(top, [f"unknown distribution of {top}"]):
+                users.setdefault(normal(name), set()).add(importer)
+    return users
+
+
+def test_everything_imported_is_declared() -> None:
+    declared = names([*PROJECT["dependencies"], *PROJECT["optional-dependencies"].get("export", [])])
+    missing = {name: users for name, users in imported().items() if name not in declared}
+    assert not missing
+
+
+def test_everything_declared_is_used() -> None:
+    assert names(PROJECT["dependencies"]) - BEHIND_OTHERS - set(imported()) == set()
