@@ -6,6 +6,7 @@ import io
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def save_mp4(path: str | Path, frames: Iterable[Frame], *, fps: float) -> None:
     """Frames as H.264 video, playable in every browser; an odd height or width loses its last row or column."""
     import imageio.v2 as imageio  # starts ffmpeg, which nothing else needs
 
-    cut = [frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in _checked(frames)]
+    cut: list[Any] = [frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in _checked(frames)]
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
         imageio.mimwrite(film, cut, fps=fps, codec="libx264", quality=7, macro_block_size=2)
