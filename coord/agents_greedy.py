@@ -24,7 +24,7 @@ CREDIT_START, CREDIT_NEEDED, CREDIT_MAX = 8, 4, 12
 WALL_AFTER = 10  # ticks without moving after which a chef that does not help counts as furniture
 STILL_AFTER = 2  # ticks without moving after which a chef is expected to stay where it is
 GUESS_TICKS = 2  # ticks for which a chef of unknown plans is expected to stay where it is
-JAM_LIMIT = 3  # ticks of pressing against somebody before stepping aside at random
+STUCK_AFTER = 5  # ticks without moving, though not at the goal, before stepping aside at random
 
 
 class Memory(NamedTuple):
@@ -32,17 +32,17 @@ class Memory(NamedTuple):
 
     credit: np.ndarray  # int16 [N, P, P] how much a chef is counted on
     still: np.ndarray  # int16 [N, P, P] ticks since it changed its cell
-    cell: np.ndarray  # int16 [N, P, P] where it was, -1 unknown
+    pose: np.ndarray  # int16 [N, P, P] cell * 4 + orientation, -1 unknown
     held: np.ndarray  # int16 [N, P, P]
     goal: np.ndarray  # int16 [N, P, P] goal it was given
     gap: np.ndarray  # int16 [N, P, P] steps it had to go
-    jam: np.ndarray  # int16 [N, P] ticks for which the player has tried to move in vain
-    aim: np.ndarray  # int16 [N, P] cell the player tried to move to, -1 for none
+    next: np.ndarray  # int16 [N, P, P] pose that the plan foresaw for this tick
+    stuck: np.ndarray  # int16 [N, P] ticks for which the player has had a way to go and has not moved
 
 
 def _new_memory(num_envs: int, num_players: int) -> Memory:
-    pairs, singles = (num_envs, num_players, num_players), (num_envs, num_players)
-    return Memory(*(np.zeros(pairs, np.int16) for _ in range(6)), *(np.zeros(singles, np.int16) for _ in range(2)))
+    pairs = (num_envs, num_players, num_players)
+    return Memory(*(np.zeros(pairs, np.int16) for _ in range(7)), np.zeros((num_envs, num_players), np.int16))
 
 
 class GreedyAgent:
@@ -68,10 +68,9 @@ class GreedyAgent:
         """See `Agent.begin_episode`."""
         self._memory.credit[rows] = CREDIT_START
         self._memory.still[rows] = 0
-        self._memory.cell[rows] = -1
+        self._memory.pose[rows] = -1
         self._memory.goal[rows] = -1
-        self._memory.jam[rows] = 0
-        self._memory.aim[rows] = -1
+        self._memory.stuck[rows] = 0
 
     def act(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
         """See `Agent.act`."""
@@ -106,125 +105,136 @@ def _decide(kit, packed, memory, n, me, luck, skill):
     scene = _look(kit, packed, memory, n, me)
     _judge(kit, scene, memory, n, me)
     chores = divide_work(kit, scene)
-    face = packed[PLAYER + 3 * me + FACING]
-    act = _first_step(kit, scene, chores, packed, memory, n, me)
+    _plan_routes(kit, scene, chores, memory, n, me)
+    act = _act_on_plan(kit, scene, chores, memory, n, me)
     if luck[0] >= skill:
         act = STAY
-    elif memory.jam[n, me] >= JAM_LIMIT and luck[1] < 0.5:
+    elif memory.stuck[n, me] >= STUCK_AFTER and luck[1] < 0.5:
         act = _step_aside(kit, scene, me, luck[1] * 2)
-    _remember(kit, scene, chores, memory, n, me, act)
+    _remember(scene, chores, memory, n, me)
     return act
 
 
 @njit(cache=True)
 def _look(kit, packed, memory, n, me):
     """The scene of this tick, with the steps of every chef to everything around those who are only in the way."""
-    seats = memory.jam.shape[1]
-    cells = len(kit.terrain)
-    cell, held = np.empty(seats, np.int64), np.empty(seats, np.int64)
+    seats = memory.stuck.shape[1]
+    pose, held = np.empty(seats, np.int64), np.empty(seats, np.int64)
     helps = np.ones(seats, np.bool_)
     open_floor = kit.plan.floor.copy()
     for i in range(seats):
-        cell[i], held[i] = packed[PLAYER + 3 * i + POS], packed[PLAYER + 3 * i + HELD]
-        if i != me:
-            helps[i] = memory.credit[n, me, i] >= CREDIT_NEEDED
-            if not helps[i] and memory.still[n, me, i] >= WALL_AFTER and cell[i] == memory.cell[n, me, i]:
-                open_floor[cell[i]] = False
-    dist = np.empty((seats, cells), np.int16)
+        chef = PLAYER + 3 * i
+        pose[i], held[i] = 4 * packed[chef + POS] + packed[chef + FACING], packed[chef + HELD]
+        if memory.still[n, me, i] >= WALL_AFTER and memory.credit[n, me, i] < CREDIT_NEEDED:
+            open_floor[pose[i] // 4] = i == me
+    dist = np.empty((seats, len(kit.terrain)), np.int16)
     for i in range(seats):
-        walk(kit.plan.facing, open_floor, cell[i], packed[PLAYER + 3 * i + FACING], dist[i])
-    return Scene(packed, cell, held, dist, helps, memory.goal[n, me])
+        walk(kit.plan.facing, open_floor, pose[i] // 4, pose[i] % 4, dist[i])
+    return Scene(packed, pose, pose // 4, held, dist, helps, memory.goal[n, me])
 
 
 @njit(cache=True)
 def _judge(kit, scene, memory, n, me):
-    """Updates what the player thinks of every chef from what became of the goals of the last tick."""
+    """Updates the credit of every chef from what became of the last tick's plan, and how long anybody has stood."""
+    known = memory.pose[n, me, me] >= 0
     for i in range(len(scene.held)):
-        before, goal = memory.cell[n, me, i], memory.goal[n, me, i]
-        memory.still[n, me, i] = memory.still[n, me, i] + 1 if before == scene.cell[i] else 0
-        if before < 0 or i == me:
-            continue
-        credit = memory.credit[n, me, i]
-        if scene.held[i] != memory.held[n, me, i]:
-            dropped = scene.held[i] == NOTHING and goal >= 0 and kit.terrain[goal] == COUNTER
-            credit += 0 if dropped else 3
-        elif goal >= 0:
-            gap = memory.gap[n, me, i]
-            closer = scene.dist[i, goal] < gap or (gap == 0 and scene.dist[i, goal] == 0)
-            credit += 1 if closer else -1
-        memory.credit[n, me, i] = min(max(credit, 0), CREDIT_MAX)
-        scene.helps[i] = memory.credit[n, me, i] >= CREDIT_NEEDED
-    tried = memory.aim[n, me]
-    memory.jam[n, me] = memory.jam[n, me] + 1 if tried >= 0 and tried != scene.cell[me] else 0
+        same = memory.pose[n, me, i] == scene.pose[i] and memory.held[n, me, i] == scene.held[i]
+        moved = memory.pose[n, me, i] // 4 != scene.cell[i]
+        memory.still[n, me, i] = 0 if moved or not known else memory.still[n, me, i] + 1
+        if known and i != me:
+            gain = _credit_for(kit, scene, memory, n, me, i, same)
+            memory.credit[n, me, i] = min(max(memory.credit[n, me, i] + gain, 0), CREDIT_MAX)
+        scene.helps[i] = i == me or memory.credit[n, me, i] >= CREDIT_NEEDED
+        if i == me:
+            memory.stuck[n, me] = memory.stuck[n, me] + 1 if known and same and memory.gap[n, me, me] > 0 else 0
 
 
 @njit(cache=True)
-def _remember(kit, scene, chores, memory, n, me, act):
-    """Keeps this tick's goals for the next one."""
+def _credit_for(kit, scene, memory, n, me, i, same):
+    """Change of credit: work done counts most, following the plan a little, standing or going astray counts against."""
+    if memory.held[n, me, i] != scene.held[i]:
+        at_counter = kit.terrain[kit.plan.facing[scene.cell[i], scene.pose[i] % 4]] == COUNTER
+        return 1 if at_counter else 3
+    goal = memory.goal[n, me, i]
+    if goal < 0:
+        return -1 if same and memory.credit[n, me, i] < CREDIT_NEEDED else 0
+    if scene.pose[i] == memory.next[n, me, i]:
+        return 0 if same else 1
+    return 1 if scene.dist[i, goal] < memory.gap[n, me, i] else -1
+
+
+@njit(cache=True)
+def _remember(scene, chores, memory, n, me):
+    """Keeps this tick's state and goals for the next one."""
     for i in range(len(scene.held)):
-        memory.cell[n, me, i], memory.held[n, me, i] = scene.cell[i], scene.held[i]
-        memory.goal[n, me, i] = chores.goal[i]
-        memory.gap[n, me, i] = scene.dist[i, chores.goal[i]] if chores.goal[i] >= 0 else 0
-    ahead = kit.plan.facing[scene.cell[me], act] if act < STAY else scene.cell[me]
-    memory.aim[n, me] = ahead if act < STAY and kit.plan.floor[ahead] else -1
+        goal = chores.goal[i]
+        memory.pose[n, me, i], memory.held[n, me, i] = scene.pose[i], scene.held[i]
+        memory.goal[n, me, i] = goal
+        memory.gap[n, me, i] = scene.dist[i, goal] if goal >= 0 else 0
 
 
 # --------------------------------------------------------------------------- walking among others
 
 
 @njit(cache=True)
-def _rank(scene, chores, memory, n, me):
-    """Order int64 [P] in which routes are planned: those who stand, then by ticks to their goal, then without one."""
-    key = np.empty(len(scene.held))
+def _rank(scene, chores):
+    """Order int64 [P] in which routes are planned: those who do not help, then by ticks to the goal, then without goal."""
+    key = np.full(len(scene.held), 2.0 * FAR)
     for i in range(len(key)):
-        goal = chores.goal[i]
-        key[i] = 2.0 * FAR if goal < 0 else max(scene.dist[i, goal], chores.wait[i])
-        if i != me and _stands(scene, chores, memory, n, me, i):
+        if not scene.helps[i]:
             key[i] = -1.0
+        elif chores.goal[i] >= 0:
+            key[i] = max(scene.dist[i, chores.goal[i]], chores.wait[i])
     return np.argsort(key, kind="mergesort")
 
 
 @njit(cache=True)
-def _stands(scene, chores, memory, n, me, i):
-    """Whether chef `i` is expected to stay where it is rather than to follow its goal."""
-    idle = chores.goal[i] >= 0 and scene.dist[i, chores.goal[i]] > 0 and memory.still[n, me, i] >= STILL_AFTER
-    return not scene.helps[i] or idle
+def _plan_routes(kit, scene, chores, memory, n, me):
+    """Writes the next pose of every chef into memory.next: each one's route around those ranked before it.
+
+    A chef that finds no route (somebody ranked before it walks through its dead end) is ranked first, and all is planned anew.
+    """
+    order = _rank(scene, chores)
+    for _ in range(len(order)):
+        trapped = _plan_in_order(kit, scene, chores, memory, n, me, order)
+        if trapped <= 0:
+            return
+        first = order[trapped]
+        order[1 : trapped + 1] = order[:trapped].copy()
+        order[0] = first
 
 
 @njit(cache=True)
-def _plan_one(kit, scene, chores, packed, busy, i, route):
-    """Route of chef `i` around the reserved ones; see `find_route` for what it returns."""
-    start = 4 * scene.cell[i] + packed[PLAYER + 3 * i + FACING]
-    away = np.zeros(len(kit.terrain), np.int16)
-    goal = chores.goal[i]
-    if goal >= 0:
-        cells_to_go(kit.plan.facing, kit.plan.floor, goal, away)
-    return find_route(kit.plan.facing, kit.plan.floor, busy, start, goal, away, route)
-
-
-@njit(cache=True)
-def _first_step(kit, scene, chores, packed, memory, n, me):
-    """Action of `me` when all follow their routes: interact on arrival, else the first step or turn."""
-    order = _rank(scene, chores, memory, n, me)
+def _plan_in_order(kit, scene, chores, memory, n, me, order):
+    """Plans chef by chef; returns the place in the order of the first that is trapped, -1 if none is."""
     busy = np.zeros((HORIZON + 1, len(kit.terrain)), np.int8)
     route = np.empty(HORIZON + 1, np.int16)
-    for i in order:
-        if i != me and _stands(scene, chores, memory, n, me, i):
-            route[:] = 4 * scene.cell[i]
-            patience = HORIZON if memory.still[n, me, i] >= STILL_AFTER else GUESS_TICKS
-            reserve(busy, route, patience, i + 1)
-            continue
-        arrival = _plan_one(kit, scene, chores, packed, busy, i, route)
+    away = np.zeros(len(kit.terrain), np.int16)
+    for place, i in enumerate(order):
+        route[:] = scene.pose[i]
+        arrival = HORIZON if memory.still[n, me, i] >= STILL_AFTER else GUESS_TICKS
+        if scene.helps[i]:
+            goal, hold = chores.goal[i], max(1, chores.wait[i])
+            if goal >= 0:
+                cells_to_go(kit.plan.facing, kit.plan.floor, goal, away)
+            else:
+                hold = HORIZON
+            arrival = find_route(kit.plan.facing, kit.plan.floor, busy, scene.pose[i], goal, hold, away, route)
         if arrival < 0:
-            route[:] = 4 * scene.cell[i]
-        if i == me:
-            break
-        reserve(busy, route, max(arrival, 0) + 1, i + 1)
-    pose = 4 * scene.cell[me] + packed[PLAYER + 3 * me + FACING]
-    goal = chores.goal[me]
+            return place
+        memory.next[n, me, i] = route[1]
+        reserve(busy, route, arrival + 1, i + 1)
+    return -1
+
+
+@njit(cache=True)
+def _act_on_plan(kit, scene, chores, memory, n, me):
+    """Interact on arrival, else the first step or turn of the route."""
+    pose, goal = scene.pose[me], chores.goal[me]
     if goal >= 0 and kit.plan.facing[pose // 4, pose % 4] == goal and chores.wait[me] == 0:
         return INTERACT
-    return STAY if route[1] == pose else route[1] % 4
+    follow = memory.next[n, me, me]
+    return STAY if follow == pose else follow % 4
 
 
 @njit(cache=True)

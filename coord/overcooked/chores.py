@@ -59,6 +59,7 @@ class Scene(NamedTuple):
     """The present state as one player sees it; P seats."""
 
     row: np.ndarray  # int16 [S] packed row
+    pose: np.ndarray  # int64 [P] cell * 4 + orientation
     cell: np.ndarray  # int64 [P]
     held: np.ndarray  # int64 [P] object code
     dist: np.ndarray  # int16 [P, C] steps until the chef faces each cell, FAR if it cannot

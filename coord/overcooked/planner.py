@@ -130,27 +130,27 @@ def is_clear(busy, tick, here, to):
 
 
 @njit(cache=True)
-def is_arrived(facing, busy, tick, pose, goal):
-    """Whether the pose faces the goal; with goal -1: whether its cell is on nobody's route from this tick on."""
-    if goal >= 0:
-        return facing[pose // 4, pose % 4] == goal
-    return not busy[tick:, pose // 4].any()
+def is_arrived(facing, busy, tick, pose, goal, hold):
+    """Whether the pose faces the goal (any pose does if that is -1) and nobody needs its cell in the next `hold` ticks."""
+    if goal >= 0 and facing[pose // 4, pose % 4] != goal:
+        return False
+    return not busy[tick : tick + hold + 1, pose // 4].any()
 
 
 @njit(cache=True)
-def find_route(facing, floor, busy, start, goal, away, route):
+def find_route(facing, floor, busy, start, goal, hold, away, route):
     """Earliest arrival among other chefs' routes, breadth first over (tick, pose).
 
-    start pose; goal cell to face, or -1 to get out of everybody's way; away from `cells_to_go` for that goal; route int16
-    [HORIZON + 1] receives the pose at each tick. Returns the tick of arrival; HORIZON when it comes no further than
-    nearest to the goal by then; -1 when there is no pose that nobody runs into.
+    start pose; goal cell to face, or -1 to be out of everybody's way; hold ticks to remain there; away from `cells_to_go`
+    for that goal; route int16 [HORIZON + 1] receives the pose at each tick. Returns the tick of arrival; HORIZON when it
+    comes no further than nearest to the goal by then; -1 when there is no pose that nobody runs into.
     """
     came = np.full((HORIZON + 1, 4 * len(floor)), -1, np.int16)
     layer, after = np.empty(4 * len(floor), np.int64), np.empty(4 * len(floor), np.int64)
     layer[0], size, came[0, start] = start, 1, start
     for tick in range(HORIZON):
         for n in range(size):
-            if is_arrived(facing, busy, tick, layer[n], goal):
+            if is_arrived(facing, busy, tick, layer[n], goal, hold):
                 return _trace(came, tick, layer[n], route)
         size = _expand(facing, floor, busy, tick, layer, size, came, after)
         layer, after = after, layer
