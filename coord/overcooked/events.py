@@ -5,8 +5,8 @@
 | put_{onion,tomato,dish,soup}_on_counter | puts what it holds on an empty counter |
 | pick_{onion,tomato,dish,soup}_from_counter | takes it from a counter |
 | {onion,tomato,dish}_from_dispenser | takes it from its dispenser |
-| useful_dish_pickup | takes a dish from the dispenser when overcooked-ai calls that useful (two seats only): no dish lies on |
-| | a counter and fewer dishes are held than pots were partly filled, cooking or ready at the start of the tick |
+| useful_dish_pickup | takes a dish from the dispenser when overcooked-ai calls that useful (two seats only): no dish |
+| | lies on a counter, and fewer are held than pots were partly filled, cooking or ready as the tick began |
 | soup_pickup | takes a ready soup out of a pot |
 | potting_onion, potting_tomato | puts it into a pot |
 | placement_in_pot | either of the two |

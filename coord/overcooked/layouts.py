@@ -1,8 +1,9 @@
 """Kitchen layouts: the files of overcooked-ai by name, own files, and grid strings.
 
-A grid is a rectangle of characters: `X` counter, `O` onion dispenser, `T` tomato dispenser, `D` dish dispenser, `P` pot,
-`S` serving hatch, a blank for floor, and the digits 1..4 for the chefs' start tiles (a chef starts facing north).
-Cells are numbered row by row, `cell = y * width + x`, which is also the order in which overcooked-ai lists its pots.
+A grid is a rectangle of characters: `X` counter, `O` onion dispenser, `T` tomato dispenser, `D` dish dispenser, `P`
+pot, `S` serving hatch, a blank for floor, and the digits 1..4 for the chefs' start tiles (a chef starts facing
+north). Cells are numbered row by row, `cell = y * width + x`, which is also the order in which overcooked-ai lists
+its pots.
 """
 
 from __future__ import annotations
@@ -41,16 +42,14 @@ LAYOUT_ALIASES: Mapping[str, str] = {  # names of 2019 whose grids are those of 
     "unident_s": "asymmetric_advantages",
     "random0": "forced_coordination",
     "random1": "coordination_ring",
-    "random3": "counter_circuit_o_1order",
+}
+HISTORICAL_GRIDS: Mapping[str, str] = {  # of 2019; this one differs from counter_circuit_o_1order in its start tiles
+    "random3": "XXXPPXXX\nX      X\nD XXXX S\nX2    1X\nXXXOOXXX",
 }
 _TILES = "XOTDPS "
-_FIELDS = (
-    "grid",
-    "start_bonus_orders",
-    "start_all_orders",
-    "rew_shaping_params",
+_MAPPINGS = ("rew_shaping_params", "start_state")
+_NUMBERS = (
     "order_bonus",
-    "start_state",
     "max_num_ingredients",
     "num_items_for_soup",
     "cook_time",
@@ -62,15 +61,17 @@ _FIELDS = (
     "onion_time",
     "tomato_time",
 )
+_FIELDS = ("grid", "start_bonus_orders", "start_all_orders", *_MAPPINGS, *_NUMBERS)
 
 
 @dataclass(frozen=True)
 class Layout:
     """One kitchen: its grid and what its soups take and pay under the rules "overcooked-ai".
 
-    `grid` keeps the start digits, `terrain` shows floor in their place. `times` (ticks) and `values` (points) hold one
-    entry per row of RECIPES, whether the recipe is ordered or not. `shaping` holds the shaping rewards for a placement in
-    a pot, a useful dish pick-up and a soup pick-up. `start_state` is an overcooked-ai state mapping or None.
+    `grid` keeps the start digits, `terrain` shows floor in their place. `times` (ticks) and `values` (points) hold
+    one entry per row of RECIPES, whether the recipe is ordered or not. `shaping` holds the shaping rewards for a
+    placement in a pot, a useful dish pick-up and a soup pick-up. `start_state` is an overcooked-ai state mapping or
+    None.
     """
 
     name: str
@@ -125,8 +126,12 @@ def load_layout(source: str | Path | Layout) -> Layout:
     """
     if isinstance(source, Layout):
         return source
+    if source in HISTORICAL_GRIDS:
+        params = {"grid": HISTORICAL_GRIDS[str(source)], "start_all_orders": [{"ingredients": RECIPES[2]}]}
+        return _build(str(source), params)
     if isinstance(source, str) and "\n" in source:
-        return _from_text(source, "|".join(_split_rows(source)))
+        digest = hashlib.sha256("\n".join(_split_rows(source)).encode()).hexdigest()
+        return _from_text(source, f"grid-{digest[:8]}")
     folder, names = _package_files()
     name = LAYOUT_ALIASES.get(str(source), str(source))
     if name in names:
@@ -134,7 +139,7 @@ def load_layout(source: str | Path | Layout) -> Layout:
     path = Path(source)
     if path.suffix or path.is_file():
         return _load_file(path)
-    raise unknown("layout", str(source), [*names, *LAYOUT_ALIASES])
+    raise unknown("layout", str(source), [*names, *LAYOUT_ALIASES, *HISTORICAL_GRIDS])
 
 
 def layout_names() -> list[str]:
@@ -144,7 +149,7 @@ def layout_names() -> list[str]:
 
 @lru_cache(maxsize=1)
 def _package_files() -> tuple[Path, tuple[str, ...]]:
-    """Folder of overcooked-ai's layout files, found without importing the package (which would import gym and pygame)."""
+    """Folder and names of overcooked-ai's layout files, found without importing the package (it imports gym)."""
     spec = importlib.util.find_spec("overcooked_ai_py")
     if spec is None or not spec.submodule_search_locations:
         raise UserError("the package overcooked-ai is not installed: its layout files are needed")
@@ -185,7 +190,7 @@ def _parse_mapping(text: str, name: str) -> dict[str, Any]:
 class _InfinityLiteral(ast.NodeTransformer):
     """Replaces the call `float('inf')` by its value, so that literal_eval can read the rest."""
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 (name fixed by ast)
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         if ast.unparse(node) == "float('inf')":
             return ast.Constant(value=float("inf"))
         return node
@@ -194,6 +199,7 @@ class _InfinityLiteral(ast.NodeTransformer):
 def _build(name: str, params: Mapping[str, Any]) -> Layout:
     grid = _split_rows(params["grid"])
     check_grid(grid, name)
+    _check_types(name, params)
     limit = params.get("max_num_ingredients", 3)
     if limit not in (1, 2, 3):
         raise UserError(f"layout '{name}': max_num_ingredients is {limit!r}, allowed: 1, 2, 3")
@@ -218,6 +224,18 @@ def _build(name: str, params: Mapping[str, Any]) -> Layout:
     )
 
 
+def _check_types(name: str, params: Mapping[str, Any]) -> None:
+    """Numbers where numbers are due, lists of numbers beside the orders, mappings where mappings are due."""
+    for key, value in params.items():
+        listed = key in ("recipe_values", "recipe_times")
+        numbers = value if listed and isinstance(value, list | tuple) else [value]
+        if key in _NUMBERS and value is not None and not all(isinstance(n, int | float) for n in numbers):
+            needed = "a list of numbers" if listed else "a number"
+            raise UserError(f"layout '{name}': {key} is {value!r}, {needed} is needed")
+        if key in _MAPPINGS and value is not None and not isinstance(value, Mapping):
+            raise UserError(f"layout '{name}': {key} is {value!r}, a mapping is needed")
+
+
 def _shaping(name: str, shaping: Mapping[str, float], key: str) -> float:
     if key not in shaping:
         raise UserError(f"layout '{name}': rew_shaping_params lacks {key}")
@@ -228,9 +246,10 @@ def _orders(name: str, orders: Iterable[Any]) -> tuple[tuple[str, ...], ...]:
     """Recipes of an order list, in its order; each order is {"ingredients": [...]}."""
     recipes = []
     for order in orders:
-        recipe = tuple(sorted(order["ingredients"]))
+        ingredients = order.get("ingredients") if isinstance(order, Mapping) else None
+        recipe = tuple(sorted(ingredients or ()))
         if recipe not in RECIPES:
-            raise UserError(f"layout '{name}': {list(recipe)} is no recipe (1 to 3 of onion, tomato)")
+            raise UserError(f"layout '{name}': {order!r} is no order, e.g. {{'ingredients': ['onion', 'tomato']}}")
         if recipe in recipes:
             raise UserError(f"layout '{name}': order {list(recipe)} is listed twice")
         recipes.append(recipe)
@@ -248,7 +267,7 @@ def _times(name: str, params: Mapping[str, Any], listed: tuple[tuple[str, ...], 
 def _per_recipe(
     name: str, params: Mapping[str, Any], listed: tuple[tuple[str, ...], ...], what: str, flat: str
 ) -> list[float]:
-    """Time or value of every recipe, by overcooked-ai's precedence: flat figure, list beside the orders, per ingredient, 20.
+    """Time or value of every recipe: the flat figure, else the list beside the orders, else per ingredient, else 20.
 
     A flat or per-ingredient figure of 0 counts as absent there, so it does here.
     """
@@ -284,7 +303,8 @@ def check_grid(grid: tuple[str, ...], name: str) -> None:
         raise UserError(f"layout '{name}' has an empty grid")
     for y, row in enumerate(grid):
         if len(row) != len(grid[0]):
-            _refuse(name, y, min(len(row), len(grid[0])), f"the row has {len(row)} columns, the first has {len(grid[0])}")
+            reason = f"the row has {len(row)} columns, the first has {len(grid[0])}"
+            _refuse(name, y, min(len(row), len(grid[0])), reason)
     for y, row in enumerate(grid):
         for x, char in enumerate(row):
             _check_tile(grid, name, y, x, char)

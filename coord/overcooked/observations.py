@@ -1,8 +1,8 @@
 """Two encodings of a kitchen seen from each seat: indices into a table, and overcooked-ai's lossless planes.
 
-The index observation lists the facts that hold, each as the number of a row of a table [V + 1, H]; the sum of the rows is
-what a first linear layer makes of the kitchen (`IndexSpec.table_from_dense` gives the table that equals a linear layer on the
-lossless planes). Unused entries at the end of a list hold V, the number of a row of zeros.
+The index observation lists the facts that hold, each as the number of a row of a table [V + 1, H]; the sum of the
+rows is what a first linear layer makes of the kitchen (`IndexSpec.table_from_dense` gives the table that equals a
+linear layer on the lossless planes). Unused entries at the end of a list hold V, the number of a row of zeros.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numba import njit, prange
 from coord.errors import UserError
 from coord.overcooked import rules
 from coord.overcooked.layouts import CLASSIC_TIME, RECIPES, Layout, load_layout
-from coord.overcooked.rules import CONTENT, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, scalar
+from coord.overcooked.rules import CONTENT, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, Array, scalar
 
 NUM_PLANES = 26
 URGENT_TICKS = 40  # overcooked-ai raises the urgency plane when fewer ticks are left
@@ -26,7 +26,7 @@ NUM_OBJECTS = 3 + NUM_RECIPES  # onion, tomato, dish, soups by recipe
 NUM_HOLDS = 1 + NUM_OBJECTS  # nothing, or one of the objects
 _CHUNK = 64  # kitchens per piece of parallel work; fewer than two pieces run on the calling thread
 
-# What a chef can face: floor, a chef, the four objects' kinds on a counter or nothing, dispensers, hatch, states of a pot.
+# First row of each family within the block `faces` (see IndexSpec).
 FACES_FLOOR, FACES_CHEF, FACES_COUNTER, FACES_DISPENSER, FACES_SERVING, FACES_POT = 0, 1, 2, 7, 10, 11
 NUM_FACES = 16
 
@@ -55,15 +55,15 @@ class IndexSpec:
     | block | rows | fact |
     |---|---|---|
     | pose | P * cells * 4 | chef r stands on a cell with an orientation |
-    | object | 12 * cells | an object (onion, tomato, dish, soup of recipe 0..8) lies on a counter or is held on a cell |
+    | object | 12 * cells | an onion, a tomato, a dish or a soup of recipe 0..8 lies on a counter or is held on a cell |
     | pot_idle | pots * 9 | the k-th pot holds a recipe's ingredients and is idle |
     | pot_soup | pots * 9 | the k-th pot cooks a recipe or has it ready |
     | pot_time | pots * (max_time + 1) | ticks the k-th pot still needs (0: ready) |
     | urgency | 1 | fewer than 40 ticks are left |
     | layout | layouts | which layout this is |
     | holds | P * 13 | chef r holds nothing or an object (wherever it stands) |
-    | faces | 16 | what the observer faces: floor, a chef, a counter (empty, onion, tomato, dish, soup), the onion, tomato or |
-    | | | dish dispenser, the hatch, a pot (empty, partly filled, full and idle, cooking, ready) |
+    | faces | 16 | what the observer faces: floor, a chef, a counter (empty, onion, tomato, dish, soup), the onion, |
+    | | | tomato or dish dispenser, the hatch, a pot (empty, partly filled, full and idle, cooking, ready) |
 
     The blocks before `holds` say what the lossless planes say; the last two only spare a learner some work.
     """
@@ -79,7 +79,7 @@ class IndexSpec:
 
     @classmethod
     def for_layouts(cls, layouts: Sequence[str | Layout], rules: str, num_players: int) -> IndexSpec:
-        """Spec for these layouts in this order. Raises UserError if one has another number of seats, or all is too large."""
+        """Spec for these layouts in this order. Raises UserError for other numbers of seats or too large a table."""
         kitchens = [load_layout(layout) for layout in layouts]
         for kitchen in kitchens:
             if kitchen.num_players != num_players:
@@ -173,8 +173,9 @@ class IndexSpec:
         for name, rows in parts.items():
             table[at[name] : at[name] + sizes[name]][: len(rows)] = rows
         tiles = "".join(layout.terrain)
-        terrain = [planes[cell, TERRAIN_PLANES[tile]] for cell, tile in zip(own_cells, tiles, strict=True) if tile != " "]
-        table[at["layout"] + self.number_of(layout)] = np.sum(terrain, axis=0)
+        for cell, tile in zip(own_cells, tiles, strict=True):
+            if tile != " ":
+                table[at["layout"] + self.number_of(layout)] += planes[cell, TERRAIN_PLANES[tile]]
         return table
 
 
@@ -209,7 +210,7 @@ def _recipe_planes(planes: np.ndarray, recipe: tuple[str, ...], onions: int) -> 
 
 
 def padded_cells(layout: Layout, height: int) -> np.ndarray:
-    """int16: number x * height + y of each cell of a layout (in its own order) within a grid that is `height` rows tall."""
+    """int16: number x * height + y of each cell of a layout, in its own order, in a grid `height` rows tall."""
     own = np.arange(layout.width * layout.height)
     return (own % layout.width * height + own // layout.width).astype(np.int16)
 
@@ -281,7 +282,7 @@ def _object_numbers() -> np.ndarray:
 
 
 @scalar
-def facing_kind(row, seat, tab, layout, num_players):
+def facing_kind(row: Array, seat: int, tab: rules.Tables, layout: int, num_players: int) -> int:
     """What a seat faces, 0..15 (see IndexSpec, block faces)."""
     chef = PLAYER + 3 * seat
     cell = tab.facing[layout, row[chef + POS], row[chef + FACING]]
@@ -304,7 +305,7 @@ def facing_kind(row, seat, tab, layout, num_players):
 
 
 @scalar
-def _pot_facts(content, k, tab, layout, code, out, end):
+def _pot_facts(content: int, k: int, tab: rules.Tables, layout: int, code: IndexCode, out: Array, end: int) -> int:
     """Facts of the k-th pot; returns the new end of the list."""
     recipe = tab.recipe[content & SEQ_MASK]
     if recipe < 0:
@@ -320,7 +321,9 @@ def _pot_facts(content, k, tab, layout, code, out, end):
 
 
 @scalar
-def _shared_facts(row, tab, layout, num_players, code, horizon, out, end):
+def _shared_facts(
+    row: Array, tab: rules.Tables, layout: int, num_players: int, code: IndexCode, horizon: int, out: Array, end: int
+) -> int:
     """Facts that are the same from every seat; returns the new end of the list."""
     cells = tab.terrain.shape[1]
     for k in range(row[NUM_LOOSE]):
@@ -344,7 +347,9 @@ def _shared_facts(row, tab, layout, num_players, code, horizon, out, end):
 
 
 @scalar
-def _own_facts(row, seat, tab, layout, num_players, code, out):
+def _own_facts(
+    row: Array, seat: int, tab: rules.Tables, layout: int, num_players: int, code: IndexCode, out: Array
+) -> None:
     """Facts that depend on who looks: poses, what each chef holds, what the observer faces."""
     for r in range(num_players):
         chef = PLAYER + 3 * _relative_seat(seat, r)
@@ -356,7 +361,7 @@ def _own_facts(row, seat, tab, layout, num_players, code, out):
 
 
 @scalar
-def _relative_seat(seat, r):
+def _relative_seat(seat: int, r: int) -> int:
     """Seat that is r-th from the observer's viewpoint: itself first, then the others in seat order."""
     if r == 0:
         return seat
@@ -364,7 +369,7 @@ def _relative_seat(seat, r):
 
 
 @scalar
-def index_kitchen(row, tab, layout, code, horizon, out):
+def index_kitchen(row: Array, tab: rules.Tables, layout: int, code: IndexCode, horizon: int, out: Array) -> None:
     """Index observation of one kitchen; out int16 [P, K]."""
     num_players, most = out.shape
     own = 2 * num_players + 1
@@ -378,13 +383,17 @@ def index_kitchen(row, tab, layout, code, horizon, out):
 
 
 @njit(nogil=True, cache=True, _nrt=False)
-def _index_range(low, high, state, layout_index, tab, code, horizon, out):
+def _index_range(
+    low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, code: IndexCode, horizon: int, out: Array
+) -> None:
     for n in range(low, high):
         index_kitchen(state[n], tab, layout_index[n], code, horizon, out[n])
 
 
 @njit(nogil=True, cache=True, parallel=True)
-def _index_parallel(state, layout_index, tab, code, horizon, out):
+def _index_parallel(
+    state: Array, layout_index: Array, tab: rules.Tables, code: IndexCode, horizon: int, out: Array
+) -> None:
     total = len(state)
     for piece in prange((total + _CHUNK - 1) // _CHUNK):
         high = min(total, (piece + 1) * _CHUNK)
@@ -415,7 +424,8 @@ class PlaneCode(NamedTuple):
 def plane_code(layouts: Sequence[Layout], width: int, height: int) -> PlaneCode:
     """Encoder tables for planes of width x height. Raises UserError unless the kitchens have two seats."""
     if layouts[0].num_players != 2:
-        raise UserError(f"the lossless planes exist for 2 seats, layout '{layouts[0].name}' has {layouts[0].num_players}")
+        name, seats = layouts[0].name, layouts[0].num_players
+        raise UserError(f"the lossless planes exist for 2 seats, layout '{name}' has {seats}")
     sizes = [layout.width * layout.height for layout in layouts]
     terrain = np.zeros((len(layouts), width * height, NUM_PLANES), np.uint8)
     cell = np.zeros((len(layouts), max(sizes)), np.int16)
@@ -428,7 +438,7 @@ def plane_code(layouts: Sequence[Layout], width: int, height: int) -> PlaneCode:
 
 
 @scalar
-def _draw_object(content, first, in_pot, tab, layout, out, seat):
+def _draw_object(content: int, first: int, in_pot: bool, tab: rules.Tables, layout: int, out: Array, seat: int) -> None:
     """Enters an object into the planes of one seat; `first` is the flat position of its cell's planes."""
     if content & rules.CODE_MASK < SOUP:
         plane = (ONIONS, TOMATOES, DISHES)[content - 1]
@@ -449,7 +459,7 @@ def _draw_object(content, first, in_pot, tab, layout, out, seat):
 
 
 @scalar
-def _draw_shared(row, tab, layout, code, horizon, out):
+def _draw_shared(row: Array, tab: rules.Tables, layout: int, code: PlaneCode, horizon: int, out: Array) -> None:
     """Objects and urgency, the same from both seats."""
     cells = tab.terrain.shape[1]
     for k in range(row[NUM_LOOSE]):
@@ -470,7 +480,7 @@ def _draw_shared(row, tab, layout, code, horizon, out):
 
 
 @scalar
-def planes_kitchen(row, tab, layout, code, horizon, out):
+def planes_kitchen(row: Array, tab: rules.Tables, layout: int, code: PlaneCode, horizon: int, out: Array) -> None:
     """Lossless planes of one kitchen with two seats; out uint8 [2, W * H * 26]."""
     for seat in range(2):
         for k in range(out.shape[1]):
@@ -485,13 +495,17 @@ def planes_kitchen(row, tab, layout, code, horizon, out):
 
 
 @njit(nogil=True, cache=True, _nrt=False)
-def _planes_range(low, high, state, layout_index, tab, code, horizon, out):
+def _planes_range(
+    low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, code: PlaneCode, horizon: int, out: Array
+) -> None:
     for n in range(low, high):
         planes_kitchen(state[n], tab, layout_index[n], code, horizon, out[n])
 
 
 @njit(nogil=True, cache=True, parallel=True)
-def _planes_parallel(state, layout_index, tab, code, horizon, out):
+def _planes_parallel(
+    state: Array, layout_index: Array, tab: rules.Tables, code: PlaneCode, horizon: int, out: Array
+) -> None:
     total = len(state)
     for piece in prange((total + _CHUNK - 1) // _CHUNK):
         high = min(total, (piece + 1) * _CHUNK)

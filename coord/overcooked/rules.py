@@ -2,26 +2,27 @@
 
 Row layout (C = cells of the largest layout in the batch; cell = y * width + x of the kitchen's own layout):
 
-    row[TIME]                       ticks since the episode began
-    row[NUM_LOOSE]                  number of loose objects (on counters and in pots, not in hands)
-    row[ALL_ORDERS]                 bit r set: recipe r of layouts.RECIPES is ordered
-    row[BONUS_ORDERS]               bit r set: recipe r pays the bonus
-    row[PLAYER + 3 * seat + 0]      cell of the chef            (POS)
-    row[PLAYER + 3 * seat + 1]      orientation, 0 north 1 south 2 east 3 west  (FACING)
-    row[PLAYER + 3 * seat + 2]      object code of what it holds, 0 nothing     (HELD)
-    row[CONTENT + cell]             object code of what lies on the counter or stands in the pot, 0 nothing
-    row[CONTENT + C + k]            cell of the k-th loose object, k < NUM_LOOSE, in the order in which they were put down:
-                                    the order of the objects mapping of overcooked-ai (a new soup enters with its first
-                                    ingredient), on which its feature encoding breaks ties
+    row[TIME]                   ticks since the episode began
+    row[NUM_LOOSE]              number of loose objects (on counters and in pots, not in hands)
+    row[ALL_ORDERS]             bit r set: recipe r of layouts.RECIPES is ordered
+    row[BONUS_ORDERS]           bit r set: recipe r pays the bonus
+    row[PLAYER + 3 * seat + 0]  (POS) cell of the chef
+    row[PLAYER + 3 * seat + 1]  (FACING) its orientation, 0 north 1 south 2 east 3 west
+    row[PLAYER + 3 * seat + 2]  (HELD) object code of what it holds, 0 nothing
+    row[CONTENT + cell]         object code of what lies on the counter or stands in the pot, 0 nothing
+    row[CONTENT + C + k]        cell of the k-th loose object, k < NUM_LOOSE, in the order in which they were put down:
+                                the order of overcooked-ai's objects mapping (a new soup enters with its first
+                                ingredient), on which its feature encoding breaks ties
 
-Object code: 1 onion, 2 tomato, 3 dish, SOUP + seq for a soup, where seq in 1..15 spells the ingredients in the order in
-which they went in: start at 1 and append one bit for each, 0 onion and 1 tomato (1 no ingredient, 8 three onions).
-A soup also carries its cooking tick, in a pot or out of it: code + ((tick + 1) << TICK_SHIFT), tick -1 while it is idle;
-`code & CODE_MASK` drops it.
+Object code: 1 onion, 2 tomato, 3 dish, SOUP + seq for a soup, where seq in 1..15 spells the ingredients in the
+order in which they went in: start at 1 and append one bit for each, 0 onion and 1 tomato (1 no ingredient, 8 three
+onions). A soup also carries its cooking tick, in a pot or out of it: code + ((tick + 1) << TICK_SHIFT), tick -1
+while it is idle; `code & CODE_MASK` drops it.
 
-Deviations from overcooked-ai 1.1.0 under rules="overcooked-ai": none in states it can reach. Under rules="classic" (2019)
-a pot starts by itself with its third ingredient, an empty hand does nothing at a pot, every soup takes 20 ticks, every soup
-of three ingredients pays 20, and orders are carried along but not looked at; shaping rewards are the same in both.
+Deviations from overcooked-ai 1.1.0 under rules="overcooked-ai": none in states it can reach. Under rules="classic"
+(2019) a pot starts by itself with its third ingredient, an empty hand does nothing at a pot, every soup takes 20
+ticks, every soup of three ingredients pays 20, and orders are carried along but not looked at; shaping rewards are
+the same in both.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from numba import njit
 from coord.overcooked import events as ev
 from coord.overcooked.layouts import CLASSIC_TIME, CLASSIC_VALUE, RECIPES, Layout
 
+Array = np.ndarray
 RULES: tuple[str, ...] = ("classic", "overcooked-ai")
 ACTIONS: tuple[str, ...] = ("north", "south", "east", "west", "stay", "interact")
 NORTH, SOUTH, EAST, WEST, STAY, INTERACT = range(6)
@@ -48,8 +50,8 @@ TICK_SHIFT = 5
 CODE_MASK = (1 << TICK_SHIFT) - 1
 SEQ_MASK = 15
 
-# For the small functions below: no allocation, hence no reference counts on the views they are given, and always inlined,
-# because passing a row and the tables by value costs more than most of these functions do.
+# For the small functions below: no allocation, hence no reference counts on the views they are given, and always
+# inlined, because passing a row and the tables by value costs more than most of these functions do.
 scalar = njit(cache=True, _nrt=False, forceinline=True)
 
 FLOOR, COUNTER, ONION_DISPENSER, TOMATO_DISPENSER, DISH_DISPENSER, POT, SERVING = range(7)
@@ -125,32 +127,32 @@ def _fill_grid(tables: Tables, number: int, layout: Layout) -> None:
 
 
 @scalar
-def num_ingredients(seq):
+def num_ingredients(seq: int) -> int:
     """Ingredients in a sequence: its bit length less one."""
     return (seq > 1) + (seq > 3) + (seq > 7)
 
 
 @scalar
-def num_tomatoes(seq):
+def num_tomatoes(seq: int) -> int:
     """Tomatoes in a sequence: its bits below the leading one."""
     return (seq & 1) * (seq > 1) + (seq >> 1 & 1) * (seq > 3) + (seq >> 2 & 1) * (seq > 7)
 
 
 @scalar
-def cooking_tick(content):
+def cooking_tick(content: int) -> int:
     """Ticks a pot's soup has cooked; -1 while it is idle."""
     return (content >> TICK_SHIFT) - 1
 
 
 @scalar
-def is_ready(content, tab, layout):
+def is_ready(content: int, tab: Tables, layout: int) -> bool:
     """Whether a pot's content is a soup that has cooked for the time its sequence takes."""
     tick = cooking_tick(content)
     return tick >= 0 and tick >= tab.cook_time[layout, content & SEQ_MASK]
 
 
 @scalar
-def put_down(row, cells, cell, content):
+def put_down(row: Array, cells: int, cell: int, content: int) -> None:
     """Lays an object on an empty cell; it becomes the last of the loose objects."""
     row[CONTENT + cell] = content
     row[CONTENT + cells + row[NUM_LOOSE]] = cell
@@ -158,7 +160,7 @@ def put_down(row, cells, cell, content):
 
 
 @scalar
-def take_up(row, cells, cell):
+def take_up(row: Array, cells: int, cell: int) -> int:
     """Removes the object on a cell and closes its gap in the list of loose objects; returns its content."""
     content = row[CONTENT + cell]
     row[CONTENT + cell] = NOTHING
@@ -178,7 +180,7 @@ def take_up(row, cells, cell):
 
 
 @scalar
-def count_busy_pots(row, tab, layout):
+def count_busy_pots(row: Array, tab: Tables, layout: int) -> int:
     """Pots that are partly filled, cooking or ready (full but idle ones do not count, as in overcooked-ai)."""
     busy = 0
     for k in range(tab.num_pots[layout]):
@@ -190,7 +192,7 @@ def count_busy_pots(row, tab, layout):
 
 
 @scalar
-def dish_pickup_useful(row, cells, num_players, busy_pots):
+def dish_pickup_useful(row: Array, cells: int, num_players: int, busy_pots: int) -> bool:
     """overcooked-ai's rule: no dish on a counter, and fewer dishes in hands than busy pots; two seats only."""
     if num_players != 2:
         return False
@@ -202,13 +204,13 @@ def dish_pickup_useful(row, cells, num_players, busy_pots):
 
 
 @scalar
-def object_kind(code):
+def object_kind(code: int) -> int:
     """0 onion, 1 tomato, 2 dish, 3 soup: offset within an event family."""
     return min(code, 4) - 1
 
 
 @scalar
-def use_counter(row, seat, cell, cells, counts):
+def use_counter(row: Array, seat: int, cell: int, cells: int, counts: Array) -> bool:
     """Puts the held object on an empty counter, or takes up what lies there; returns whether anything happened."""
     chef = PLAYER + 3 * seat
     held = row[chef + HELD]
@@ -227,14 +229,14 @@ def use_counter(row, seat, cell, cells, counts):
 
 
 @scalar
-def start_pot(row, seat, cell, counts):
+def start_pot(row: Array, seat: int, cell: int, counts: Array) -> None:
     """Sets an idle soup cooking: tick -1 becomes 0."""
     row[CONTENT + cell] += 1 << TICK_SHIFT
     counts[seat, ev.POT_STARTED] += 1
 
 
 @scalar
-def add_ingredient(row, seat, cell, cells, limit, classic, counts):
+def add_ingredient(row: Array, seat: int, cell: int, cells: int, limit: int, classic: bool, counts: Array) -> bool:
     """Puts the held ingredient into a pot that has room; returns whether it went in."""
     chef = PLAYER + 3 * seat
     held = row[chef + HELD]
@@ -255,7 +257,9 @@ def add_ingredient(row, seat, cell, cells, limit, classic, counts):
 
 
 @scalar
-def use_pot(row, seat, cell, tab, layout, classic, shaped, counts):
+def use_pot(
+    row: Array, seat: int, cell: int, tab: Tables, layout: int, classic: bool, shaped: Array, counts: Array
+) -> bool:
     """Starts it (empty hand), takes the ready soup (dish) or adds an ingredient; returns whether anything happened."""
     chef = PLAYER + 3 * seat
     held = row[chef + HELD]
@@ -280,21 +284,21 @@ def use_pot(row, seat, cell, tab, layout, classic, shaped, counts):
 
 
 @scalar
-def soup_value(row, seq, tab, layout, classic):
+def soup_value(row: Array, seq: int, tab: Tables, layout: int, classic: bool) -> float:
     """Points for a soup: nothing if not ordered, times the bonus if it is a bonus order (classic looks at neither)."""
     value = tab.value[layout, seq]
     recipe = tab.recipe[seq]
     if classic:
         return value
     if recipe < 0 or not (row[ALL_ORDERS] >> recipe) & 1:
-        return np.float32(0.0)
+        return 0.0
     if (row[BONUS_ORDERS] >> recipe) & 1:
         return value * tab.order_bonus[layout]
     return value
 
 
 @scalar
-def serve(row, seat, tab, layout, classic, counts):
+def serve(row: Array, seat: int, tab: Tables, layout: int, classic: bool, counts: Array) -> float:
     """Hands in the held soup; returns its points."""
     chef = PLAYER + 3 * seat
     seq = row[chef + HELD] & SEQ_MASK
@@ -310,7 +314,17 @@ def serve(row, seat, tab, layout, classic, counts):
 
 
 @scalar
-def use_dispenser(row, seat, kind, tab, layout, num_players, busy_pots, shaped, counts):
+def use_dispenser(
+    row: Array,
+    seat: int,
+    kind: int,
+    tab: Tables,
+    layout: int,
+    num_players: int,
+    busy_pots: int,
+    shaped: Array,
+    counts: Array,
+) -> bool:
     """Fills an empty hand; returns whether it was empty. `kind` 0 onion, 1 tomato, 2 dish."""
     chef = PLAYER + 3 * seat
     if row[chef + HELD] != NOTHING:
@@ -324,32 +338,42 @@ def use_dispenser(row, seat, kind, tab, layout, num_players, busy_pots, shaped, 
 
 
 @scalar
-def interact(row, seat, tab, layout, num_players, classic, busy_pots, shaped, counts):
+def interact(
+    row: Array,
+    seat: int,
+    tab: Tables,
+    layout: int,
+    num_players: int,
+    classic: bool,
+    busy_pots: int,
+    shaped: Array,
+    counts: Array,
+) -> tuple[float, bool]:
     """One seat's interaction with the cell it faces. Returns (points, whether anything happened)."""
     chef = PLAYER + 3 * seat
     cell = tab.facing[layout, row[chef + POS], row[chef + FACING]]
     terrain = tab.terrain[layout, cell]
     if terrain == COUNTER:
-        return np.float32(0.0), use_counter(row, seat, cell, tab.terrain.shape[1], counts)
+        return 0.0, use_counter(row, seat, cell, tab.terrain.shape[1], counts)
     if terrain == POT:
-        return np.float32(0.0), use_pot(row, seat, cell, tab, layout, classic, shaped, counts)
+        return 0.0, use_pot(row, seat, cell, tab, layout, classic, shaped, counts)
     if terrain == SERVING:
         if row[chef + HELD] < SOUP:
-            return np.float32(0.0), False
+            return 0.0, False
         return serve(row, seat, tab, layout, classic, counts), True
     if terrain == FLOOR:
         counts[seat, ev.IDLE_INTERACT_EMPTY] += 1
-        return np.float32(0.0), False
+        return 0.0, False
     kind = terrain - ONION_DISPENSER
     done = use_dispenser(row, seat, kind, tab, layout, num_players, busy_pots, shaped, counts)
-    return np.float32(0.0), done
+    return 0.0, done
 
 
 # --------------------------------------------------------------------------- movement and time
 
 
 @scalar
-def target_cell(row, seat, act, tab, layout):
+def target_cell(row: Array, seat: int, act: int, tab: Tables, layout: int) -> int:
     """Cell a seat would stand on after its action if nobody were in its way."""
     cell = row[PLAYER + 3 * seat + POS]
     if act >= STAY:
@@ -359,7 +383,7 @@ def target_cell(row, seat, act, tab, layout):
 
 
 @scalar
-def any_collision(row, act, tab, layout, num_players):
+def any_collision(row: Array, act: Array, tab: Tables, layout: int, num_players: int) -> bool:
     """Whether two seats would share a cell or trade cells."""
     for i in range(num_players):
         old_i, new_i = row[PLAYER + 3 * i + POS], target_cell(row, i, act[i], tab, layout)
@@ -371,7 +395,7 @@ def any_collision(row, act, tab, layout, num_players):
 
 
 @scalar
-def move(row, act, tab, layout, num_players, counts):
+def move(row: Array, act: Array, tab: Tables, layout: int, num_players: int, counts: Array) -> None:
     """Turns every chef towards its direction and moves all of them, or none if any two would collide."""
     blocked = any_collision(row, act, tab, layout, num_players)
     for seat in range(num_players):
@@ -391,7 +415,7 @@ def move(row, act, tab, layout, num_players, counts):
 
 
 @scalar
-def advance_time(row, tab, layout):
+def advance_time(row: Array, tab: Tables, layout: int) -> None:
     """Adds a tick to the clock and to every pot that cooks."""
     row[TIME] += 1
     for k in range(tab.num_pots[layout]):
@@ -403,12 +427,14 @@ def advance_time(row, tab, layout):
 
 
 @scalar
-def step_kitchen(row, act, tab, layout, num_players, classic, shaped, counts):
+def step_kitchen(
+    row: Array, act: Array, tab: Tables, layout: int, num_players: int, classic: bool, shaped: Array, counts: Array
+) -> float:
     """One tick: interactions seat by seat, then movement, then cooking. Returns the team's points.
 
     row int16 [S], act [P] valid actions, shaped float32 [P] (added to), counts int16 [P, events] (added to).
     """
-    rew = np.float32(0.0)
+    rew = 0.0
     busy_pots = -1
     for seat in range(num_players):
         if act[seat] == INTERACT:
@@ -426,7 +452,7 @@ def step_kitchen(row, act, tab, layout, num_players, classic, shaped, counts):
 
 
 @scalar
-def useful_interact(row, seat, tab, layout, classic):
+def useful_interact(row: Array, seat: int, tab: Tables, layout: int, classic: bool) -> bool:
     """Whether an interaction of this seat would change anything in the present state."""
     chef = PLAYER + 3 * seat
     held = row[chef + HELD]
@@ -449,10 +475,11 @@ def useful_interact(row, seat, tab, layout, classic):
 
 
 @scalar
-def useful_action(row, seat, act, tab, layout, classic):
-    """Whether an action could change this seat's situation: no walking against what one already faces, no idle interaction.
+def useful_action(row: Array, seat: int, act: int, tab: Tables, layout: int, classic: bool) -> bool:
+    """Whether an action could change this seat's situation, by the rule with which HSP and ZSC-Eval mask actions.
 
-    The rule by which HSP and ZSC-Eval mask actions: other chefs do not count as walls, staying is always allowed.
+    Not useful are walking against what one already faces and an interaction without effect; other chefs are no
+    obstacles, and staying is always allowed.
     """
     if act == STAY:
         return True

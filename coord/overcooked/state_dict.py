@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from coord.errors import UserError
 from coord.overcooked import rules
 from coord.overcooked.layouts import RECIPES, Layout
 
@@ -30,7 +31,10 @@ def start_row(layout: Layout, number: int, tables: rules.Tables, classic: bool) 
         "all_orders": [{"ingredients": recipe} for recipe in layout.all_orders],
         "bonus_orders": [{"ingredients": recipe} for recipe in layout.bonus_orders],
     }
-    return pack(state, layout, number, tables, classic)
+    try:
+        return pack(state, layout, number, tables, classic)
+    except ValueError as error:
+        raise UserError(f"layout '{layout.name}', start_state: {error}") from error
 
 
 # --------------------------------------------------------------------------- row to mapping
@@ -89,11 +93,14 @@ def _orders(mask: int) -> list[dict[str, Any]]:
 def pack(state: Mapping[str, Any], layout: Layout, number: int, tables: rules.Tables, classic: bool) -> Row:
     """A packed row from a state mapping, also of the 2019 form (soups as `"state": ["onion", 3, 12]`, no orders).
 
-    As in overcooked-ai's `from_dict`, a state without orders allows every recipe, and a cook time of a soup's own does not
-    outlive the next tick, so it is not kept. Raises ValueError naming what does not fit the kitchen.
+    As in overcooked-ai's `from_dict`, a state without orders allows every recipe, and a cook time of a soup's own
+    does not outlive the next tick, so it is not kept. Raises ValueError naming what does not fit the kitchen.
     """
     cells = tables.terrain.shape[1]
     row = np.zeros(row_size(cells), np.int16)
+    for key in ("players", "objects"):
+        if key not in state:
+            raise ValueError(f"the state has no '{key}'")
     players = list(state["players"])
     if len(players) != layout.num_players:
         raise ValueError(f"state has {len(players)} chefs, layout '{layout.name}' has {layout.num_players}")
@@ -124,7 +131,10 @@ def _every_recipe(layout: Layout) -> int:
 
 
 def _order_mask(orders: Any) -> int:
-    numbers = [RECIPES.index(tuple(sorted(order["ingredients"]))) for order in orders]
+    recipes = [tuple(sorted(order["ingredients"])) for order in orders]
+    if stray := [recipe for recipe in recipes if recipe not in RECIPES]:
+        raise ValueError(f"order {list(stray[0])} is no recipe")
+    numbers = [RECIPES.index(recipe) for recipe in recipes]
     if len(set(numbers)) != len(numbers):
         raise ValueError("an order is listed twice")
     return sum(1 << number for number in numbers)
@@ -180,7 +190,9 @@ class _Packer:
         return _soup(seq, int(obj.get("cooking_tick", -1)))
 
     def legacy_soup(self, kind: str, amount: int, time: int) -> int:
-        """Soup of the 2019 form: idle at time 0, ready from time 20 on whatever its recipe takes, as overcooked-ai reads it."""
+        """Soup of the 2019 form: idle at time 0, ready from time 20 on whatever its recipe takes, as overcooked-ai
+        reads it.
+        """
         seq = _sequence(["tomato" if kind == "tomato" else "onion"] * amount)
         return _soup(seq, int(self.times[seq]) if time >= 20 else time or -1)
 

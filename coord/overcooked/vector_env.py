@@ -15,6 +15,7 @@ from coord.overcooked import observations, rules
 from coord.overcooked.events import NUM_EVENTS
 from coord.overcooked.layouts import Layout, load_layout
 from coord.overcooked.observations import IndexSpec
+from coord.overcooked.rules import Array, build_tables
 from coord.overcooked.state_dict import pack, start_row, unpack
 from coord.types import BoolArray, FloatArray, IntArray, StepResult
 
@@ -35,15 +36,24 @@ class Batch(NamedTuple):
     ended: np.ndarray  # bool [N] whether the last step ended the episode
 
 
+class Setting(NamedTuple):
+    """What stays the same about N kitchens, beside the tables (numba's parallel loops take no nested tuples)."""
+
+    layout_index: np.ndarray  # int32 [N]
+    start: np.ndarray  # int16 [L, S] rows that episodes begin with
+    classic: bool
+    horizon: int
+
+
 @njit(nogil=True, cache=True, _nrt=False)
-def _copy(target, source):
+def _copy(target: Array, source: Array) -> None:
     """Copies a row; element by element, since an array assignment may allocate."""
     for k in range(len(source)):
         target[k] = source[k]
 
 
 @njit(nogil=True, cache=True, _nrt=False)
-def _end_episode(n, batch, start):
+def _end_episode(n: int, batch: Batch, start: Array) -> None:
     """Keeps what the kitchen was and starts it anew."""
     _copy(batch.final_state[n], batch.state[n])
     _copy(batch.state[n], start)
@@ -55,39 +65,46 @@ def _end_episode(n, batch, start):
 
 
 @njit(nogil=True, cache=True, _nrt=False)
-def _step_range(low, high, joint_act, batch, layout_index, tab, start, classic, horizon, rew, shaped):
+def _step_range(
+    low: int, high: int, joint_act: Array, batch: Batch, tab: rules.Tables, setting: Setting, rew: Array, shaped: Array
+) -> None:
     """Steps kitchens low..high-1 and resets those whose clock ran out."""
     num_players = joint_act.shape[1]
     for n in range(low, high):
+        row, layout = batch.state[n], setting.layout_index[n]
         shaped[n] = 0.0
         points = rules.step_kitchen(
-            batch.state[n], joint_act[n], tab, layout_index[n], num_players, classic, shaped[n], batch.counts[n]
+            row, joint_act[n], tab, layout, num_players, setting.classic, shaped[n], batch.counts[n]
         )
         rew[n] = points
         batch.ret[n] += points
-        batch.ended[n] = batch.state[n, rules.TIME] >= horizon
+        batch.ended[n] = row[rules.TIME] >= setting.horizon
         if batch.ended[n]:
-            _end_episode(n, batch, start[layout_index[n]])
+            _end_episode(n, batch, setting.start[layout])
 
 
 @njit(nogil=True, cache=True, parallel=True)
-def _step_parallel(joint_act, batch, layout_index, tab, start, classic, horizon, rew, shaped):
+def _step_parallel(
+    joint_act: Array, batch: Batch, tab: rules.Tables, setting: Setting, rew: Array, shaped: Array
+) -> None:
     total = len(joint_act)
     for piece in prange((total + _CHUNK - 1) // _CHUNK):
         high = min(total, (piece + 1) * _CHUNK)
-        _step_range(piece * _CHUNK, high, joint_act, batch, layout_index, tab, start, classic, horizon, rew, shaped)
+        _step_range(piece * _CHUNK, high, joint_act, batch, tab, setting, rew, shaped)
 
 
 @njit(nogil=True, cache=True, _nrt=False)
-def _available(state, tab, layout_index, num_players, classic, out):
+def _available(state: Array, tab: rules.Tables, setting: Setting, out: Array) -> None:
+    """Which actions are useful; out bool [N, P, 6]."""
     for n in range(len(state)):
-        for seat in range(num_players):
+        layout = setting.layout_index[n]
+        for seat in range(out.shape[1]):
             for act in range(6):
-                out[n, seat, act] = rules.useful_action(state[n], seat, act, tab, layout_index[n], classic)
+                out[n, seat, act] = rules.useful_action(state[n], seat, act, tab, layout, setting.classic)
 
 
 @njit(nogil=True, cache=True, _nrt=False)
-def _any_invalid(joint_act):
+def _any_invalid(joint_act: Array) -> bool:
     """Whether any entry is outside 0..5."""
     bad = False
     for n in range(joint_act.shape[0]):
@@ -99,12 +116,12 @@ def _any_invalid(joint_act):
 class OvercookedVectorEnv:
     """N kitchens that step together.
 
-    layout: a layout (name, path, grid string or Layout), or a list with one per kitchen; layouts of different size are
-    padded to the largest. All kitchens of a batch have the same number of seats P. `horizon` is in ticks; a kitchen whose
-    clock reaches it is truncated and resets itself. rules: "classic" (2019) or "overcooked-ai" (1.1.0). A kitchen is
-    deterministic, so `seed` only names the batch; it is kept for wrappers that derive generators from it.
-    With `mask_useless_actions`, `available_actions` rules out what would have no effect, as HSP and ZSC-Eval do for every
-    agent (returns are then not comparable with Carroll's); stepping itself is the same.
+    layout: a layout (name, path, grid string or Layout), or a list with one per kitchen; layouts of different size
+    are padded to the largest. All kitchens of a batch have the same number of seats P. `horizon` is in ticks; a
+    kitchen whose clock reaches it is truncated and resets itself. rules: "classic" (2019) or "overcooked-ai"
+    (1.1.0). A kitchen is deterministic, so `seed` only names the batch; it is kept for wrappers that derive
+    generators from it. With `mask_useless_actions`, `available_actions` rules out what would have no effect, as HSP
+    and ZSC-Eval do for every agent (returns are then not comparable with Carroll's); stepping itself is the same.
 
     Raises UserError for an unknown layout, a bad grid, unknown rules, or kitchens that do not fit together.
     """
@@ -124,25 +141,29 @@ class OvercookedVectorEnv:
         _check_numbers(num_envs, horizon, rules)
         self.layouts, self.layout_index = _unique_layouts(layout, num_envs)
         self.num_players = self.layouts[0].num_players
-        self._classic = rules == "classic"
-        self._build()
+        self.tables = build_tables(self.layouts, rules)
+        self._setting = self._make_setting()
+        self._batch = self._make_batch()
+        self._encoders: dict[IndexSpec, observations.IndexCode] = {}
         self.reset()
 
-    def _build(self) -> None:
-        self.tables = rules.build_tables(self.layouts, self.rules)
-        rows = [start_row(layout, i, self.tables, self._classic) for i, layout in enumerate(self.layouts)]
-        self._start = np.stack(rows)  # [L, S]
+    def _make_setting(self) -> Setting:
+        classic = self.rules == "classic"
+        rows = [start_row(layout, i, self.tables, classic) for i, layout in enumerate(self.layouts)]
+        return Setting(self.layout_index, np.stack(rows), classic, self.horizon)
+
+    def _make_batch(self) -> Batch:
+        size = self._setting.start.shape[1]
         shape = (self.num_envs, self.num_players, NUM_EVENTS)
-        self._batch = Batch(
-            state=np.zeros((self.num_envs, self._start.shape[1]), np.int16),
-            final_state=np.zeros((self.num_envs, self._start.shape[1]), np.int16),
+        return Batch(
+            state=np.zeros((self.num_envs, size), np.int16),
+            final_state=np.zeros((self.num_envs, size), np.int16),
             counts=np.zeros(shape, np.int16),
             final_counts=np.zeros(shape, np.int16),
             ret=np.zeros(self.num_envs, np.float32),
             final_ret=np.zeros(self.num_envs, np.float32),
             ended=np.zeros(self.num_envs, np.bool_),
         )
-        self._encoders: dict[IndexSpec, observations.IndexCode] = {}
 
     @property
     def state(self) -> IntArray:
@@ -174,7 +195,7 @@ class OvercookedVectorEnv:
         """Starts every kitchen anew; nothing of an earlier episode stays reachable."""
         for array in self._batch:
             array[...] = 0
-        self.state[...] = self._start[self.layout_index]
+        self.state[...] = self._setting.start[self.layout_index]
         self._batch.final_state[...] = self.state
 
     def step(self, joint_act: IntArray) -> StepResult:
@@ -182,11 +203,10 @@ class OvercookedVectorEnv:
         act = self._checked(joint_act)
         rew = np.empty(self.num_envs, np.float32)
         shaped = np.empty((self.num_envs, self.num_players), np.float32)
-        args = (act, self._batch, self.layout_index, self.tables, self._start, self._classic, self.horizon, rew, shaped)
         if self.num_envs < 2 * _CHUNK:
-            _step_range(0, self.num_envs, *args)
+            _step_range(0, self.num_envs, act, self._batch, self.tables, self._setting, rew, shaped)
         else:
-            _step_parallel(*args)
+            _step_parallel(act, self._batch, self.tables, self._setting, rew, shaped)
         return StepResult(rew, shaped, np.zeros(self.num_envs, np.bool_), self._batch.ended.copy())
 
     def _checked(self, joint_act: IntArray) -> IntArray:
@@ -201,11 +221,10 @@ class OvercookedVectorEnv:
         return act
 
     def available_actions(self, final: bool = False) -> BoolArray:
-        """bool [N, P, 6]: what agents may choose from; all True unless the kitchen was made with mask_useless_actions."""
+        """bool [N, P, 6]: what agents may choose; all True unless the batch was made with mask_useless_actions."""
         out = np.ones((self.num_envs, self.num_players, 6), np.bool_)
         if self.mask_useless_actions:
-            state = self.rows(final)
-            _available(state, self.tables, self.layout_index, self.num_players, self._classic, out)
+            _available(self.rows(final), self.tables, self._setting, out)
         return out
 
     # ------------------------------------------------------------------ observations and statistics
@@ -228,7 +247,7 @@ class OvercookedVectorEnv:
         return out
 
     def lossless_obs(self, out: IntArray | None = None, final: bool = False) -> IntArray:
-        """uint8 [N, P, W, H, 26], overcooked-ai's `lossless_state_encoding` seen from each seat, for kitchens of two seats.
+        """uint8 [N, P, W, H, 26], overcooked-ai's `lossless_state_encoding` of each seat of a kitchen for two.
 
         W x H is the largest layout of the batch; cells beyond a smaller one are zero. Raises UserError unless P is 2.
         """
@@ -245,7 +264,7 @@ class OvercookedVectorEnv:
         return features.encode(self, final)
 
     def event_counts(self, final: bool = False) -> IntArray:
-        """int32 [N, P, len(EVENTS)] counts of the running episode; final=True: of the one that ended in the last step."""
+        """int32 [N, P, len(EVENTS)] of the running episode; final=True: of those that ended in the last step."""
         counts = self._batch.counts
         if final:
             counts = np.where(self._batch.ended[:, None, None], self._batch.final_counts, counts)
@@ -270,7 +289,7 @@ class OvercookedVectorEnv:
         Event counts and return of the running episode stay. Raises ValueError for a state that does not fit the layout.
         """
         number = self.layout_index[i]
-        self.state[i] = pack(mapping, self.layouts[number], number, self.tables, self._classic)
+        self.state[i] = pack(mapping, self.layouts[number], number, self.tables, self._setting.classic)
         self._batch.ended[i] = False
 
     def get_state(self) -> dict[str, np.ndarray]:
