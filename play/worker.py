@@ -84,6 +84,7 @@ class PartnerWorker:
         hang_s: float = 3.0,
         load_s: float = 120.0,
         loader: Loader = load_partner,
+        spare: Spare | None = None,
     ) -> None:
         if mode not in _LAUNCH:
             raise ValueError(f"mode must be one of {sorted(_LAUNCH)}, got {mode!r}")
@@ -93,6 +94,7 @@ class PartnerWorker:
         self.checkpoint_sha256 = ""
         self.latency_ms: float | None = None  # of the newest answer
         self._mode, self._hang_s, self._load_s, self._loader = mode, hang_s, load_s, loader
+        self._spare = spare
         self._newest: tuple[int, Mapping[str, Any]] | None = None  # not sent yet
         self._launch(now_s)
 
@@ -100,10 +102,15 @@ class PartnerWorker:
         self.status, self.message = "loading", ""
         self._busy_since_s: float | None = now_s  # a request, or the loading, is under way since then
         self._answer: Answer | None = None
-        self._pipe, far_end = multiprocessing.Pipe()
         # The layout travels as bytes: unpacking it imports numba, which must find its thread count set first.
-        arguments = (far_end, self.spec, pickle.dumps(self.game), self._loader)
-        self._process = _LAUNCH[self._mode](arguments)
+        task = (self.spec, pickle.dumps(self.game), self._loader)
+        waiting = self._spare.take() if self._spare is not None else None
+        if waiting is not None:
+            self._process, self._pipe = waiting
+            self._pipe.send(task)
+            return
+        self._pipe, far_end = multiprocessing.Pipe()
+        self._process = _LAUNCH[self._mode]((far_end, *task))
 
     def submit(self, tick: int, state: Mapping[str, Any], now_s: float) -> None:
         """The newest state; replaces one that was not sent yet."""
@@ -176,8 +183,46 @@ class PartnerWorker:
             self._process = None
 
 
-def _launch_process(arguments: tuple[Any, ...]) -> multiprocessing.process.BaseProcess:
-    process = multiprocessing.get_context("spawn").Process(target=_serve_alone, args=arguments, daemon=True)
+class Spare:
+    """A process that has loaded torch and the compiled rules ahead of time and waits for a partner to become.
+
+    It turns the seconds that a fresh process needs into a moment. `renew` starts one unless one waits already; call
+    it while nobody plays, because loading takes a core.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: tuple[multiprocessing.process.BaseProcess, Connection] | None = None
+
+    def renew(self) -> None:
+        """Have a process at hand; returns at once."""
+        if self._waiting is not None and self._waiting[0].is_alive():
+            return
+        self.close()
+        pipe, far_end = multiprocessing.Pipe()
+        self._waiting = (_launch_process((far_end,), _wait_alone), pipe)
+
+    def take(self) -> tuple[multiprocessing.process.BaseProcess, Connection] | None:
+        """The waiting process and our end of its pipe, which are the caller's from now on; None if there is none."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting[0].is_alive():
+            waiting[1].close()
+            return None
+        return waiting
+
+    def close(self) -> None:
+        """End the process if one waits."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting[1].close()
+            waiting[0].kill()
+            waiting[0].join(timeout=1.0)
+
+
+def _launch_process(
+    arguments: tuple[Any, ...], target: Callable[..., None] | None = None
+) -> multiprocessing.process.BaseProcess:
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=target or _serve_alone, args=arguments, daemon=True)
     process.start()
     arguments[0].close()  # ours of the far end, so that the child's death is seen as the end of the pipe
     return process
@@ -195,10 +240,30 @@ _LAUNCH: dict[str, Callable[[tuple[Any, ...]], multiprocessing.process.BaseProce
 
 def _serve_alone(pipe: Connection, spec: PartnerSpec, game: bytes, loader: Loader) -> None:
     """`_serve` as the whole life of a process: one thread per library, Ctrl-C left to the window."""
+    _settle()
+    _serve(pipe, spec, game, loader)
+
+
+def _wait_alone(pipe: Connection) -> None:
+    """The life of a spare: load and compile what any partner needs, wait for a task, then serve."""
+    _settle()
+    from coord.overcooked import load_layout
+
+    for rules in ("classic", "overcooked-ai"):
+        game = GameSpec(load_layout("cramped_room"), rules, 10, 0)
+        _Mind(PartnerSpec("greedy"), game, load_partner)
+    try:
+        task = pipe.recv()
+    except (EOFError, OSError):
+        return  # the window was closed without another game
+    _serve(pipe, *task)
+
+
+def _settle() -> None:
+    """One thread per library, Ctrl-C left to the window."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
-    _serve(pipe, spec, game, loader)
 
 
 def _serve(pipe: Connection, spec: PartnerSpec, game: bytes, loader: Loader) -> None:

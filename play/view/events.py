@@ -33,10 +33,10 @@ PAD_NAV = {
 
 @dataclass(frozen=True)
 class UiEvent:
-    """One thing that happened. `kind`: press, release, text, move, click, unclick, wheel, blur, drop, pad or quit."""
+    """One thing that happened. `kind`: press, release, text, move, click, unclick, wheel, blur, pad or quit."""
 
     kind: str
-    key: str = ""  # press and release: the key; drop: the file's path; pad: what happened to which pad
+    key: str = ""  # press and release: the key; pad: what happened to which pad
     pos: tuple[int, int] = (0, 0)  # mouse events
     amount: int = 0  # wheel: steps up (+) or down (-)
     text: str = ""  # text: what was typed
@@ -104,9 +104,6 @@ class Translator:
 
     def _quit(self, event: pygame.event.Event) -> list[UiEvent]:
         return [UiEvent("quit")]
-
-    def _drop(self, event: pygame.event.Event) -> list[UiEvent]:
-        return [UiEvent("drop", event.file)]
 
     def _plug(self, event: pygame.event.Event) -> list[UiEvent]:
         if event.type == pygame.JOYDEVICEREMOVED:
@@ -182,7 +179,6 @@ HANDLERS = {
     pygame.WINDOWFOCUSLOST: Translator._blur,
     pygame.WINDOWMINIMIZED: Translator._blur,
     pygame.QUIT: Translator._quit,
-    pygame.DROPFILE: Translator._drop,
     pygame.JOYDEVICEADDED: Translator._plug,
     pygame.JOYDEVICEREMOVED: Translator._plug,
     pygame.JOYBUTTONDOWN: Translator._button,

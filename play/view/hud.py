@@ -36,6 +36,7 @@ class SeatLabel(NamedTuple):
 class Hud:
     """Everything the HUD shows of one moment."""
 
+    is_timed: bool = True  # False: a lesson, without score and clock
     score: int = 0
     seconds_left: float = 0.0
     part_left: float = 1.0
@@ -67,8 +68,9 @@ def draw_hud(surface: pygame.Surface, ui: Ui, hud: Hud, state: Mapping[str, Any]
     top, _, bottom = regions(ui)
     surface.fill(theme.PANEL, top)
     surface.fill(theme.PANEL, bottom)
-    left = _score(surface, ui, hud, top)
-    right = _clock(surface, ui, hud, top)
+    left, right = top.left, top.right
+    if hud.is_timed:
+        left, right = _score(surface, ui, hud, top), _clock(surface, ui, hud, top)
     _orders(surface, ui, hud, pygame.Rect(left, top.top, right - left, top.height))
     _seats(surface, ui, hud, state, bottom)
     if hud.measurements:
@@ -85,7 +87,7 @@ def _score(surface: pygame.Surface, ui: Ui, hud: Hud, top: pygame.Rect) -> int:
     x = ui.px(20)
     label = ui.text(surface, "Score", (x, top.centery), theme.SMALL, theme.MUTED, "midleft")
     number = ui.text(
-        surface, str(hud.score), (label.right + ui.px(10), top.centery), 36, theme.TEXT, "midleft", bold=True
+        surface, str(hud.score), (label.right + ui.px(10), top.centery), 36, theme.TEXT, "midleft"
     )
     return number.right + ui.px(24)
 
@@ -94,8 +96,8 @@ def _clock(surface: pygame.Surface, ui: Ui, hud: Hud, top: pygame.Rect) -> int:
     is_late = hud.seconds_left <= HURRY_S
     color = theme.ALERT if is_late else theme.TEXT
     x = ui.size[0] - ui.px(20)
-    widest = ui.font(36, bold=True).size("00:00")[0]
-    ui.text(surface, clock_text(hud.seconds_left), (x, top.centery), 36, color, "midright", bold=True)
+    widest = ui.font(36).size("00:00")[0]
+    ui.text(surface, clock_text(hud.seconds_left), (x, top.centery), 36, color, "midright")
     label = "Hurry" if is_late else "Time"
     ui.text(surface, label, (x - widest - ui.px(4), top.centery), theme.SMALL, theme.MUTED, "midright")
     bar = pygame.Rect(0, top.bottom - ui.px(4), ui.size[0], ui.px(4))
@@ -155,7 +157,7 @@ def _seat(
     color = theme.ALERT if label.note else (theme.TEXT if label.is_mine else theme.MUTED)
     text = f"{label.name} ({label.note})" if label.note else label.name
     room = max(ui.px(60), share - size - ui.px(70))
-    box = ui.text(surface, text, (x + size + ui.px(8), y), theme.BODY, color, "midleft", label.is_mine, room)
+    box = ui.text(surface, text, (x + size + ui.px(8), y), theme.BODY, color, "midleft", room)
     held = state["players"][seat].get("held_object") if seat < len(state["players"]) else None
     if held:
         icon = ui.sprites.at(object_sprite(held), ui.px(30))

@@ -27,6 +27,13 @@ def floor_plan(grid: Sequence[str]) -> list[str]:
     return ["".join(" " if cell.isdigit() else cell for cell in row) for row in grid]
 
 
+def start_state(grid: Sequence[str]) -> dict[str, Any]:
+    """The state before the first tick, as far as a picture needs it: chefs on the digits, facing north."""
+    spots = {cell: (x, y) for y, row in enumerate(grid) for x, cell in enumerate(row) if cell.isdigit()}
+    players = [{"position": spots[digit], "orientation": (0, -1), "held_object": None} for digit in sorted(spots)]
+    return {"players": players, "objects": []}
+
+
 def tile_size(grid: Sequence[str], area: pygame.Rect, whole_pixels: bool) -> int:
     """Pixels per tile such that the grid fits `area`; a multiple of the sprites' 15 px when that is asked for."""
     fit = min(area.width // max(map(len, grid)), area.height // len(grid))
@@ -181,7 +188,7 @@ class KitchenPainter:
         left = max(0, total - done)
         label = f"{math.ceil(left / tick_hz)}s" if tick_hz else str(left)
         if self.tile >= 3 * theme.SMALL:
-            back = self.ui.render(label, theme.SMALL, theme.TEXT, bold=True)
+            back = self.ui.render(label, theme.SMALL, theme.TEXT)
             plate = back.get_rect(midbottom=(box.centerx, bar.top - 4)).inflate(8, 0)
             self.ui.box(surface, plate, theme.INK, 4)
             surface.blit(back, back.get_rect(center=plate.center))

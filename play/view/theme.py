@@ -34,7 +34,7 @@ SEAT_SHAPES = ("circle", "diamond", "square", "triangle")
 
 STEP = 8  # the grid all spacing follows
 SMALL, BODY, HEAD, TITLE, HUGE = 16, 18, 24, 40, 96  # text sizes; 16 is the smallest anywhere
-ROW = 40  # height of a button or a choice
+ROW = 36  # height of a button or a choice
 BASE_SIZE = (960, 540)
 MIN_SIZE = (640, 360)
 

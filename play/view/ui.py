@@ -26,7 +26,7 @@ class Ui:
         self.device = "keyboard"  # or "pad": which glyphs the key hints show
         self.calm = False  # reduced motion: no pulsing, no flying numbers
         self._font_file = _font_file()
-        self._fonts: dict[tuple[int, bool], pygame.font.Font] = {}
+        self._fonts: dict[int, pygame.font.Font] = {}
         self._cache: OrderedDict[Hashable, pygame.Surface | list[str]] = OrderedDict()
 
     def px(self, units: float) -> int:
@@ -37,13 +37,12 @@ class Ui:
     def rect(self) -> pygame.Rect:
         return pygame.Rect((0, 0), self.size)
 
-    def font(self, units: int, bold: bool = False) -> pygame.font.Font:
-        key = (max(theme.SMALL, self.px(units)), bold)
-        if key not in self._fonts:
-            font = pygame.font.Font(self._font_file, key[0])
-            font.set_bold(bold)
-            self._fonts[key] = font
-        return self._fonts[key]
+    def font(self, units: int) -> pygame.font.Font:
+        """Roboto at `units`, never below 16 px."""
+        size = max(theme.SMALL, self.px(units))
+        if size not in self._fonts:
+            self._fonts[size] = pygame.font.Font(self._font_file, size)
+        return self._fonts[size]
 
     def keep(self, key: Hashable, make: Callable[[], pygame.Surface | list[str]]):
         """The piece stored under `key`, made by `make` when it is new."""
@@ -55,10 +54,9 @@ class Ui:
             self._cache.popitem(last=False)
         return piece
 
-    def render(self, text: str, units: int, color: Color = theme.TEXT, bold: bool = False) -> pygame.Surface:
+    def render(self, text: str, units: int, color: Color = theme.TEXT) -> pygame.Surface:
         clean = text.replace("\x00", "")
-        key = ("text", clean, units, color, bold)
-        return self.keep(key, lambda: self.font(units, bold).render(clean, True, color))
+        return self.keep(("text", clean, units, color), lambda: self.font(units).render(clean, True, color))
 
     def text(
         self,
@@ -68,18 +66,18 @@ class Ui:
         units: int = theme.BODY,
         color: Color = theme.TEXT,
         anchor: str = "topleft",
-        bold: bool = False,
         width: int | None = None,
     ) -> pygame.Rect:
         """Draw one line; `anchor` is the pygame.Rect corner put at `at`; longer than `width` px ends in dots."""
-        shown = text if width is None else self.shorten(text, units, width, bold)
-        piece = self.render(shown, units, color, bold)
+        shown = text if width is None else self.shorten(text, units, width)
+        piece = self.render(shown, units, color)
         box = piece.get_rect(**{anchor: at})
         surface.blit(piece, box)
         return box
 
-    def shorten(self, text: str, units: int, width: int, bold: bool = False) -> str:
-        font = self.font(units, bold)
+    def shorten(self, text: str, units: int, width: int) -> str:
+        """The text, or as much of it as fits into `width` px with dots at its end."""
+        font = self.font(units)
         if font.size(text)[0] <= width:
             return text
         while text and font.size(text + "...")[0] > width:

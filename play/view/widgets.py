@@ -99,7 +99,7 @@ class Button:
             color = _ink(focused, self.color)
             box = ui.text(surface, note, (rect.right - ui.px(16), rect.centery), theme.SMALL, color, "midright")
             room -= box.width + ui.px(12)
-        ui.text(surface, self.label, (rect.left + ui.px(16), rect.centery), self.units, ink, "midleft", focused, room)
+        ui.text(surface, self.label, (rect.left + ui.px(16), rect.centery), self.units, ink, "midleft", room)
 
     def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
         if event.nav == "confirm" or event.kind == "click":
@@ -143,7 +143,7 @@ class Choice:
         middle = ((left.right + right.left) // 2, rect.centery)
         value = self.options[self.index] if self.options else "none"
         ui.text(
-            surface, value, middle, theme.BODY, _ink(focused, theme.TEXT), "center", focused,
+            surface, value, middle, theme.BODY, _ink(focused, theme.TEXT), "center",
             right.left - left.right,
         )  # fmt: skip
 

@@ -1,0 +1,230 @@
+"""The window's main loop: a stack of screens, drawn at the display's rate, over headless games that tick by themselves.
+
+Everything slow to import (numba with the kitchen) is imported on a thread while the menu already shows; torch is only
+ever loaded by a partner's own process.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+import pygame
+
+from coord.errors import UserError
+from play import settings as settings_file
+from play.screens.base import Screen, message
+from play.screens.menu import MenuScreen
+from play.settings import GameChoice, Settings
+from play.shelf import Shelf
+from play.view import window
+from play.view.events import Translator, UiEvent
+from play.view.sound import Sound
+from play.view.sprites import Sprites
+from play.view.ui import Ui
+
+FPS = 60
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to start. `open_first` pushes a screen over the menu, for commands that go straight to a game or replay."""
+
+    file: Path | None = None  # recordings; None: the default place
+    settings: Path | None = None  # preferences; None: the default place
+    folders: tuple[Path, ...] = (Path("runs"),)  # where trained partners are looked for
+    open_first: Callable[[App], Screen] | None = None
+
+
+class App:
+    """Owns window, settings, sound and the stack of screens. `frame` does one round without waiting."""
+
+    def __init__(self, options: Options, clock: Callable[[], float] = time.monotonic):
+        self.options = options
+        self.clock = clock
+        self.settings, note = settings_file.load(options.settings)
+        self.surface = window.open_window(self.settings.window, self.settings.fullscreen)
+        self.sprites = Sprites()
+        self.ui = self._new_ui()
+        self.sound = Sound()
+        self.sound.switch(self.settings.sound)
+        self.shelf = Shelf(options.file, options.folders)
+        self.note = note  # one line shown in the menu
+        self.fps = 0.0
+        self.show_measurements = False
+        self._letters: dict[str, str] = {}  # partner -> blinded letter, for as long as the window is open
+        self.frame_ms = 0.0
+        self._translator = Translator()
+        self._drawn_for: object = None
+        self.screens: list[Screen] = []
+        self.push(MenuScreen(self))
+        if options.open_first is not None:
+            self.push(options.open_first(self))
+
+    # -- the stack -------------------------------------------------------------------------------------------------
+
+    @property
+    def top(self) -> Screen | None:
+        """The screen in charge, None when the app is to end."""
+        return self.screens[-1] if self.screens else None
+
+    def push(self, screen: Screen) -> None:
+        """Open a screen over the present one."""
+        self.screens.append(screen)
+        self.redraw()
+
+    def pop(self) -> None:
+        """Close the present screen."""
+        if self.screens:
+            self.screens.pop().close()
+        self.redraw()
+
+    def replace(self, screen: Screen) -> None:
+        """Open a screen in place of the present one."""
+        self.pop()
+        self.push(screen)
+
+    def home(self) -> None:
+        """Close everything but the menu."""
+        while len(self.screens) > 1:
+            self.pop()
+
+    def quit(self) -> None:
+        """Close everything; the loop ends."""
+        while self.screens:
+            self.pop()
+
+    def tell(self, title: str, text: str) -> None:
+        """Open a page with a message."""
+        self.push(message(self, title, text))
+
+    def redraw(self) -> None:
+        """Draw at the next frame even if nothing moves."""
+        self._drawn_for = None
+
+    # -- settings --------------------------------------------------------------------------------------------------
+
+    def change(self, **fields: object) -> None:
+        """Change preferences, keep them on disk, and follow them at once."""
+        before = self.settings
+        self.settings = replace(before, **fields)
+        try:
+            settings_file.save(self.settings, self.options.settings)
+        except UserError as err:
+            self.note = str(err)
+        if before.fullscreen != self.settings.fullscreen:
+            self.surface = window.open_window(self.settings.window, self.settings.fullscreen)
+        if before.sound != self.settings.sound:
+            self.sound.switch(self.settings.sound)
+        self.ui = self._new_ui()
+        self.redraw()
+
+    def _new_ui(self) -> Ui:
+        ui = Ui(self.surface.get_size(), self.sprites, self.settings.text_scale)
+        ui.calm = self.settings.reduced_motion
+        return ui
+
+    # -- partners --------------------------------------------------------------------------------------------------
+
+    def blinded_letter(self, ref: str) -> str:
+        """The letter that stands for a partner while names are hidden; drawn by lot."""
+        if ref not in self._letters:
+            refs = [entry.ref for entry in self.shelf.partners]
+            random.SystemRandom().shuffle(refs)
+            self._letters = {**{one: _letter(i) for i, one in enumerate(refs)}, **self._letters}
+        return self._letters.get(ref, "?")
+
+    def partner_label(self, choice: GameChoice) -> str:
+        """What the partner of a choice is called on the screen."""
+        if choice.blinded:
+            return f"Partner {self.blinded_letter(choice.partner)}"
+        titles = {entry.ref: entry.title for entry in self.shelf.partners}
+        return titles.get(choice.partner, choice.partner)
+
+    # -- one frame -------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run until the last screen is closed; the exit code."""
+        ticker = pygame.time.Clock()
+        window.init_input()
+        try:
+            while self.screens:
+                self.frame(pygame.event.get())
+                ticker.tick(FPS)
+                self.fps = ticker.get_fps()
+        finally:
+            self.quit()
+            self.shelf.close()
+            window.close_window()
+        return 0
+
+    def frame(self, events: Sequence[pygame.event.Event]) -> bool:
+        """Take events in, move on, draw if something changed; True if something was drawn."""
+        for event in events:
+            if event.type in (pygame.VIDEORESIZE, pygame.WINDOWSIZECHANGED):
+                self._resized()
+            if event.type in (pygame.WINDOWEXPOSED, pygame.WINDOWFOCUSGAINED):
+                self.redraw()
+            for ui_event in self._translator.translate(event):
+                self._dispatch(ui_event)
+        now_s = self.clock()
+        if self.top is not None:
+            self.top.update(now_s)
+        return self._draw()
+
+    def _draw(self) -> bool:
+        screen = self.top
+        if screen is None or (self._drawn_for is screen and not screen.lively):
+            return False
+        began = time.perf_counter()
+        screen.draw(self.surface)
+        pygame.display.flip()
+        self.frame_ms = (time.perf_counter() - began) * 1000
+        self._drawn_for = screen
+        return True
+
+    def _dispatch(self, event: UiEvent) -> None:
+        if event.kind == "quit":
+            self.quit()
+            return
+        self.redraw()
+        if event.kind == "press":
+            self._note_device("pad" if event.from_pad else "keyboard")
+            if event.key == "f11" and not event.repeat:
+                self.change(fullscreen=not self.settings.fullscreen)
+                return
+        if event.kind == "pad":
+            self.note = event.key
+        if self.top is not None:
+            self.top.handle(event)
+
+    def _note_device(self, device: str) -> None:
+        self.ui.device = device
+
+    def _resized(self) -> None:
+        surface = pygame.display.get_surface()
+        if surface is None or surface.get_size() == self.ui.size:
+            return
+        device, self.surface = self.ui.device, surface
+        self.ui = self._new_ui()
+        self.ui.device = device
+        if not self.settings.fullscreen:
+            self.change(window=surface.get_size())
+        self.redraw()
+
+
+def _letter(number: int) -> str:
+    """A, B, ... Z, A2, B2, ..."""
+    round_, place = divmod(number, 26)
+    return chr(ord("A") + place) + (str(round_ + 1) if round_ else "")
+
+
+def main(options: Options = Options()) -> int:
+    """Open the window and play until it is closed; the exit code. UserError when there is no display."""
+    return App(options).run()
