@@ -28,6 +28,8 @@ CIVIDIS = (
     (138, 134, 120), (165, 156, 116), (195, 179, 105), (254, 232, 56),
 )  # fmt: skip
 
+EVEN_LUMINANCE = 0.1791  # on such a background black and white text have the same contrast, 4.6
+
 
 @dataclass(frozen=True)
 class Series:
@@ -67,8 +69,13 @@ def heat_colour(share: float) -> tuple[str, str]:
     place = min(max(share, 0.0), 1.0) * (len(CIVIDIS) - 1)
     i = min(int(place), len(CIVIDIS) - 2)
     mix = [round(a + (b - a) * (place - i)) for a, b in zip(CIVIDIS[i], CIVIDIS[i + 1], strict=True)]
-    luminance = 0.2126 * mix[0] + 0.7152 * mix[1] + 0.0722 * mix[2]
-    return "#{:02x}{:02x}{:02x}".format(*mix), "#000000" if luminance > 115 else "#ffffff"
+    return "#{:02x}{:02x}{:02x}".format(*mix), "#000000" if _luminance(mix) > EVEN_LUMINANCE else "#ffffff"
+
+
+def _luminance(rgb: Sequence[int]) -> float:
+    """Relative luminance of an sRGB colour (WCAG 2.1)."""
+    linear = [v / 3294.6 if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def thin_out(series: Series) -> Series:

@@ -69,8 +69,14 @@ class Score:
     rows: list[Row]
 
     @property
+    def is_whole_file(self) -> bool:
+        return len(self.rows) == len(self.evaluation.rows)
+
+    @property
     def overall(self) -> Interval:
-        return combine([row.score for row in self.rows])
+        """Mean over all rows; where the file tells its own interval (a bootstrap over games), that one."""
+        own = self.evaluation.overall if self.is_whole_file else None
+        return own or combine([row.score for row in self.rows])
 
     @property
     def games(self) -> int:
@@ -182,6 +188,8 @@ def _interval_text(interval: Interval | None, digits: int = 1) -> Markup:
     """`118.2 [110.3, 126.1]`, the interval in a softer tone."""
     if interval is None:
         return Markup("–")
+    if math.isnan(interval.low):
+        return Markup("{} <span class=ci>[not given]</span>").format(_number_text(interval.mean, digits))
     bounds = f"[{_number_text(interval.low, digits)}, {_number_text(interval.high, digits)}]"
     return Markup('{} <span class="ci">{}</span>').format(_number_text(interval.mean, digits), bounds)
 
@@ -195,6 +203,7 @@ def _signed_text(value: float) -> str:
 
 def _labels(folder: RunFolder) -> Labels:
     names = [name for one in folder.evaluations for row in one.rows for name in (row.ego, row.partner)]
+    names += [name for one in folder.evaluations for name in one.partner_names]
     names += [name for one in folder.crossplays for name in one.members]
     names += [str(name) for game in folder.games for name in game.get("agents", [])]
     given = folder.summary.get("labels", {})
@@ -219,16 +228,12 @@ def _config_value(config: str, key: str) -> str | None:
 
 def _scores(evaluation: Evaluation, label: Labels) -> list[Score]:
     """One score per ego of the file; many partners are summed up by their number."""
-    partners = evaluation.partners
-    name = label(partners[0]) if len(partners) == 1 else f"{_common_place(partners)} ({len(partners)} partners)"
+    count = len({row.partner for row in evaluation.rows})
+    name = " + ".join(label(one) for one in evaluation.partner_names)
+    if count != len(evaluation.partner_names):
+        name += f" ({count} partners)"
     egos = dict.fromkeys(row.ego for row in evaluation.rows)
     return [Score(ego, name, evaluation, [row for row in evaluation.rows if row.ego == ego]) for ego in egos]
-
-
-def _common_place(partners: Sequence[str]) -> str:
-    """What the partners have in common: the pool they come from, if it is one."""
-    pools = {partner.rpartition("#")[0] for partner in partners}
-    return _short_name(next(iter(pools)) + "/") if len(pools) == 1 and pools != {""} else "mixed"
 
 
 # --- the answer
@@ -294,8 +299,8 @@ def _heat_map(crossplay: CrossPlay, label: Labels) -> dict[str, Any]:
     top = max(float(np.nanmax(crossplay.returns)), 1.0)
     cells = []
     for i, row in enumerate(crossplay.returns):
-        looks = [charts.heat_colour(value / top) for value in row]
-        cells.append([(value, *look, i == j) for j, (value, look) in enumerate(zip(row, looks, strict=True))])
+        whole = [Interval(value, *bounds) for value, bounds in zip(row, crossplay.bounds[i], strict=True)]
+        cells.append([(one, *charts.heat_colour(one.mean / top), i == j) for j, one in enumerate(whole)])
     stops = ", ".join(charts.heat_colour(i / 8)[0] for i in range(9))
     return {
         "crossplay": crossplay,
@@ -310,18 +315,13 @@ def _heat_map(crossplay: CrossPlay, label: Labels) -> dict[str, Any]:
 # --- events
 
 
-def _mean_events(rows: Sequence[Row]) -> dict[str, tuple[float, ...]]:
-    """Counts per game of the ego and each partner, averaged over rows by their games."""
-    weights = [row.episodes for row in rows]
-    names = dict.fromkeys(name for row in rows for name in row.events)
-    return {
-        name: tuple(np.average([row.events[name] for row in rows], axis=0, weights=weights))
-        for name in names
-        if all(name in row.events for row in rows)
-    }
+def _mean_events(rows: Sequence[Row]) -> dict[str, tuple[Interval, ...]]:
+    """Counts per game of the ego and each partner, over rows that count the same events for as many seats."""
+    names = [name for name in rows[0].events if all(name in row.events for row in rows)]
+    return {name: tuple(map(combine, zip(*(row.events[name] for row in rows), strict=True))) for name in names}
 
 
-def _event_table(scores: Sequence[Score]) -> list[tuple[Score, int, dict[str, tuple[float, ...]]]]:
+def _event_table(scores: Sequence[Score]) -> list[tuple[Score, int, dict[str, tuple[Interval, ...]]]]:
     rows = [(score, seat, _mean_events(rows)) for score in scores for seat, rows in score.seats.items()]
     return [row for row in rows if row[2]]
 
@@ -332,20 +332,21 @@ def _event_panels(scores: Sequence[Score], label: Labels, setting: Mapping[str, 
     table = _event_table(shown)
     panels = []
     for name, heading, is_share in MAIN_EVENTS:
-        rows = [(score, seat, events[name]) for score, seat, events in table if name in events]
         scale = 100.0 / float(setting["horizon"]) if is_share and setting["horizon"] else 1.0
+        rows = [
+            (score, seat, [_scaled(count, scale) for count in events[name]])
+            for score, seat, events in table
+            if name in events
+        ]
         if rows:
-            top = max(max(counts) for *_, counts in rows) * scale
-            panels.append(
-                {
-                    "heading": heading,
-                    "unit": "% of ticks" if scale != 1.0 else "per game",
-                    "digits": 0 if scale != 1.0 else 1,
-                    "top": top or 1.0,
-                    "rows": [(score, seat, [count * scale for count in counts]) for score, seat, counts in rows],
-                }
-            )
+            top = max(count.high for *_, counts in rows for count in counts)
+            unit = "% of ticks" if scale != 1.0 else "per game"
+            panels.append({"heading": heading, "unit": unit, "top": top or 1.0, "rows": rows})
     return panels
+
+
+def _scaled(count: Interval, scale: float) -> Interval:
+    return Interval(*(scale * value for value in count))
 
 
 # --- learning curves

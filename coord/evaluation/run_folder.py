@@ -34,6 +34,7 @@ METRICS, SUMMARY = "metrics.jsonl", "summary.json"
 CONFIG, COMMAND, ENVIRONMENT = "config.yaml", "command.txt", "env.json"
 SKIPPED_FOLDERS = frozenset({"tb", "ckpt", "__pycache__"})
 PROXY = "human_proxy"
+NORMAL_95 = 1.96  # standard errors on either side of a mean
 
 
 class Interval(NamedTuple):
@@ -52,7 +53,7 @@ class Row(NamedTuple):
     ego_seat: int
     episodes: int
     score: Interval  # return per game
-    events: dict[str, tuple[float, ...]]  # counts per game: (ego's, then each partner's)
+    events: dict[str, tuple[Interval, ...]]  # counts per game: (ego's, then each partner's)
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,17 @@ class Evaluation:
     """One file of `coord evaluate`."""
 
     source: str
-    facts: dict[str, Any]  # everything in the file but its rows: layout, rules, horizon, seed, ...
+    facts: dict[str, Any]  # layout, rules, horizon, seed and whatever else tells how the games were played
+    command: str
+    partner_names: list[str]  # as asked for: a pool is one name
     rows: list[Row]
+    overall: Interval | None  # over all rows, as the file itself says
     iqm: Interval | None
 
     @property
     def with_proxy(self) -> bool:
         """Whether every partner is the held-out human proxy."""
         return all(row.partner == PROXY for row in self.rows)
-
-    @property
-    def partners(self) -> list[str]:
-        return list(dict.fromkeys(row.partner for row in self.rows))
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,11 @@ class CrossPlay:
     facts: dict[str, Any]
     members: list[str]
     returns: NDArray[np.float64]  # [M, M]
-    self_play: Interval | None
-    cross_play: Interval | None
+    bounds: NDArray[np.float64]  # [M, M, 2] their 95 % intervals, NaN where the file has none
+    self_play: Interval | None  # mean of members with themselves
+    cross_play: Interval | None  # mean of members with those of other training runs
     gap: Interval | None
+    counted: list[str]  # the members that these three count
 
 
 @dataclass(frozen=True)
@@ -201,24 +203,34 @@ def _interval(mean: Any, bounds: Any) -> Interval | None:
 
 def read_evaluation(data: Mapping[str, Any], source: str) -> Evaluation:
     """Scores from the JSON of `coord evaluate`. Raises KeyError, TypeError or ValueError where a field is wrong."""
-    rows = []
-    for row in data["rows"]:
-        score = _interval(row["mean_return"], row["ci95"])
-        if score is None or not math.isfinite(score.mean):
-            raise ValueError(f"mean_return of {row['ego']} with {row['partner']} is not a number")
-        ego, partner = str(row["ego"]), str(row["partner"])
-        events = {name: _per_seat(counts) for name, counts in row.get("events", {}).items()}
-        rows.append(Row(ego, partner, int(row["ego_seat"]), int(row["episodes"]), score, events))
-    facts = {key: value for key, value in data.items() if key not in ("rows", "summary", "schema")}
+    origin = data.get("provenance", {})
+    rows = [_read_row(row) for row in data["rows"]]
+    asked = origin.get("config", {}).get("partners") or dict.fromkeys(row.partner for row in rows)
     summary = data["summary"]
-    return Evaluation(source, facts, rows, _interval(summary.get("iqm"), summary.get("iqm_ci95")))
+    return Evaluation(
+        source,
+        facts={key: value for key, value in data.items() if key not in ("rows", "summary", "schema", "provenance")},
+        command=str(origin.get("command", "")),
+        partner_names=[str(name) for name in asked],
+        rows=rows,
+        overall=_interval(summary.get("mean_return"), summary.get("ci95")),
+        iqm=_interval(summary.get("iqm"), summary.get("iqm_ci95")),
+    )
 
 
-def _per_seat(counts: Any) -> tuple[float, ...]:
-    """Counts of the ego and of each partner; a mapping lists the ego first."""
-    if isinstance(counts, Mapping):
-        counts = list(counts.values())
-    return tuple(float(count) for count in (counts if isinstance(counts, list) else [counts]))
+def _read_row(row: Mapping[str, Any]) -> Row:
+    score = _interval(row["mean_return"], row["ci95"])
+    if score is None or not math.isfinite(score.mean):
+        raise ValueError(f"mean_return of {row['ego']} with {row['partner']} is not a number")
+    errors = row.get("event_se", {})
+    events = {name: _counts(means, errors.get(name, {})) for name, means in row.get("events", {}).items()}
+    return Row(str(row["ego"]), str(row["partner"]), int(row["ego_seat"]), int(row["episodes"]), score, events)
+
+
+def _counts(means: Mapping[str, float], errors: Mapping[str, float]) -> tuple[Interval, ...]:
+    """Mean counts by role (the ego's first) with normal intervals; without a standard error, of width 0."""
+    halves = {role: NORMAL_95 * float(errors.get(role, 0.0)) for role in means}
+    return tuple(Interval(float(m), float(m) - halves[role], float(m) + halves[role]) for role, m in means.items())
 
 
 def read_crossplay(data: Mapping[str, Any], source: str) -> CrossPlay:
@@ -227,9 +239,11 @@ def read_crossplay(data: Mapping[str, Any], source: str) -> CrossPlay:
     returns = np.asarray(data["seat_returns"], np.float64)
     if returns.shape != (len(members), len(members)):
         raise ValueError(f"seat_returns has shape {returns.shape}, but there are {len(members)} members")
+    bounds = np.asarray(data.get("seat_ci95", np.full((*returns.shape, 2), math.nan)), np.float64)
     parts = [_interval(data.get(f"{key}_mean"), data.get(f"{key}_ci95")) for key in ("sp", "xp", "gap")]
     facts = {key: value for key, value in data.items() if not isinstance(value, list | dict)}
-    return CrossPlay(source, facts, members, returns, *parts)
+    counted = [str(member) for member in data.get("gap_members", members)]
+    return CrossPlay(source, facts, members, returns, bounds, *parts, counted)
 
 
 def read_run(folder: Path, top: Path) -> TrainingRun:
