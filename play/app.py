@@ -21,7 +21,7 @@ from coord.errors import UserError
 from play import settings as settings_file
 from play.screens.base import Screen, message
 from play.screens.menu import MenuScreen
-from play.settings import GameChoice, Settings
+from play.settings import GameChoice
 from play.shelf import Shelf
 from play.view import window
 from play.view.events import Translator, UiEvent

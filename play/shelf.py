@@ -88,11 +88,10 @@ def _fetch(folders: tuple[Path, ...]) -> tuple[list[LayoutEntry], list[PartnerEn
 
 def _warm_up() -> None:
     """Import the game and let numba load (or, the very first time, compile) what a tick needs."""
-    from coord.overcooked import OvercookedVectorEnv
-
     import play.record
     import play.replay
     import play.session  # noqa: F401
+    from coord.overcooked import OvercookedVectorEnv
 
     env = OvercookedVectorEnv("cramped_room", 1, horizon=2)
     for _ in range(2):

@@ -23,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "crossplay": "coord.run.commands.crossplay",
     "report": "coord.run.commands.report",
     "bench": "coord.run.commands.bench",
+    "play": "coord.run.commands.play",
+    "replay": "coord.run.commands.replay",
     "demo": "coord.run.commands.demo",
     "games": "coord.run.commands.games",
 }

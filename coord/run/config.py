@@ -34,6 +34,8 @@ CONFIGS: dict[str, str] = {
     "crossplay": "coord.run.commands.crossplay:CrossplayConfig",
     "report": "coord.run.commands.report:ReportConfig",
     "bench": "coord.run.commands.bench:BenchConfig",
+    "play": "coord.run.commands.play:PlayConfig",
+    "replay": "coord.run.commands.replay:ReplayConfig",
     "demo": "coord.run.commands.demo:DemoConfig",
     "games": "coord.run.commands.games:GamesConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",

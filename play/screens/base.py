@@ -15,7 +15,7 @@ from play.view.widgets import Button, Form, Text, Widget
 if TYPE_CHECKING:
     from play.app import App
 
-BACK_HINTS = (("Arrows", "choose"), ("Enter", "open"), ("Esc", "back"))
+BACK_HINTS = (("Up Down", "choose"), ("Enter", "open"), ("Esc", "back"))
 
 
 class Screen(Protocol):
@@ -141,7 +141,7 @@ class PickScreen:
 
     def draw(self, surface: pygame.Surface) -> None:
         title = f"{self.title}: {self.filter}" if self.filter else self.title
-        hints = [("Arrows", "choose"), ("Enter", "take"), ("A-Z", "narrow down"), ("Esc", "back")]
+        hints = [("Up Down", "choose"), ("Enter", "take"), ("A-Z", "narrow down"), ("Esc", "back")]
         area = draw_frame(surface, self.app.ui, title, hints)
         self.form.draw(surface, self.app.ui, area)
         draw_hints(surface, self.app.ui, hints)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pygame
@@ -62,12 +64,11 @@ def _made(app: App, make: Callable[[], Screen]) -> Screen:
         return message(app, "That did not work", str(err))
 
 
-def open_when_loaded(app: App, make: Callable[[], Screen]) -> None:
-    """Push what `make` gives; first a waiting screen if kitchens and rules are still being loaded."""
+def when_loaded(app: App, make: Callable[[], Screen]) -> Screen:
+    """What `make` gives, or a waiting screen that turns into it while kitchens and rules are still being loaded."""
     if app.shelf.ready:
-        app.push(_made(app, make))
-    else:
-        app.push(WaitScreen(app, "Heating the stoves", lambda: app.shelf.ready, make))
+        return _made(app, make)
+    return WaitScreen(app, "Heating the stoves", lambda: app.shelf.ready, make)
 
 
 def play(app: App) -> None:
@@ -78,7 +79,7 @@ def play(app: App) -> None:
 
         return GameScreen(app, app.settings.last)
 
-    open_when_loaded(app, make)
+    app.push(when_loaded(app, make))
 
 
 def choose(app: App) -> None:
@@ -89,7 +90,7 @@ def choose(app: App) -> None:
 
         return SetupScreen(app)
 
-    open_when_loaded(app, make)
+    app.push(when_loaded(app, make))
 
 
 def tutorial(app: App) -> None:
@@ -100,7 +101,7 @@ def tutorial(app: App) -> None:
 
         return TutorialScreen(app)
 
-    open_when_loaded(app, make)
+    app.push(when_loaded(app, make))
 
 
 def study(app: App) -> None:
@@ -111,7 +112,7 @@ def study(app: App) -> None:
 
         return study_menu(app)
 
-    open_when_loaded(app, make)
+    app.push(when_loaded(app, make))
 
 
 def replays(app: App) -> None:
@@ -122,7 +123,40 @@ def replays(app: App) -> None:
 
         return replay_list(app)
 
-    open_when_loaded(app, make)
+    app.push(when_loaded(app, make))
+
+
+def game(app: App, words: dict[str, object]) -> Screen:
+    """The game of the last choice with some of it changed by the words of a command line."""
+
+    def make() -> Screen:
+        from play.screens.game import GameScreen
+
+        return GameScreen(app, dataclasses.replace(app.settings.last, second_human=False, **words))
+
+    return when_loaded(app, make)
+
+
+def study_file(app: App, path: Path) -> Screen:
+    """The first page of a study."""
+
+    def make() -> Screen:
+        from play.screens.study import study_screen
+
+        return study_screen(app, path)
+
+    return when_loaded(app, make)
+
+
+def replay(app: App, game_id: int | str) -> Screen:
+    """One recorded game."""
+
+    def make() -> Screen:
+        from play.screens.replays import replay_screen
+
+        return replay_screen(app, game_id)
+
+    return when_loaded(app, make)
 
 
 def settings(app: App) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pygame
@@ -58,8 +59,6 @@ def settings_screen(app: App) -> FormScreen:
 
 
 def _change_last(app: App, **fields: object) -> None:
-    from dataclasses import replace
-
     app.change(last=replace(app.settings.last, **fields))
 
 

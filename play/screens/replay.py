@@ -19,7 +19,7 @@ from play.screens.stage import wanted
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import banner, cap_name
-from play.view.hud import Hud, SeatLabel, draw_hud, regions
+from play.view.hud import Hud, SeatLabel, draw_hud, draw_measurements, regions
 from play.view.kitchen import KitchenPainter
 from play.view.ui import Ui
 from play.view.widgets import Button, Choice, Entry, Text, Widget
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 STRIP = 64  # height of timeline and its captions, in units
 HINTS = (
-    ("Space", "play"), ("Left Right", "step"), ("Tab", "next soup"), ("Up Down", "speed"), ("E", "export"),
-    ("Esc", "back"),
+    ("Space", "play"), ("Left Right", "step"), ("Tab", "soup"), ("Up Down", "speed"), ("E", "export"), ("Esc", "back"),
 )  # fmt: skip
 SHIFT_STEP = 20  # ticks that a step with Shift takes
 MARKED = ("delivery", "partner_hung", "partner_crashed", "pause")
@@ -129,13 +128,14 @@ class ReplayScreen:
         hud = Hud(
             score=round(replay.score), seconds_left=left / header.tick_hz, part_left=left / max(1, header.ticks),
             orders=self._orders, seats=self._seats(), hints=hints,
-            measurements=self._measurements() if self.app.show_measurements else (),
         )  # fmt: skip
         draw_hud(surface, ui, hud, replay.state)
         painter = self._painter[1]
         alpha = replay.alpha(self._now_s)
         painter.draw(surface, replay.previous, replay.state, alpha, self._now_s, (), header.tick_hz)
         self._draw_strip(surface, ui)
+        if self.app.show_measurements:
+            draw_measurements(surface, ui, self._measurements())
 
     def _seats(self) -> list[SeatLabel]:
         return [

@@ -88,7 +88,7 @@ class ResultScreen:
 
     def draw(self, surface: pygame.Surface) -> None:
         ui = self.app.ui
-        area = draw_frame(surface, ui, "Time is up", [("Arrows", "choose"), ("Enter", "take")], self.note)
+        area = draw_frame(surface, ui, "Time is up", [("Up Down", "choose"), ("Enter", "take")], self.note)
         box = pygame.Rect(0, 0, min(area.width - ui.px(32), ui.px(760)), area.height)
         box.center = area.center
         left = pygame.Rect(box.left, box.top, box.width * 11 // 20, box.height)

@@ -242,4 +242,3 @@ def layout_note(entry: LayoutEntry) -> str:
 def partner_note(entry: PartnerEntry) -> str:
     """Method and score of a partner in few words."""
     return entry.method if entry.score is None else f"{entry.method}, {entry.score:.0f} points in training"
-

@@ -7,7 +7,7 @@ hold a stage (a game, a lesson, a round of a study) decide what happens around i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ from play.screens.opening import draw_dots
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import banner
-from play.view.hud import Hud, Order, SeatLabel, draw_hud, regions
+from play.view.hud import Hud, Order, SeatLabel, draw_hud, draw_measurements, regions
 from play.view.kitchen import KitchenPainter
 from play.view.ui import Ui
 
@@ -99,12 +99,12 @@ class Stage:
         self._counted = 0
         self._painter: tuple[Ui, bool, KitchenPainter] | None = None
         store = app.shelf.store() if cast.is_recorded else None
-        recorder = None if store is None else store.recorder(
-            participant=cast.participant, study_round=cast.study_round
-        )
+        recorder = None if store is None else store.recorder(participant=cast.participant, study_round=cast.study_round)
         settings = app.settings
         self._making: Future[Session] = app.shelf.submit(
-            lambda: make_session(cast, settings.bindings, settings.hold_to_repeat, recorder, app.shelf.spare, app.clock())
+            lambda: make_session(
+                cast, settings.bindings, settings.hold_to_repeat, recorder, app.shelf.spare, app.clock()
+            )
         )
 
     # -- what happens ----------------------------------------------------------------------------------------------
@@ -246,6 +246,8 @@ class Stage:
         )
         self._draw_flying(surface, ui, painter)
         self._draw_notice(surface, ui)
+        if self.app.show_measurements:
+            draw_measurements(surface, ui, self._measurements(session))
         if self.phase == "countdown":
             self._draw_count(surface, ui, painter.box)
 
@@ -308,7 +310,6 @@ class Stage:
             part_left=session.ticks_left / session.ticks,
             orders=wanted(session.layout, session.rules),
             seats=labels,
-            measurements=self._measurements(session) if self.app.show_measurements else (),
         )
 
     def _measurements(self, session: Session) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from play.app import App
 
 CHOOSE = "please choose"
-STUDY_FOLDERS = (Path("."), Path("studies"), Path("configs/study"))
 
 
 def study_menu(app: App) -> Screen:
@@ -49,9 +49,12 @@ def study_menu(app: App) -> Screen:
 
 
 def _first_file() -> str:
-    """A study file that lies close by, as a suggestion."""
-    found = (path for folder in STUDY_FOLDERS for path in sorted(folder.glob("*study*.y*ml")))
-    return str(next(found, ""))
+    """A study file that lies close by, else the example that ships, as a suggestion."""
+    nearby = sorted(Path.cwd().glob("*study*.y*ml"))
+    shipped = importlib.util.find_spec("configs")
+    folders = shipped.submodule_search_locations if shipped else None
+    examples = sorted(Path(folders[0]).glob("study/*.yaml")) if folders else []
+    return str(next(iter([*nearby, *examples]), ""))
 
 
 def open_study(app: App, path: Path) -> None:
@@ -73,7 +76,11 @@ def study_screen(app: App, path: Path) -> Screen:
     def build() -> Sequence[Widget]:
         rows: list[Widget] = [Button("New participant", lambda: _begin(app, study))]
         rows += [Button(f"Go on as {who}", lambda who=who: _resume(app, study, who)) for who in waiting]
-        return [*rows, Button("Withdraw a participant", lambda: app.push(withdraw_screen(app))), Button("Back", app.pop)]
+        return [
+            *rows,
+            Button("Withdraw a participant", lambda: app.push(withdraw_screen(app))),
+            Button("Back", app.pop),
+        ]
 
     return FormScreen(app, study.title, build)
 
@@ -226,9 +233,7 @@ class StudyScreen:
             layout=game.layout, partner=game.partner, stochastic=game.stochastic, seat=game.seat,
             ticks=game.ticks, tick_hz=game.tick_hz, rules=game.rules, blinded=True,
         )  # fmt: skip
-        cast = Cast(
-            choice, f"Partner {game.label}", game.seed, (game.seat,), self.run.participant, game.round
-        )
+        cast = Cast(choice, f"Partner {game.label}", game.seed, (game.seat,), self.run.participant, game.round)
         self.app.push(GameScreen(self.app, choice, cast=cast, on_done=self._after_game))
 
     def _after_game(self, stage: Stage) -> None:

@@ -1,1 +1,1 @@
-"""Drawing: theme, text, widgets, sprites, kitchen and HUD. pygame lives here, in `play/screens` and in `play/app.py`."""
+"""Drawing: theme, text, widgets, sprites, kitchen, HUD. pygame lives here, in `play/screens` and `play/app.py`."""

@@ -42,7 +42,6 @@ class Hud:
     part_left: float = 1.0
     orders: Sequence[Order] = ()
     seats: Sequence[SeatLabel] = ()
-    measurements: Sequence[str] = ()  # shown when not empty (F3)
     hints: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
 
@@ -73,8 +72,6 @@ def draw_hud(surface: pygame.Surface, ui: Ui, hud: Hud, state: Mapping[str, Any]
         left, right = _score(surface, ui, hud, top), _clock(surface, ui, hud, top)
     _orders(surface, ui, hud, pygame.Rect(left, top.top, right - left, top.height))
     _seats(surface, ui, hud, state, bottom)
-    if hud.measurements:
-        _measurements(surface, ui, hud.measurements, top.bottom)
 
 
 def clock_text(seconds: float) -> str:
@@ -86,9 +83,7 @@ def clock_text(seconds: float) -> str:
 def _score(surface: pygame.Surface, ui: Ui, hud: Hud, top: pygame.Rect) -> int:
     x = ui.px(20)
     label = ui.text(surface, "Score", (x, top.centery), theme.SMALL, theme.MUTED, "midleft")
-    number = ui.text(
-        surface, str(hud.score), (label.right + ui.px(10), top.centery), 36, theme.TEXT, "midleft"
-    )
+    number = ui.text(surface, str(hud.score), (label.right + ui.px(10), top.centery), 36, theme.TEXT, "midleft")
     return number.right + ui.px(24)
 
 
@@ -133,12 +128,12 @@ def _value_width(ui: Ui, order: Order) -> int:
 
 def _seats(surface: pygame.Surface, ui: Ui, hud: Hud, state: Mapping[str, Any], bottom: pygame.Rect) -> None:
     x = ui.px(16)
-    share = (ui.size[0] * 2 // 3) // max(1, len(hud.seats))
+    share = ui.size[0] * (3 if len(hud.hints) > 2 else 4) // 6 // max(1, len(hud.seats))
     for seat, label in enumerate(hud.seats):
         x = max(_seat(surface, ui, seat, label, state, (x, bottom.centery), share), x + share // 2)
     room = pygame.Rect(x, bottom.top, ui.size[0] - x - ui.px(16), bottom.height)
     if hud.hints and room.width > 0:
-        ui.hints(surface, list(hud.hints), room)
+        ui.hints(surface, list(hud.hints), room, at_right=True)
 
 
 def _seat(
@@ -165,10 +160,13 @@ def _seat(
     return box.right + ui.px(56)
 
 
-def _measurements(surface: pygame.Surface, ui: Ui, lines: Sequence[str], top: int) -> None:
+def draw_measurements(surface: pygame.Surface, ui: Ui, lines: Sequence[str]) -> None:
+    """Lines in the upper left corner, over everything."""
+    if not lines:
+        return
     height = ui.line_height(theme.SMALL)
     width = max(ui.font(theme.SMALL).size(line)[0] for line in lines) + ui.px(16)
-    box = pygame.Rect(ui.px(8), top + ui.px(8), width, height * len(lines) + ui.px(12))
+    box = pygame.Rect(ui.px(8), regions(ui).top.bottom + ui.px(8), width, height * len(lines) + ui.px(12))
     ui.box(surface, box, theme.INK, 4)
     for row, line in enumerate(lines):
         ui.text(surface, line, (box.left + ui.px(8), box.top + ui.px(6) + row * height), theme.SMALL, theme.TEXT)

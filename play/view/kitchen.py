@@ -70,10 +70,7 @@ class KitchenPainter:
             self._object(surface, item, now_s, tick_hz)
         for seat in mine:
             self._reach(surface, state["players"][seat], seat)
-        spots = [
-            self._spot(old, new, alpha)
-            for old, new in zip(before["players"], state["players"], strict=True)
-        ]
+        spots = [self._spot(old, new, alpha) for old, new in zip(before["players"], state["players"], strict=True)]
         for seat in sorted(range(len(spots)), key=lambda seat: spots[seat][1]):
             self._chef(surface, state["players"][seat], seat, spots[seat])
         for seat in mine:
@@ -174,7 +171,11 @@ class KitchenPainter:
         pulse = 0 if self.ui.calm else math.sin(now_s * 6) * 0.04
         size = round(self.tile * (0.42 + pulse))
         center = (box.centerx, box.bottom - self.tile // 4)
-        for name, grow, shade in (("circle", 4, theme.INK), ("circle", 0, theme.GREEN), ("check", -size // 3, theme.TEXT)):
+        for name, grow, shade in (
+            ("circle", 4, theme.INK),
+            ("circle", 0, theme.GREEN),
+            ("check", -size // 3, theme.TEXT),
+        ):
             icon = self.ui.icon(name, size + grow, shade)
             surface.blit(icon, icon.get_rect(center=center))
 

@@ -40,9 +40,7 @@ def frame_boxes(description: Mapping[str, Any]) -> dict[str, tuple[int, int, int
     frames = description["textures"][0]["frames"] if "textures" in description else description["frames"]
     if isinstance(frames, Mapping):
         frames = [{"filename": name, **body} for name, body in frames.items()]
-    return {
-        item["filename"].removesuffix(".png"): tuple(item["frame"][side] for side in "xywh") for item in frames
-    }
+    return {item["filename"].removesuffix(".png"): tuple(item["frame"][side] for side in "xywh") for item in frames}
 
 
 class Sprites:

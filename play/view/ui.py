@@ -14,6 +14,7 @@ from play.view.theme import Color
 
 CACHE_LIMIT = 1500  # rendered pieces kept; the oldest go first, so hours of play cost no more than minutes
 SUPERSAMPLE = 4
+ARROWS = {"Arrows": ("left", "right", "up", "down"), "Left Right": ("left", "right"), "Up Down": ("up", "down")}
 
 
 class Ui:
@@ -150,33 +151,42 @@ class Ui:
         )
         surface.blit(number, number.get_rect(center=(center[0], center[1] + drop)))
 
-    def key_cap(self, surface: pygame.Surface, name: str, at: tuple[int, int], lit: bool = False) -> pygame.Rect:
-        """A key drawn as a cap whose left middle is `at`; returns its box."""
-        color = theme.INK if lit else theme.TEXT
-        label = self.render(name, theme.SMALL, color)
-        width = max(label.get_width() + self.px(12), self.px(24))
-        box = pygame.Rect(0, 0, width, self.px(24))
+    def key_cap(self, surface: pygame.Surface, name: str, at: tuple[int, int]) -> pygame.Rect:
+        """A key drawn as a cap whose left middle is `at`; arrow keys are drawn as arrows. Returns its box."""
+        box = pygame.Rect(0, 0, self._cap_width(name), self.px(24))
         box.midleft = at
-        self.box(surface, box, theme.ORANGE if lit else theme.RAISED, 4, None if lit else theme.LINE, 1)
-        surface.blit(label, label.get_rect(center=box.center))
+        self.box(surface, box, theme.RAISED, 4, theme.LINE, 1)
+        if name not in ARROWS:
+            self.text(surface, name, box.center, theme.SMALL, theme.TEXT, "center")
+            return box
+        for place, side in enumerate(ARROWS[name]):
+            icon = self.icon(side, self.px(12), theme.TEXT)
+            x = box.left + self.px(6) + place * self.px(16) + self.px(8)
+            surface.blit(icon, icon.get_rect(center=(x, box.centery)))
         return box
 
-    def hints(self, surface: pygame.Surface, hints: list[tuple[str, str]], rect: pygame.Rect) -> None:
-        """A row of key caps with what each does, centred in `rect`; hints that do not fit are left off."""
+    def _cap_width(self, name: str) -> int:
+        if name in ARROWS:
+            return self.px(12) + len(ARROWS[name]) * self.px(16)
+        return max(self.font(theme.SMALL).size(name)[0] + self.px(12), self.px(24))
+
+    def hints(
+        self, surface: pygame.Surface, hints: list[tuple[str, str]], rect: pygame.Rect, at_right: bool = False
+    ) -> None:
+        """A row of key caps with what each does, centred in `rect` or at its right end; what does not fit is left off."""
         gap, inner = self.px(20), self.px(8)
         sizes = [self._hint_width(key, what) for key, what in hints]
         while sizes and sum(sizes) + gap * (len(sizes) - 1) > rect.width:
             sizes.pop()
-        x = rect.centerx - (sum(sizes) + gap * (len(sizes) - 1)) // 2
+        total = sum(sizes) + gap * (len(sizes) - 1)
+        x = rect.right - total if at_right else rect.centerx - total // 2
         for (key, what), width in zip(hints, sizes, strict=False):
             cap = self.key_cap(surface, key, (x, rect.centery))
             self.text(surface, what, (cap.right + inner, rect.centery), theme.SMALL, theme.MUTED, "midleft")
             x += width + gap
 
     def _hint_width(self, key: str, what: str) -> int:
-        font = self.font(theme.SMALL)
-        cap = max(font.size(key)[0] + self.px(12), self.px(24))
-        return cap + self.px(8) + font.size(what)[0]
+        return self._cap_width(key) + self.px(8) + self.font(theme.SMALL).size(what)[0]
 
 
 def _font_file() -> str | None:

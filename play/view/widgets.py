@@ -184,9 +184,7 @@ class Entry:
 
     focusable = True
 
-    def __init__(
-        self, label: str, text: str, on_change: Callable[[str], None], *, limit: int = 200, lines: int = 1
-    ):
+    def __init__(self, label: str, text: str, on_change: Callable[[str], None], *, limit: int = 200, lines: int = 1):
         self.label, self.text, self.on_change = label, text, on_change
         self.limit, self.lines = limit, lines
 

@@ -1,0 +1,51 @@
+"""`coord play`: the game window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HELP = "cook with an agent or with a friend, in a window"
+EXAMPLES = (
+    "coord play",
+    "coord play layout=coordination_ring partner=human_proxy",
+    "coord play partner=runs/pool#sp-0 seat=1",
+    "coord play study=configs/study/example.yaml",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayConfig:
+    """Fields of configs/play.yaml, which says what each means."""
+
+    layout: str | None = None
+    partner: str | None = None
+    seat: int | None = None
+    ticks: int | None = None
+    tick_hz: float | None = None
+    study: str | None = None
+    data: str | None = None
+    runs: str = "runs"
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Open the window; 0 when it is closed. UserError without a display."""
+    from coord.run.config import load
+
+    cfg = load("play", overrides, positional=("layout", "partner"))
+    from play.app import Options, main
+
+    data = None if cfg.data is None else Path(cfg.data)
+    return main(Options(file=data, folders=(Path(cfg.runs),), open_first=_first(cfg)))
+
+
+def _first(cfg: PlayConfig):
+    """What opens over the menu: a study, a game of the words given, or nothing."""
+    from play.screens import opening
+
+    if cfg.study is not None:
+        return lambda app: opening.study_file(app, Path(cfg.study))
+    names = ("layout", "partner", "seat", "ticks", "tick_hz")
+    wanted = {name: value for name in names if (value := getattr(cfg, name)) is not None}
+    return (lambda app: opening.game(app, wanted)) if wanted else None

@@ -1,0 +1,52 @@
+"""`coord replay`: watch a recorded game, or write it as a film."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HELP = "watch a recorded game, or write it as GIF or MP4"
+EXAMPLES = (
+    "coord replay last",
+    "coord replay 12",
+    "coord replay 12 out=game.gif",
+    "coord replay last out=game.mp4 speed=2",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayConfig:
+    """Fields of configs/replay.yaml, which says what each means."""
+
+    game: str = "last"
+    data: str | None = None
+    out: str | None = None
+    speed: float = 1.0
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Open the window on one game, or write its film."""
+    from coord.errors import UserError
+    from coord.run.commands.games import open_store
+    from coord.run.config import load
+
+    cfg = load("replay", overrides, positional=("game",))
+    if not cfg.speed > 0:
+        raise UserError(f"speed: {cfg.speed:g} is not allowed; allowed: a number above 0")
+    store = open_store(cfg.data)
+    try:
+        game = store.game(cfg.game)
+    finally:
+        store.close()
+    if cfg.out is not None:
+        from play.film import save_game
+
+        save_game(game, Path(cfg.out), cfg.speed)
+        print(f"game {game.header.id}: {len(game.rew)} ticks written to {cfg.out}")
+        return 0
+    from play.app import Options, main
+    from play.screens import opening
+
+    data = None if cfg.data is None else Path(cfg.data)
+    return main(Options(file=data, open_first=lambda app: opening.replay(app, game.header.id)))
