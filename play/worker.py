@@ -102,7 +102,7 @@ class PartnerWorker:
         self.status, self.message = "loading", ""
         self._busy_since_s: float | None = now_s  # a request, or the loading, is under way since then
         self._answer: Answer | None = None
-        # The layout travels as bytes: unpacking it imports numba, which must find its thread count set first.
+        # The layout travels as bytes: unpacking it imports much, and must come after the child set its thread counts.
         task = (self.spec, pickle.dumps(self.game), self._loader)
         waiting = self._spare.take() if self._spare is not None else None
         if waiting is not None:
@@ -260,10 +260,9 @@ def _wait_alone(pipe: Connection) -> None:
 
 
 def _settle() -> None:
-    """One thread per library, Ctrl-C left to the window."""
+    """One thread for torch (numba's is set in `_Mind`), Ctrl-C left to the window."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
-        os.environ[f"{library}_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 
 def _serve(pipe: Connection, spec: PartnerSpec, game: bytes, loader: Loader) -> None:
@@ -289,11 +288,13 @@ class _Mind:
     """The agent with a kitchen of its own, in which it looks at the states it is sent."""
 
     def __init__(self, spec: PartnerSpec, game: GameSpec, loader: Loader) -> None:
+        import numba
         import numpy as np
 
         from coord.agents import KitchenView
         from coord.overcooked import OvercookedVectorEnv
 
+        numba.set_num_threads(1)
         # This horizon, not the session's endless one: agents may see how many ticks are left.
         self.env = OvercookedVectorEnv(game.layout, 1, horizon=game.ticks, rules=game.rules, seed=spec.seed)
         self.env.reset()
