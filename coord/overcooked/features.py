@@ -39,6 +39,7 @@ from coord.types import FloatArray
 if TYPE_CHECKING:
     from coord.overcooked.vector_env import OvercookedVectorEnv
 
+Array = np.ndarray
 BLOCK = 46  # entries about one chef
 NUM_POTS = 2
 HELD_ONE_HOT, CLOSEST, SOUP_INGREDIENTS, SERVING_DELTA, POTS, WALLS = 4, 8, 16, 18, 22, 42
@@ -130,12 +131,11 @@ def _delta(layout: Layout, cell: int, other: int | None) -> tuple[int, int]:
 
 
 @njit(cache=True)
-def steps_to_cells(facing, floor):
+def steps_to_cells(facing: Array, floor: Array) -> Array:
     """int16 [C * 4, C]: actions from each pose until the chef faces a cell that is no floor, UNREACHABLE if
     never.
 
-    facing int16 [C, 4] neighbours of floor cells, floor bool [C]. A direction turns the chef and moves it if
-    it can.
+    facing int16 [C, 4] neighbours of floor cells, floor bool [C]. A direction turns the chef and walks onto floor.
     """
     cells = len(floor)
     steps = np.full((cells * 4, cells), UNREACHABLE, np.int16)
@@ -164,90 +164,90 @@ def steps_to_cells(facing, floor):
 # --------------------------------------------------------------------------- kernel
 
 
-@njit(nogil=True, cache=True)
-def _count_ingredients(seq):
-    """(onions, tomatoes) of an ingredient sequence (see rules.py)."""
-    tomatoes = (seq & 1) * (seq > 1) + ((seq >> 1) & 1) * (seq > 3) + ((seq >> 2) & 1) * (seq > 7)
-    return rules.num_ingredients(seq) - tomatoes, tomatoes
-
-
-@njit(nogil=True, cache=True)
-def _write_held(held, block):
+@rules.scalar
+def _write_held(held: int, block: Array) -> None:
     """Enters the held object (its code) into a block: what is in hand is closest, at (0, 0)."""
     if held == rules.NOTHING:
         return
-    kind = min(held, 4) - 1  # onion, tomato, dish, soup: the order of the CLOSEST entries
+    kind = rules.object_kind(held)  # onion, tomato, dish, soup: the order of the CLOSEST entries
     block[HELD_ONE_HOT + (0, 3, 2, 1)[kind]] = 1
     block[CLOSEST + 2 * kind] = 0
     block[CLOSEST + 2 * kind + 1] = 0
     if held >= rules.SOUP:
-        onions, tomatoes = _count_ingredients(held & rules.SEQ_MASK)
-        block[SOUP_INGREDIENTS] = onions
-        block[SOUP_INGREDIENTS + 1] = tomatoes
+        seq = held & rules.SEQ_MASK
+        block[SOUP_INGREDIENTS] = rules.num_ingredients(seq) - rules.num_tomatoes(seq)
+        block[SOUP_INGREDIENTS + 1] = rules.num_tomatoes(seq)
 
 
-@njit(nogil=True, cache=True)
-def _write_pot(content, tab, layout, entry):
-    """Enters the state of one pot; `entry` is its part of a block. A pot that cooks counts as full."""
+@rules.scalar
+def _write_pot(content: int, tab: rules.Tables, layout: int, block: Array, entry: int) -> None:
+    """Enters the state of one pot; its part of a block begins at `entry`. A pot that cooks counts as full."""
     if content == rules.NOTHING:
-        entry[1] = 1
+        block[entry + 1] = 1
         return
     seq, tick = content & rules.SEQ_MASK, rules.cooking_tick(content)
     ready = rules.is_ready(content, tab, layout)
-    onions, tomatoes = _count_ingredients(seq)
-    entry[2] = tick >= 0 or onions + tomatoes == tab.max_ingredients[layout]
-    entry[3] = tick >= 0 and not ready
-    entry[4] = ready
-    entry[5] = onions
-    entry[6] = tomatoes
+    block[entry + 2] = tick >= 0 or rules.num_ingredients(seq) == tab.max_ingredients[layout]
+    block[entry + 3] = tick >= 0 and not ready
+    block[entry + 4] = ready
+    block[entry + 5] = rules.num_ingredients(seq) - rules.num_tomatoes(seq)
+    block[entry + 6] = rules.num_tomatoes(seq)
     if tick >= 0:
-        entry[7] = max(0, tab.cook_time[layout, seq] - tick)
+        block[entry + 7] = max(0, tab.cook_time[layout, seq] - tick)
 
 
-@njit(nogil=True, cache=True)
-def _write_block(row, seat, tab, layout, poses, block):
-    """Everything about one chef but where it is."""
+@rules.scalar
+def _write_block(row: Array, seat: int, tab: rules.Tables, layout: int, poses: PoseTables, block: Array) -> None:
+    """Everything about one chef but where it is. block float32 [BLOCK]."""
     chef = rules.PLAYER + 3 * seat
     pose = row[chef + rules.POS] * 4 + row[chef + rules.FACING]
-    block[:] = poses.block[layout, pose]
+    for k in range(BLOCK):
+        block[k] = poses.block[layout, pose, k]
     _write_held(row[chef + rules.HELD], block)
     for slot in range(NUM_POTS):
         pot = poses.pots[layout, pose, slot]
         if pot >= 0:
-            first = POTS + POT_ENTRIES * slot
-            _write_pot(row[rules.CONTENT + pot], tab, layout, block[first : first + POT_ENTRIES])
+            _write_pot(row[rules.CONTENT + pot], tab, layout, block, POTS + POT_ENTRIES * slot)
 
 
-@njit(nogil=True, cache=True)
-def _encode_range(low, high, state, layout_index, tab, poses, out):
+@rules.scalar
+def _write_others(row: Array, seat: int, width: int, vectors: Array) -> None:
+    """Completes a seat's vector once every seat's own block stands. vectors float32 [P, F]."""
+    num_players = len(vectors)
+    cell = row[rules.PLAYER + 3 * seat + rules.POS]
+    at, delta = BLOCK, num_players * BLOCK
+    for other in range(num_players):
+        if other == seat:
+            continue
+        for k in range(BLOCK):
+            vectors[seat, at + k] = vectors[other, k]
+        at += BLOCK
+        there = row[rules.PLAYER + 3 * other + rules.POS]
+        vectors[seat, delta] = there % width - cell % width
+        vectors[seat, delta + 1] = there // width - cell // width
+        delta += 2
+    vectors[seat, delta] = cell % width
+    vectors[seat, delta + 1] = cell // width
+
+
+@njit(nogil=True, cache=True, _nrt=False)
+def _encode_range(
+    low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, poses: PoseTables, out: Array
+) -> None:
     """Features of kitchens low..high-1. out float32 [N, P, F]."""
     num_players = out.shape[1]
-    blocks = np.empty((num_players, BLOCK), np.float32)
     for n in range(low, high):
-        row, layout = state[n], layout_index[n]
-        width = poses.width[layout]
+        layout = layout_index[n]
         for seat in range(num_players):
-            _write_block(row, seat, tab, layout, poses, blocks[seat])
+            _write_block(state[n], seat, tab, layout, poses, out[n, seat])
         for seat in range(num_players):
-            vector = out[n, seat]
-            cell = row[rules.PLAYER + 3 * seat + rules.POS]
-            vector[:BLOCK] = blocks[seat]
-            at, delta = BLOCK, num_players * BLOCK
-            for other in range(num_players):
-                if other == seat:
-                    continue
-                vector[at : at + BLOCK] = blocks[other]
-                at += BLOCK
-                there = row[rules.PLAYER + 3 * other + rules.POS]
-                vector[delta] = there % width - cell % width
-                vector[delta + 1] = there // width - cell // width
-                delta += 2
-            vector[delta] = cell % width
-            vector[delta + 1] = cell // width
+            _write_others(state[n], seat, poses.width[layout], out[n])
 
 
 @njit(nogil=True, cache=True, parallel=True)
-def _encode_parallel(low, high, state, layout_index, tab, poses, out):
+def _encode_parallel(
+    low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, poses: PoseTables, out: Array
+) -> None:
     for piece in prange((high - low + _CHUNK - 1) // _CHUNK):
         first = low + piece * _CHUNK
         _encode_range(first, min(high, first + _CHUNK), state, layout_index, tab, poses, out)

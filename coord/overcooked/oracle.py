@@ -23,7 +23,7 @@ import multiprocessing
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeVar
@@ -124,7 +124,9 @@ class Reference:
         return np.asarray(self.kitchen.featurize_state(state, self._planners, num_pots=2), dtype=np.float32)
 
     def picture(self, state: Any, tile: int, hats: tuple[str, ...]) -> np.ndarray:
-        """The reference's drawing of a state without its texts, uint8 [H, W, 3]; `hats` are the seats' colours."""
+        """The reference's drawing of a state without its texts, uint8 [H, W, 3]; `hats` are the seats'
+        colours.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import pygame
@@ -181,20 +183,19 @@ class Trace:
     rew: np.ndarray  # float64 [E, T]
     shaped_rew: np.ndarray  # float64 [E, T, P]
     states: list[list[dict]] = field(default_factory=list)  # [E][T + 1]
-    events: dict[str, np.ndarray] = field(
-        default_factory=dict
-    )  # event name -> count over the episode, int [E, P]
-    lossless: dict[tuple[int, int], np.ndarray] = field(
-        default_factory=dict
-    )  # (episode, tick) -> int16 [P, W, H, 26]
-    features: dict[tuple[int, int], np.ndarray] = field(
-        default_factory=dict
-    )  # (episode, tick) -> float32 [P, F]
+    events: dict[str, np.ndarray] = field(default_factory=dict)  # event name -> count over the episode, int [E, P]
+    lossless: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)  # (episode, tick) -> int16 [P, W, H, 26]
+    features: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)  # (episode, tick) -> float32 [P, F]
 
 
-def play_trace(request: TraceRequest) -> Trace:
-    """Let the reference play the requested games in this process."""
-    reference = Reference(request.layout, request.rules)
+def play_traces(requests: Sequence[TraceRequest]) -> list[Trace]:
+    """Let the reference play the requested games, all of one layout and rule set, in this process."""
+    reference = Reference(requests[0].layout, requests[0].rules)
+    return [play_trace(reference, request) for request in requests]
+
+
+def play_trace(reference: Reference, request: TraceRequest) -> Trace:
+    """Let a reference play one request."""
     shape = (request.episodes, request.ticks, reference.num_players)
     trace = Trace(request, np.zeros(shape, np.int8), np.zeros(shape[:2]), np.zeros(shape))
     trace.events = {name: np.zeros((shape[0], shape[2]), np.int64) for name in reference.library.events}

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from coord.overcooked import EVENTS, OvercookedVectorEnv, layout_names
-from coord.overcooked.oracle import Trace, TraceRequest, isolated, play_trace
+from coord.overcooked.oracle import Trace, TraceRequest, isolated, play_traces
 from tests.differential.players import play_adversarially, play_random, play_sensibly
 
 PLAYERS = (play_random, play_sensibly, play_adversarially)
@@ -37,22 +37,33 @@ REFERENCE_EVENTS = {  # event of the reference -> ours that it sums
 }
 
 
-def requests(rules: str, episodes: int, lossless_every: int, features_every: int) -> list[TraceRequest]:
-    """Games of every player on every layout of the package."""
+def requests(rules: str, episodes: int, lossless_every: int, features_every: int) -> list[list[TraceRequest]]:
+    """Games of every player, layout by layout."""
     return [
-        TraceRequest(
-            layout,
-            player,
-            rules=rules,
-            episodes=episodes,
-            ticks=TICKS,
-            seed=number,
-            lossless_every=1 if FULL else lossless_every,
-            features_every=1 if FULL else features_every,
-        )
+        [
+            TraceRequest(
+                layout,
+                player,
+                rules=rules,
+                episodes=episodes,
+                ticks=TICKS,
+                seed=number,
+                lossless_every=1 if FULL else lossless_every,
+                features_every=1 if FULL else features_every,
+            )
+            for player in PLAYERS
+        ]
         for number, layout in enumerate(layout_names())
-        for player in PLAYERS
     ]
+
+
+def compare_all(tasks: list[list[TraceRequest]]) -> Counter:
+    """Have the reference play all tasks and replay each of its games here; returns the numbers of
+    comparisons.
+    """
+    counts = sum((replay(trace) for traces in isolated(play_traces, tasks) for trace in traces), Counter())
+    print(dict(counts))
+    return counts
 
 
 def replay(trace: Trace) -> Counter:
@@ -62,7 +73,7 @@ def replay(trace: Trace) -> Counter:
     request = trace.request
     where = f"{request.layout}, {request.policy.__name__}"
     env = OvercookedVectorEnv(request.layout, request.episodes, horizon=request.ticks, rules=request.rules)
-    counts: Counter = Counter(layouts=1)
+    counts: Counter = Counter()
     compare_observations(env, trace, 0, counts)
     for tick in range(1, request.ticks + 1):
         result = env.step(trace.joint_act[:, tick - 1])
@@ -105,9 +116,7 @@ def compare_events(env: OvercookedVectorEnv, trace: Trace, where: str) -> None:
 
 @pytest.mark.slow
 def test_overcooked_ai_rules_on_every_layout():
-    counts = sum(map(replay, isolated(play_trace, requests("overcooked-ai", EPISODES, 3, 10))), Counter())
-    print(dict(counts))
-    assert counts["layouts"] == 3 * 45
+    counts = compare_all(requests("overcooked-ai", EPISODES, 3, 10))
     assert counts["steps"] == 3 * 45 * EPISODES * TICKS >= 200_000
     assert counts["states"] == counts["steps"] + 3 * 45 * EPISODES
     assert counts["lossless"] >= 60_000
@@ -117,8 +126,7 @@ def test_overcooked_ai_rules_on_every_layout():
 
 @pytest.mark.slow
 def test_classic_rules_on_every_layout():
-    counts = sum(map(replay, isolated(play_trace, requests("classic", 1, 10, 40))), Counter())
-    print(dict(counts))
+    counts = compare_all(requests("classic", 1, 10, 40))
     assert counts["steps"] == 3 * 45 * TICKS >= 50_000
     assert counts["lossless"] >= 5_000
     assert counts["features"] >= 1_000

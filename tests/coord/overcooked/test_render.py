@@ -17,7 +17,7 @@ TILE = 45
 def draw_with_reference(request: TraceRequest) -> list[tuple[dict, np.ndarray]]:
     """(state, picture) of a played game, drawn by overcooked-ai."""
     reference = Reference(request.layout)
-    states = play_trace(request).states[0][::5]
+    states = play_trace(reference, request).states[0][::5]
     return [(state, reference.picture(reference.parse(state), TILE, SEAT_HATS)) for state in states]
 
 
