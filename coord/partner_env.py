@@ -7,6 +7,7 @@ member m are the consecutive block [m N, (m+1) N).
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -15,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coord.agents import Agent, KitchenView
-from coord.nets import PopulationNet, sample_actions
+from coord.agents import KitchenView, StuckMemory, feature_poses
+from coord.nets import NUM_ACTIONS, PopulationNet, sample_actions
 from coord.overcooked import IndexSpec, OvercookedVectorEnv
+from coord.seeding import derive
 
 
 class RowStep(NamedTuple):
@@ -78,10 +80,8 @@ class _Rows:
     def _encode(self, final: bool) -> np.ndarray:
         """[M*N, P, ...] observations of all seats."""
         if final:
-            encoders = {"index": self.env.index_obs, "lossless": self.env.lossless_obs, "features": self.env.feature_obs}
-            return encoders[self.obs_kind](final=True)
-        encoders = {"index": self.view.index, "lossless": self.view.lossless, "features": self.view.features}
-        return encoders[self.obs_kind]()
+            return getattr(self.env, f"{self.obs_kind}_obs".replace("features", "feature"))(final=True)
+        return getattr(self.view, self.obs_kind)()
 
     def _advance(self, joint_act: np.ndarray) -> tuple[Any, np.ndarray]:
         result = self.env.step(joint_act)
@@ -90,8 +90,8 @@ class _Rows:
 
     def _per_row(self, values: np.ndarray, seats: int) -> Tensor:
         """[M*N] per kitchen -> [M, N*seats] per row."""
-        per_member = torch.from_numpy(values).view(self.members, self.kitchens)
-        return per_member.repeat_interleave(seats, 1) if seats > 1 else per_member
+        per_member = torch.from_numpy(values).view(self.members, self.kitchens, 1)
+        return per_member.expand(-1, -1, seats).flatten(1)
 
 
 class SelfPlayEnv(_Rows):
@@ -161,16 +161,20 @@ class Partners(Protocol):
 class FrozenPartners:
     """Frozen networks of one architecture, answered by a single forward pass over the population axis."""
 
-    def __init__(self, net: PopulationNet, spec: IndexSpec | None) -> None:
+    def __init__(self, net: PopulationNet, spec: IndexSpec | None, *, unstick: bool = False) -> None:
+        """spec: vocabulary of index networks; unstick: clones of people get Carroll's rule (`StuckMemory`)."""
         self.net, self.spec, self.size = net.requires_grad_(False), spec, net.members
+        self.unstick = unstick
         self._gen = torch.Generator()
 
     def start(self, num_envs: int, num_players: int, seed: int) -> None:
         """Seeds the action sampling."""
         self._gen.manual_seed(seed)
+        self._memory = StuckMemory(num_envs, num_players)
 
     def begin_episode(self, kitchens: np.ndarray) -> None:
-        """Feed-forward networks remember nothing."""
+        """Only the un-stuck rule remembers anything."""
+        self._memory.forget(kitchens)
 
     def _observe(self, view: KitchenView) -> np.ndarray:
         if self.net.obs_kind == "index":
@@ -186,19 +190,61 @@ class FrozenPartners:
         column = np.arange(len(order)) - (np.cumsum(count) - count)[partner[order]]
         batch = np.zeros((self.size, count.max(), *obs.shape[1:]), obs.dtype)
         batch[partner[order], column] = obs[order]
-        logits = self.net(torch.from_numpy(batch))[0][partner[order], column]
-        act, _ = sample_actions(logits, torch.rand(len(order), generator=self._gen))
-        out = np.empty(len(order), np.int64)
-        out[order] = act.numpy()
-        return out
+        logits = torch.empty(len(order), NUM_ACTIONS)
+        logits[order] = self.net(torch.from_numpy(batch))[0][partner[order], column]
+        poses = feature_poses(obs) if self.unstick else None
+        if poses is not None:
+            logits[torch.from_numpy(self._memory.banned(kitchens, seats, poses))] = -torch.inf
+        act = sample_actions(logits, torch.rand(len(order), generator=self._gen))[0].numpy()
+        if poses is not None:
+            self._memory.record(kitchens, seats, poses, act)
+        return act
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The generator."""
-        return {"gen": self._gen.get_state().numpy()}
+        """The generator and what the un-stuck rule remembers."""
+        return {"gen": self._gen.get_state().numpy()} | self._memory.get_state()
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Inverse of `get_state`."""
         self._gen.set_state(torch.from_numpy(np.asarray(state["gen"])))
+        self._memory.set_state(state)
+
+
+class MixedPartners:
+    """Several pools as one: rows of the first, then of the second, and so on."""
+
+    def __init__(self, parts: list[Partners]) -> None:
+        self.parts, self.size = parts, sum(part.size for part in parts)
+        self._first = np.cumsum([0] + [part.size for part in parts])
+
+    def start(self, num_envs: int, num_players: int, seed: int) -> None:
+        """See `Partners.start`."""
+        for i, part in enumerate(self.parts):
+            part.start(num_envs, num_players, derive(seed, "part", i))
+
+    def begin_episode(self, kitchens: np.ndarray) -> None:
+        """See `Partners.begin_episode`."""
+        for part in self.parts:
+            part.begin_episode(kitchens)
+
+    def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        """See `Partners.act`."""
+        out = np.empty(len(kitchens), np.int64)
+        owner = np.searchsorted(self._first, partner, side="right") - 1
+        for i, part in enumerate(self.parts):
+            mine = np.flatnonzero(owner == i)
+            if len(mine):
+                out[mine] = part.act(view, kitchens[mine], seats[mine], partner[mine] - self._first[i])
+        return out
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """See `Partners.get_state`."""
+        return {f"{i}.{k}": v for i, part in enumerate(self.parts) for k, v in part.get_state().items()}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """See `Partners.set_state`."""
+        for i, part in enumerate(self.parts):
+            part.set_state({k.partition(".")[2]: v for k, v in state.items() if k.partition(".")[0] == str(i)})
 
 
 class PartnerEnv(_Rows):
@@ -274,36 +320,8 @@ class PartnerEnv(_Rows):
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """See `RowEnv.set_state`."""
-        import ast
-
         self.partner[:], self.probs[:] = state["partner"], state["probs"]
         self._rng.bit_generator.state = ast.literal_eval(bytes(np.asarray(state["rng"])).decode())
         self.env.set_state({k[4:]: v for k, v in state.items() if k.startswith("env.")})
         self.partners.set_state({k[9:]: v for k, v in state.items() if k.startswith("partners.")})
         self.view.invalidate()
-
-
-class AgentPartners:
-    """Any `Agent`s as a pool (cloned or scripted partners), asked one after another."""
-
-    def __init__(self, agents: list[Agent]) -> None:
-        self.agents, self.size = agents, len(agents)
-
-    def start(self, num_envs: int, num_players: int, seed: int) -> None:
-        """See `Partners.start`."""
-        for offset, agent in enumerate(self.agents):
-            agent.start(num_envs, num_players, (seed + offset) % 2**62)
-
-    def begin_episode(self, kitchens: np.ndarray) -> None:
-        """See `Partners.begin_episode`."""
-        for agent in self.agents:
-            agent.begin_episode(kitchens)
-
-    def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        """See `Partners.act`."""
-        out = np.empty(len(kitchens), np.int64)
-        for row, agent in enumerate(self.agents):
-            mine = np.flatnonzero(partner == row)
-            if len(mine):
-                out[mine] = agent.act(view, kitchens[mine], seats[mine])
-        return out

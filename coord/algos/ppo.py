@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numba as nb
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,26 +72,111 @@ class PPOConfig:
 
 
 # ------------------------------------------------------------------------------------------------- losses
-# All take [M, B] and return [M]: the mean over a member's own batch.
+# Scalar formulas with their derivatives, compiled: one pass over a minibatch replaces some sixty small tensor
+# operations (3 ms -> 0.3 ms per 3200 samples on one core). Tests compare them with slow numpy and with autograd.
 
 
-def policy_loss(*, logp: Tensor, old_logp: Tensor, adv: Tensor, clip_coef: Tensor) -> Tensor:
-    """-mean min(r A, clip(r, 1 - c, 1 + c) A) with r = exp(logp - old_logp); clip_coef [M]."""
-    ratio = (logp - old_logp).exp()
-    clipped = torch.minimum(torch.maximum(ratio, 1 - clip_coef[:, None]), 1 + clip_coef[:, None])
-    return -torch.minimum(ratio * adv, clipped * adv).mean(1)
+@nb.njit(cache=True)
+def surrogate(logp, old_logp, adv, clip_coef):  # type: ignore[no-untyped-def]
+    """-min(r A, clip(r, 1-c, 1+c) A) with r = exp(logp - old_logp), and its derivative by logp."""
+    ratio = math.exp(logp - old_logp)
+    clipped = min(max(ratio, 1 - clip_coef), 1 + clip_coef)
+    if ratio * adv <= clipped * adv:
+        return -ratio * adv, -ratio * adv
+    return -clipped * adv, 0.0
 
 
-def value_loss(*, val: Tensor, old_val: Tensor, ret: Tensor, clip_coef: Tensor) -> Tensor:
-    """0.5 mean max((V - R)^2, (V_clipped - R)^2), V_clipped within clip_coef [M] of the old value."""
-    moved = torch.minimum(torch.maximum(val - old_val, -clip_coef[:, None]), clip_coef[:, None])
-    return 0.5 * torch.maximum((val - ret).square(), (old_val + moved - ret).square()).mean(1)
+@nb.njit(cache=True)
+def value_error(val, old_val, ret, clip_coef):  # type: ignore[no-untyped-def]
+    """0.5 max((V-R)^2, (V_clipped-R)^2), V_clipped within clip_coef of the old value, and its derivative by V."""
+    clipped = old_val + min(max(val - old_val, -clip_coef), clip_coef)
+    plain, moved = val - ret, clipped - ret
+    if plain * plain >= moved * moved:
+        return 0.5 * plain * plain, plain
+    return 0.5 * moved * moved, 0.0
 
 
-def entropy(logits: Tensor) -> Tensor:
-    """Mean entropy of softmax(logits) in nats; logits [M, B, A] -> [M]."""
-    logp = logits.log_softmax(-1)
-    return -(logp.exp() * logp).sum(-1).mean(1)
+@nb.njit(cache=True)
+def log_softmax(logits, out):  # type: ignore[no-untyped-def]
+    """log softmax of a short row into `out`; returns its entropy in nats."""
+    top = logits[0]
+    for a in range(1, NUM_ACTIONS):
+        top = max(top, logits[a])
+    total = 0.0
+    for a in range(NUM_ACTIONS):
+        out[a] = logits[a] - top
+        total += math.exp(out[a])
+    norm = math.log(total)
+    ent = 0.0
+    for a in range(NUM_ACTIONS):
+        out[a] -= norm
+        ent -= math.exp(out[a]) * out[a]
+    return ent
+
+
+@nb.njit(parallel=True, cache=True)
+def _loss_kernel(out, act, scalars, clip_coef, vf_coef, ent_coef, grad, parts):  # type: ignore[no-untyped-def]
+    """Mean losses per member and chunk, and the gradient of their weighted sum by the network's outputs [M, B, 7].
+
+    scalars [M, B, 4]: old_logp, old_val, adv, ret; parts [M, chunks, 5]: policy_loss, value_loss, entropy, approx_kl,
+    clip_share, each divided by B.
+    """
+    members, batch, _ = out.shape
+    chunks = parts.shape[1]
+    for task in nb.prange(members * chunks):
+        m, c = task // chunks, task % chunks
+        logp = np.empty(NUM_ACTIONS, dtype=out.dtype)
+        for b in range(c * batch // chunks, (c + 1) * batch // chunks):
+            ent = log_softmax(out[m, b], logp)
+            chosen = act[m, b]
+            old_logp, old_val, adv, ret = scalars[m, b]
+            loss, by_logp = surrogate(logp[chosen], old_logp, adv, clip_coef[m])
+            error, by_val = value_error(out[m, b, NUM_ACTIONS], old_val, ret, clip_coef[m])
+            for a in range(NUM_ACTIONS):
+                p = math.exp(logp[a])
+                by_logit = by_logp * ((1.0 if a == chosen else 0.0) - p) + ent_coef[m] * p * (logp[a] + ent)
+                grad[m, b, a] = by_logit / batch
+            grad[m, b, NUM_ACTIONS] = vf_coef[m] * by_val / batch
+            parts[m, c, 0] += loss / batch
+            parts[m, c, 1] += error / batch
+            parts[m, c, 2] += ent / batch
+            parts[m, c, 3] += (old_logp - logp[chosen]) / batch
+            parts[m, c, 4] += (1.0 if abs(math.exp(logp[chosen] - old_logp) - 1) > clip_coef[m] else 0.0) / batch
+
+
+LOSS_PARTS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_share")
+_LOSS_CHUNKS = 8  # pieces of a minibatch; fixed, so that sums do not depend on the number of threads
+
+
+class _PPOLoss(torch.autograd.Function):
+    """policy_loss + vf_coef value_loss - ent_coef entropy, [M], and the parts [M, 5]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, out: Tensor, act: Tensor, scalars: Tensor, clip_coef: Tensor, vf_coef: Tensor, ent_coef: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        grad = torch.empty_like(out)
+        parts = torch.zeros(out.shape[0], _LOSS_CHUNKS, len(LOSS_PARTS), dtype=out.dtype)
+        tensors = (out, act, scalars, clip_coef, vf_coef, ent_coef, grad, parts)
+        _loss_kernel(*(t.detach().numpy() for t in tensors))
+        ctx.save_for_backward(grad)
+        total = parts.sum(1)
+        return total[:, 0] + vf_coef * total[:, 1] - ent_coef * total[:, 2], total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        (grad,) = ctx.saved_tensors
+        return grad * grads[0][:, None, None], None, None, None, None, None
+
+
+def ppo_loss(
+    out: Tensor, act: Tensor, scalars: Tensor, *, clip_coef: Tensor, vf_coef: Tensor, ent_coef: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Loss of each member [M] and its parts [M, 5] (`LOSS_PARTS`), means over the member's own rows.
+
+    out [M, B, 7]: logits and value; act [M, B] int64; scalars [M, B, 4]: old_logp, old_val, adv, ret; coefficients [M].
+    """
+    return _PPOLoss.apply(out, act, scalars, clip_coef, vf_coef, ent_coef)  # type: ignore[no-any-return, no-untyped-call]
 
 
 # -------------------------------------------------------------------------------------------------- state
@@ -200,51 +286,30 @@ def prepare(state: PPOState, roll: Rollout) -> _Batch:
     return _Batch(obs, act, scalars, roll.act.shape[0] * roll.act.shape[2])
 
 
-def _losses(state: PPOState, batch: _Batch, rows: Tensor, ent_coef: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total loss [M] and metrics [M] on the rows [M, B] of a batch."""
-    act = batch.act[rows]
-    old_logp, old_val, adv, ret = batch.scalars[rows].unbind(-1)
-    logits, val = state.net(batch.obs[rows])
-    logp_all = logits.log_softmax(-1)
-    logp = logp_all.gather(-1, act[..., None])[..., 0]
-    clip, vf_coef = state.hyper["clip_coef"], state.hyper["vf_coef"]
-    parts = {
-        "policy_loss": policy_loss(logp=logp, old_logp=old_logp, adv=adv, clip_coef=clip),
-        "value_loss": value_loss(val=val, old_val=old_val, ret=ret, clip_coef=clip),
-        "entropy": entropy(logits),
-        "approx_kl": (old_logp - logp).detach().mean(1),
-    }
-    loss = parts["policy_loss"] + vf_coef * parts["value_loss"] - ent_coef * parts["entropy"]
-    return loss, parts
-
-
 def update(state: PPOState, roll: Rollout) -> dict[str, Tensor]:
     """All epochs and minibatches on one rollout; returns metrics [M]. Raises Diverged on NaN or infinity."""
     cfg = state.cfg
     batch = prepare(state, roll)
-    progress = state.env_step / cfg.total_steps
-    lr = state.hyper["lr"] * _linear(1.0, cfg.lr_final, progress)
+    lr = state.hyper["lr"] * _linear(1.0, cfg.lr_final, state.env_step / cfg.total_steps)
     ent = _linear(cfg.ent_coef, cfg.ent_coef_final, state.env_step / max(cfg.ent_horizon, 1))
-    ent_coef = state.hyper["ent_scale"] * ent
+    coefs = {k: state.hyper[k] for k in ("clip_coef", "vf_coef")} | {"ent_coef": state.hyper["ent_scale"] * ent}
     offset = torch.arange(state.net.members)[:, None] * batch.size
-    history: list[dict[str, Tensor]] = []
+    history = []
     for _ in range(cfg.num_epochs):
         order = torch.stack([torch.randperm(batch.size, generator=gen) for gen in state.gens]) + offset
         for rows in order.chunk(cfg.num_minibatches, 1):
-            loss, parts = _losses(state, batch, rows, ent_coef)
+            out = state.net.outputs(batch.obs[rows])
+            loss, parts = ppo_loss(out, batch.act[rows], batch.scalars[rows], **coefs)
             loss.sum().backward()
-            history.append(parts | {"loss": loss, "grad_norm": state.optim.step(lr, cfg.max_grad_norm)})
+            norm = state.optim.step(lr, cfg.max_grad_norm)
+            history.append(torch.cat([parts, loss.detach()[:, None], norm[:, None]], 1))
     state.update_step += 1
-    return _summarise(state, history, lr, ent_coef)
-
-
-def _summarise(state: PPOState, history: list[dict[str, Tensor]], lr: Tensor, ent_coef: Tensor) -> dict[str, Tensor]:
-    """Means over minibatches, [M]."""
-    metrics = {f"train/{k}": torch.stack([h[k].detach() for h in history]).mean(0) for k in history[0]}
-    bad = [k for k in ("train/loss", "train/grad_norm") if not bool(torch.isfinite(metrics[k]).all())]
-    if bad:
-        raise Diverged(f"{bad[0]} is not finite at update {state.update_step}, env step {state.env_step}")
-    return metrics | {"train/lr": lr, "train/ent_coef": ent_coef}
+    names = [f"train/{name}" for name in (*LOSS_PARTS, "loss", "grad_norm")]
+    metrics = dict(zip(names, torch.stack(history).mean(0).unbind(1), strict=True))
+    for name in ("train/loss", "train/grad_norm"):
+        if not bool(torch.isfinite(metrics[name]).all()):
+            raise Diverged(f"{name} is not finite at update {state.update_step}, env step {state.env_step}")
+    return metrics | {"train/lr": lr, "train/ent_coef": coefs["ent_coef"]}
 
 
 # -------------------------------------------------------------------------------------------------- train

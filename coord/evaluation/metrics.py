@@ -9,23 +9,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from coord.overcooked import EVENTS
-from coord.stats import bootstrap_ci
+from coord.stats import bootstrap_ci, mean
 
 WORK = ("placement_in_pot", "soup_pickup", "delivery")  # what brings a soup to the hatch
 
 
 class Gap(NamedTuple):
-    """Self-play minus cross-play: how much of what a member can do depends on knowing its partner."""
+    """Self-play minus cross-play: how much of what a member can do depends on knowing its partner.
 
-    sp_return: float
-    xp_return: float
-    gap: float
-    ci95: tuple[float, float]
+    Each figure is a mean return per game with its 95 % interval.
+    """
 
-
-def event_means(events: NDArray[np.int32], seat: int) -> dict[str, float]:
-    """Mean count per game of each event for one seat; `events` is [E, P, len(EVENTS)]."""
-    return {name: float(value) for name, value in zip(EVENTS, events[:, seat].mean(axis=0), strict=True)}
+    sp_mean: float
+    sp_ci95: tuple[float, float]
+    xp_mean: float
+    xp_ci95: tuple[float, float]
+    gap_mean: float
+    gap_ci95: tuple[float, float]
 
 
 def idle_share(events: NDArray[np.int32], horizon: int) -> NDArray[np.float64]:
@@ -63,11 +63,16 @@ def sp_xp_gap(returns: ArrayLike, lineages: Sequence[str], *, seed: int = 0) -> 
     sp, xp = returns[np.eye(len(lineages), dtype=bool)], returns[alone]  # [pairs, E] each
     if not len(xp):
         return None
-    size = sp.size
 
     def difference(values: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-        own, other = np.split(values, [size], axis=axis)
-        return own.mean(axis) - other.mean(axis)
+        own, other = np.split(values, [sp.size], axis=axis)
+        return mean(own, axis) - mean(other, axis)
 
-    interval = bootstrap_ci([*sp, *xp], difference, seed=seed)
-    return Gap(float(sp.mean()), float(xp.mean()), float(sp.mean() - xp.mean()), interval)
+    return Gap(
+        sp_mean=float(sp.mean()),
+        sp_ci95=bootstrap_ci(list(sp), seed=seed),
+        xp_mean=float(xp.mean()),
+        xp_ci95=bootstrap_ci(list(xp), seed=seed),
+        gap_mean=float(sp.mean() - xp.mean()),
+        gap_ci95=bootstrap_ci([*sp, *xp], difference, seed=seed),
+    )

@@ -1,0 +1,116 @@
+"""The score of an ego: games with every partner in every seat, as the JSON document of `coord evaluate`.
+
+Schema 1: {"schema", "layout", "rules", "horizon", "rows": [...], "summary": {...}} and what is needed to repeat it.
+A row is one (ego, partner, seat of the ego); `events` holds the mean count per game of every event, the ego's and each
+partner's. Intervals are 95 % percentile bootstraps over games, stratified by row in the summary: they are about
+this ego and these partners, not about training it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coord.agents import Agent, PolicyAgent
+from coord.errors import UserError
+from coord.evaluation import metrics
+from coord.evaluation.matches import Games, Match, MatchRules, both_seats, play_matches
+from coord.overcooked import EVENTS
+from coord.stats import bootstrap_ci, iqm, mean
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRequest:
+    """What to play: see the fields of configs/evaluate.yaml."""
+
+    where: MatchRules
+    episodes: int
+    stochastic: bool = True
+    drop_stay: bool = False
+    seed: int = 0
+
+
+def score(ego: Agent, partners: Sequence[Agent], request: ScoreRequest) -> dict[str, Any]:
+    """Play and summarise; the result is plain JSON (see the module's docstring).
+
+    Raises:
+        UserError: no partners or no games.
+    """
+    if not partners:
+        raise UserError("no partners to play with: give partners=<agents or pools, comma separated>")
+    seats = request.where.layout.num_players
+    matches = both_seats(0, range(1, len(partners) + 1), seats)
+    games = play_matches(
+        request.where, [ego, *partners], matches, episodes=request.episodes, seed=request.seed
+    )
+    names = [ego.agent_id, *unique_names([partner.agent_id for partner in partners])]
+    rows = [_row(names, match, games, i, request) for i, match in enumerate(matches)]
+    return {
+        "schema": SCHEMA,
+        "layout": request.where.layout.name,
+        "layout_hash": request.where.layout.hash,
+        "rules": request.where.rules,
+        "horizon": request.where.horizon,
+        "seed": request.seed,
+        "stochastic": request.stochastic,
+        "drop_stay": request.drop_stay,
+        "mask_useless_actions": request.where.mask_useless_actions,
+        "unstick": sorted({agent.agent_id for agent in [ego, *partners] if _unsticks(agent)}),
+        "rows": rows,
+        "summary": summarise(games.returns, seed=request.seed),
+    }
+
+
+def summarise(returns: NDArray[np.float32], *, seed: int = 0) -> dict[str, Any]:
+    """Mean and interquartile mean over all games of [rows, E], with intervals stratified by row."""
+    strata = list(returns)
+    return {
+        "mean_return": float(mean(returns.ravel())),
+        "ci95": list(bootstrap_ci(strata, mean, seed=seed)),
+        "iqm": float(iqm(returns.ravel())),
+        "iqm_ci95": list(bootstrap_ci(strata, iqm, seed=seed)),
+        "episodes": int(returns.size),
+    }
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The names, with ` (2)`, ` (3)`, ... behind repeated ones."""
+    seen: Counter[str] = Counter()
+    out = []
+    for name in names:
+        seen[name] += 1
+        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return out
+
+
+def _unsticks(agent: Agent) -> bool:
+    return isinstance(agent, PolicyAgent) and agent.unstick
+
+
+def _row(names: Sequence[str], match: Match, games: Games, i: int, request: ScoreRequest) -> dict[str, Any]:
+    returns, events, horizon = games.returns[i], games.events[i], request.where.horizon
+    order = [match.ego_seat, *(seat for seat in range(events.shape[1]) if seat != match.ego_seat)]
+    counts = events[:, order].mean(axis=0)  # [P, events], the ego first
+    roles = ["ego", "partner", *(f"partner{k}" for k in range(2, events.shape[1]))][: events.shape[1]]
+    return {
+        "ego": names[match.ego],
+        "partner": names[match.partner],
+        "ego_seat": match.ego_seat,
+        "episodes": len(returns),
+        "mean_return": float(mean(returns)),
+        "ci95": list(bootstrap_ci([returns], mean, seed=request.seed)),
+        "returns": returns.tolist(),
+        "events": {
+            name: dict(zip(roles, counts[:, k].tolist(), strict=True)) for k, name in enumerate(EVENTS)
+        },
+        "idle_share": dict(zip(roles, metrics.idle_share(events, horizon)[order].tolist(), strict=True)),
+        "collisions_per_100": metrics.collision_rate(events, horizon),
+        "work_balance": metrics.work_balance(events),
+    }
