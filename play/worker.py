@@ -82,7 +82,7 @@ class PartnerWorker:
         *,
         mode: str = "process",
         hang_s: float = 3.0,
-        load_s: float = 120.0,
+        load_s: float = 300.0,
         loader: Loader = load_partner,
         spare: Spare | None = None,
     ) -> None:

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "replay": "coord.run.commands.replay",
     "demo": "coord.run.commands.demo",
     "games": "coord.run.commands.games",
+    "study": "coord.run.commands.study",
 }
 
 SUMMARY = "train partners for Overcooked, train an ego with them, score it with people-like partners"

@@ -38,6 +38,7 @@ CONFIGS: dict[str, str] = {
     "replay": "coord.run.commands.replay:ReplayConfig",
     "demo": "coord.run.commands.demo:DemoConfig",
     "games": "coord.run.commands.games:GamesConfig",
+    "study": "coord.run.commands.study:StudyConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
 }

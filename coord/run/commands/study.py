@@ -1,0 +1,121 @@
+"""`coord study`: check a study file, lead a participant through it, report, and delete who withdraws."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from coord.errors import UserError
+
+if TYPE_CHECKING:
+    from play.study import Study
+
+HELP = "run a study with people: consent, games with blinded partners, questions, report"
+EXAMPLES = (
+    "coord study check configs/study/example.yaml",
+    "coord study run configs/study/example.yaml",
+    "coord study report configs/study/example.yaml out=study-report",
+    "coord study withdraw participant=p-1a2b3c4d",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Fields of configs/study.yaml, which says what each means."""
+
+    what: Literal["check", "run", "report", "withdraw"] = "check"
+    file: str | None = None
+    data: str | None = None
+    participant: str | None = None
+    out: str = "study-report"
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Do what the words say; the exit code."""
+    from coord.run.config import load
+
+    cfg = load("study", overrides, positional=("what", "file"))
+    return _ACTIONS[cfg.what](cfg)
+
+
+def _study(cfg: StudyConfig) -> Study:
+    from play.study import load_study
+
+    if cfg.file is None:
+        raise UserError(f"coord study {cfg.what} needs a study file, for example configs/study/example.yaml")
+    return load_study(cfg.file)
+
+
+def _check(cfg: StudyConfig) -> int:
+    """Read the file, load every partner where it is to play, and show what participants will meet."""
+    from coord.evaluation.agents import load_agent
+    from play.study import plan_games
+
+    study = _study(cfg)
+    for block in study.blocks:
+        for layout, partner in dict.fromkeys(block.conditions):
+            load_agent(partner, layout, block.rules)
+    people = 24
+    plans = [plan_games(study, f"check-{slot}", slot)[0] for slot in range(people)]
+    minutes = sum(game.ticks / game.tick_hz for game in plans[0]) / 60
+    print(f"{study.title}: {len(plans[0])} games, {minutes:.1f} minutes of play, consent {study.consent_hash[:12]}")
+    print(f"\nhow often {people} participants meet each game, by position in its block:")
+    for block in study.blocks:
+        print(f"  {block.name}")
+        for number, (layout, partner) in enumerate(block.conditions):
+            met = [game for plan in plans for game in plan if (game.block, game.condition) == (block.name, number)]
+            places = Counter(game.position for game in met)
+            seats = Counter(game.seat for game in met)
+            row = " ".join(f"{places[position]:>3}" for position in range(len(block.conditions)))
+            print(f"    {partner:<32} {layout:<26} {row}   seats {seats[0]}/{seats[1]}")
+    return 0
+
+
+def _run(cfg: StudyConfig) -> int:
+    _study(cfg)  # what is wrong with the file is better said before a window opens
+    from play.app import Options, main
+    from play.screens import opening
+
+    path, data = Path(str(cfg.file)), None if cfg.data is None else Path(cfg.data)
+    return main(Options(file=data, open_first=lambda app: opening.study_file(app, path)))
+
+
+def _report(cfg: StudyConfig) -> int:
+    from coord.run.commands.games import open_store
+    from play.study_report import make_report, summary, write_report
+
+    study, store = _study(cfg), open_store(cfg.data)
+    try:
+        report = make_report(study, store)
+    finally:
+        store.close()
+    paths = write_report(report, Path(cfg.out))
+    print(summary(report))
+    print(f"written to {paths[0]} and {len(paths) - 1} CSV tables beside it")
+    return 0
+
+
+def _withdraw(cfg: StudyConfig) -> int:
+    from coord.run.commands.games import open_store
+    from play.study import withdraw
+
+    if cfg.participant is None:
+        raise UserError("coord study withdraw needs participant=<id>")
+    store = open_store(cfg.data)
+    try:
+        gone = withdraw(store, cfg.participant)
+    finally:
+        store.close()
+    print(f"deleted of {cfg.participant}: " + ", ".join(f"{count} {table}" for table, count in gone.items()))
+    return 0
+
+
+_ACTIONS: dict[str, Callable[[StudyConfig], int]] = {
+    "check": _check,
+    "run": _run,
+    "report": _report,
+    "withdraw": _withdraw,
+}
