@@ -12,6 +12,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path, PurePath
@@ -132,17 +133,22 @@ def build_report(path: str | Path, out: str | Path | None = None, *, meanings: M
 
 def render(folder: RunFolder, meanings: Mapping[str, str]) -> str:
     """The page as text."""
-    assets = files(__package__) / "report_assets"
+    return _template().render(
+        style=Markup(_asset("report.css")), script=Markup(_asset("report.js")), **page(folder, meanings)
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters.update(ci=_interval_text, num=_number_text, signed=_signed_text, compact=charts.short_number)
-    template = environment.from_string((assets / "report.html").read_text(encoding="utf-8"))
-    return template.render(
-        style=Markup((assets / "report.css").read_text(encoding="utf-8")),
-        script=Markup((assets / "report.js").read_text(encoding="utf-8")),
-        **page(folder, meanings),
-    )
+    return environment.from_string(_asset("report.html"))
+
+
+def _asset(name: str) -> str:
+    return (files(__package__) / "report_assets" / name).read_text(encoding="utf-8")
 
 
 def page(folder: RunFolder, meanings: Mapping[str, str]) -> dict[str, Any]:

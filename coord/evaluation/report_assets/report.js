@@ -67,6 +67,7 @@
     const step = (by) => { stop(); go(tick + by); };
 
     part("play").addEventListener("click", toggle);
+    figure.querySelector("canvas").addEventListener("click", toggle);
     part("back").addEventListener("click", () => step(-1));
     part("next").addEventListener("click", () => step(1));
     part("time").addEventListener("input", (event) => { stop(); go(Number(event.target.value)); });
@@ -101,8 +102,4 @@
   }
 
   main();
-  // Paper cannot be clicked: print what is folded away.
-  window.addEventListener("beforeprint", () => {
-    document.querySelectorAll("details").forEach((one) => { one.open = true; });
-  });
 })();
