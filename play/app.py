@@ -172,7 +172,7 @@ class App:
             if event.type in (pygame.WINDOWEXPOSED, pygame.WINDOWFOCUSGAINED):
                 self.redraw()
             for ui_event in self._translator.translate(event):
-                self._dispatch(ui_event)
+                self.handle(ui_event)
         now_s = self.clock()
         if self.top is not None:
             self.top.update(now_s)
@@ -189,7 +189,8 @@ class App:
         self._drawn_for = screen
         return True
 
-    def _dispatch(self, event: UiEvent) -> None:
+    def handle(self, event: UiEvent) -> None:
+        """Give one event to the screen in charge, or act on it if it is the window's own."""
         if event.kind == "quit":
             self.quit()
             return

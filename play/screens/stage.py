@@ -19,7 +19,7 @@ from play.inputs import Bindings
 from play.screens.opening import draw_dots
 from play.view import theme
 from play.view.events import UiEvent
-from play.view.frame import banner
+from play.view.frame import banner, draw_hints
 from play.view.hud import Hud, Order, SeatLabel, draw_hud, draw_measurements, regions
 from play.view.kitchen import KitchenPainter
 from play.view.ui import Ui
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 COUNT_FROM, COUNT_S = 3, 0.7  # 3-2-1 and how long each number stands
 FLY_S = 1.2  # how long "+20" is seen
+PATIENCE_S = 6.0  # waiting for longer needs an explanation
+FIRST_START = "The first start after an installation compiles the kitchen's rules, which can take a minute."
 TROUBLE = ("hung", "crashed")
 
 
@@ -94,7 +96,7 @@ class Stage:
         self.latencies_ms: list[float] = []  # from key press to the tick it counted in, newest last
         self._flying: list[Flying] = []
         self._ready_pots = 0
-        self._now_s = app.clock()
+        self._now_s = self._opened_s = app.clock()
         self._count_until_s = 0.0
         self._counted = 0
         self._painter: tuple[Ui, bool, KitchenPainter] | None = None
@@ -106,6 +108,11 @@ class Stage:
                 cast, settings.bindings, settings.hold_to_repeat, recorder, app.shelf.spare, app.clock()
             )
         )
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the session is there (its partner may still be loading)."""
+        return self._making.done()
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
@@ -264,6 +271,10 @@ class Stage:
         width = ui.size[0] - ui.px(48)
         ui.text(surface, line, (center[0], center[1] - ui.px(40)), theme.HEAD, theme.TEXT, "center", width=width)
         draw_dots(surface, self.app, (center[0], center[1] + ui.px(16)), self._now_s)
+        if self._now_s - self._opened_s > PATIENCE_S:
+            at = (center[0], center[1] + ui.px(64))
+            ui.text(surface, FIRST_START, at, theme.BODY, theme.MUTED, "center", width=width)
+        draw_hints(surface, ui, [("Esc", "back")])
 
     def _draw_count(self, surface: pygame.Surface, ui: Ui, box: pygame.Rect) -> None:
         number = max(1, math.ceil((self._count_until_s - self._now_s) / COUNT_S))

@@ -42,7 +42,7 @@ MIN_SIZE = (640, 360)
 def ui_scale(size: tuple[int, int], text_scale: float = 1.0) -> float:
     """How many pixels one unit of the 960 x 540 design takes in a window of `size`; never below 1."""
     fit = min(size[0] / BASE_SIZE[0], size[1] / BASE_SIZE[1])
-    return max(1.0, round(fit * 8) / 8) * text_scale
+    return max(1.0, int(fit * 8) / 8) * text_scale
 
 
 def contrast(first: Color, second: Color) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,7 @@ HELP = "measure speed and print one JSON line"
 EXAMPLES = (
     "coord bench kitchen",
     "coord bench ppo",
+    "coord bench play minutes=30",
 )
 
 
@@ -17,7 +19,8 @@ EXAMPLES = (
 class BenchConfig:
     """Fields of configs/bench.yaml, which says what each means."""
 
-    what: Literal["kitchen", "ppo"] = "kitchen"
+    what: Literal["kitchen", "ppo", "play"] = "kitchen"
+    minutes: float = 2.0
 
 
 def run(overrides: Sequence[str]) -> int:
@@ -25,4 +28,9 @@ def run(overrides: Sequence[str]) -> int:
     from coord.run.config import load
 
     cfg = load("bench", overrides, positional=("what",))
+    if cfg.what == "play":
+        from play.bench import bench_play
+
+        print(json.dumps(bench_play(cfg.minutes)))
+        return 0
     raise NotImplementedError(cfg)  # wired by its owner
