@@ -29,7 +29,12 @@ def iqm(values: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
 
 
 def bootstrap_ci(
-    strata: Sequence[ArrayLike], statistic: Statistic = mean, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+    strata: Sequence[ArrayLike],
+    statistic: Statistic = mean,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of `statistic` over the pooled values of all strata.
 

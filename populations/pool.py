@@ -6,8 +6,6 @@ so a crash while adding leaves the pool as it was. Opening a pool checks every f
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,11 +22,11 @@ from coord.agent_files import (
     read_manifest,
     read_member,
     save_agent,
+    spec_hash,
 )
 from coord.agents import PolicyAgent
 from coord.errors import UserError
 from coord.nets import PopulationNet
-from coord.overcooked import IndexSpec
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -38,15 +36,6 @@ class NewMember(NamedTuple):
 
     card: AgentCard
     net: PopulationNet
-
-
-class MemberGroup(NamedTuple):
-    """Members that one forward pass can serve: same architecture, same vocabulary, same un-stuck rule."""
-
-    net: PopulationNet  # M = len(indices)
-    spec: IndexSpec | None
-    unstick: bool
-    indices: tuple[int, ...]  # positions of the members in the pool
 
 
 @dataclass(frozen=True)
@@ -63,25 +52,6 @@ class Pool:
     def agents(self, *, stochastic: bool = True) -> list[PolicyAgent]:
         """One player per member, in manifest order."""
         return [member.player(stochastic=stochastic) for member in self.members]
-
-    def stacked(self) -> list[MemberGroup]:
-        """All members, grouped so that each group is one network with a population axis."""
-        keys: dict[tuple[object, ...], list[int]] = {}
-        for i, member in enumerate(self.members):
-            card = member.card
-            keys.setdefault((card.arch, spec_hash(card.spec), card.unstick), []).append(i)
-        return [self._group(indices) for indices in keys.values()]
-
-    def _group(self, indices: list[int]) -> MemberGroup:
-        card = self.members[indices[0]].card
-        spec = None if card.spec is None else IndexSpec.from_dict(card.spec)
-        net = PopulationNet.stack([self.members[i].net for i in indices])
-        return MemberGroup(net, spec, card.unstick, tuple(indices))
-
-
-def spec_hash(spec: Mapping[str, Any] | None) -> str:
-    """SHA-256 of an observation vocabulary as stored on a card; "" for networks that need none."""
-    return "" if spec is None else hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
 
 
 def open_pool(folder: str | Path) -> Pool:
@@ -109,9 +79,7 @@ def add_members(folder: str | Path, members: Sequence[NewMember]) -> list[dict[s
         entries = read_manifest(folder) if (folder / MANIFEST).exists() else []
         _check_ids([entry["id"] for entry in entries], [new.card.agent_id for new in members], folder)
         added = [_write_member(folder, new) for new in members]
-        checkpoint.atomic_write_json(
-            folder / MANIFEST, {"schema": MANIFEST_SCHEMA, "members": [*entries, *added]}
-        )
+        checkpoint.atomic_write_json(folder / MANIFEST, {"schema": MANIFEST_SCHEMA, "members": [*entries, *added]})
     return added
 
 
@@ -144,4 +112,3 @@ def _write_member(folder: Path, new: NewMember) -> dict[str, Any]:
         "file": file,
         "sha256": sha256,
     }
-

@@ -12,7 +12,7 @@ sides and the figure flatters); rectified linear units instead of tanh; overcook
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from coord.agent_files import HELD_OUT_ID, AgentCard, StoredAgent
 from coord.errors import UserError, unknown
 from coord.nets import NUM_ACTIONS, Arch, PopulationNet
 from coord.optim import PopulationAdam
-from coord.overcooked import OvercookedVectorEnv, load_layout
+from coord.overcooked import Layout, OvercookedVectorEnv, load_layout
 from coord.overcooked.human_data import HumanGame, load_games
 
 AGENT_IDS = {"train": "bc_train", "test": HELD_OUT_ID}
@@ -41,6 +41,18 @@ PUBLISHED_EPOCHS = {  # Carroll et al. 2019; the layouts for which human games e
 }
 
 
+def recorded_layout(layout: Layout) -> str:
+    """The layout whose human games were played on the terrain of `layout`; start tiles do not matter.
+
+    Raises:
+        UserError: there are none (the five layouts with games are named).
+    """
+    for name in PUBLISHED_EPOCHS:
+        if load_layout(name).terrain == layout.terrain:
+            return name
+    raise UserError(f"human games exist for {', '.join(PUBLISHED_EPOCHS)} - not for '{layout.name}'")
+
+
 @dataclass(frozen=True, kw_only=True)
 class BCConfig:
     """split: half of the human games, train or test (held out); epochs: passes over the games, 0 for the published
@@ -49,7 +61,7 @@ class BCConfig:
 
     split: str = "train"
     epochs: int = 0
-    batch_size: int = 64
+    batch_size: int = 256
     lr: float = 1e-3
     hidden: tuple[int, ...] = (64, 64)
     val_fraction: float = 0.15
@@ -128,23 +140,17 @@ def chance(net: PopulationNet, demos: Demonstrations) -> NDArray[np.float64]:
     return probs[:, np.arange(len(demos.acts)), demos.acts].mean(axis=1)
 
 
-def load_demonstrations(layout: str, split: str) -> Demonstrations:
-    """Both seats of all recorded games of one half on one layout, featurised.
+def load_demonstrations(recorded: str, split: str) -> Demonstrations:
+    """Both seats of all games of one half that were recorded on a layout, featurised.
 
     Raises:
-        UserError: a layout without human games (the five are named) or an unknown half.
+        UserError: no such layout or half (see `coord.overcooked.human_data.load_games`).
     """
-    name = load_layout(layout).name
-    if name not in PUBLISHED_EPOCHS:
-        raise unknown("layout with human games", name, PUBLISHED_EPOCHS)
-    games = load_games(split, name)
-    features = np.concatenate([_features(name, game) for game in games])  # [T, P, F]
+    games = load_games(split, recorded)
+    features = np.concatenate([_features(recorded, game) for game in games])  # [T, P, F]
     acts = np.concatenate([game.joint_act for game in games])  # [T, P]
-    number = np.repeat(np.arange(len(games)), [len(game.joint_act) for game in games])
-    seats = acts.shape[1]
-    return Demonstrations(
-        features.reshape(-1, features.shape[-1]), acts.reshape(-1).astype(np.int64), np.repeat(number, seats)
-    )
+    number = np.repeat(np.arange(len(games)), [game.joint_act.size for game in games])
+    return Demonstrations(features.reshape(-1, features.shape[-1]), acts.reshape(-1).astype(np.int64), number)
 
 
 def _features(layout: str, game: HumanGame) -> NDArray[np.float32]:
@@ -155,37 +161,36 @@ def _features(layout: str, game: HumanGame) -> NDArray[np.float32]:
     return env.feature_obs()
 
 
-def _floats(values: Mapping[str, np.floating]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items()}
-
-
-def train_clone(layout: str, config: BCConfig, seed: int) -> StoredAgent:
+def train_clone(layout: Layout, config: BCConfig, seed: int) -> StoredAgent:
     """The clone of one half of the games on `layout`, with its accuracies on the card.
 
-    `held_back_*` are about the validation games of the same half, `other_half_*` about games of people it never saw;
-    `*_accuracy` takes the likeliest action, `*_chance` draws (the published figures are of this kind).
+    `held_back` is about the validation games of the same half, `other_half` about games of people it never saw;
+    `accuracy` takes the likeliest action, `chance` draws one.
 
     Raises:
         UserError: a layout without human games.
     """
-    home = load_layout(layout)
-    demos = load_demonstrations(layout, config.split)
-    other = load_demonstrations(layout, "test" if config.split == "train" else "train")
+    recorded = recorded_layout(layout)
+    demos = load_demonstrations(recorded, config.split)
+    other = load_demonstrations(recorded, "test" if config.split == "train" else "train")
     back = held_back(demos, config.val_fraction, seed)
-    epochs = config.epochs or PUBLISHED_EPOCHS[home.name]
+    epochs = config.epochs or PUBLISHED_EPOCHS[recorded]
     net = clone(demos.rows(~back), config, [seed], epochs)
     judged = {"fitted": demos.rows(~back), "held_back": demos.rows(back), "other_half": other}
-    scores = {f"{name}_accuracy": accuracy(net, rows)[0] for name, rows in judged.items() if len(rows.acts)}
-    chances = {f"{name}_chance": chance(net, rows)[0] for name, rows in judged.items() if len(rows.acts)}
     card = AgentCard(
         agent_id=AGENT_IDS[config.split],
-        layouts={home.name: home.hash},
+        layouts={layout.name: layout.hash},
         rules=RULES,
         method="bc",
         arch=net.arch,
         seed=seed,
         human_data=config.split,
         unstick=True,
-        extra={"epochs": epochs, "action_shares": action_shares(demos).tolist(), **_floats(scores | chances)},
+        extra={
+            "epochs": epochs,
+            "action_shares": action_shares(demos).tolist(),
+            "accuracy": {name: float(accuracy(net, rows)[0]) for name, rows in judged.items() if len(rows.acts)},
+            "chance": {name: float(chance(net, rows)[0]) for name, rows in judged.items() if len(rows.acts)},
+        },
     )
     return StoredAgent(card, net)

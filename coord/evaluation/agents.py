@@ -1,4 +1,4 @@
-"""Agents by name: built-ins, files, run folders, pools - for playing, and (with the held-out ones barred) for training."""
+"""Agents by name (built-ins, files, run folders, pools): to play or, with the held-out ones barred, to train with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from coord import agent_files
-from coord.agent_files import HELD_OUT_ID, MANIFEST, StoredAgent
+from coord.agent_files import AGENT_FILE, HELD_OUT_ID, MANIFEST, StoredAgent
 from coord.agents import Agent, RandomAgent, StayAgent
 from coord.agents_greedy import GreedyAgent
 from coord.errors import UserError, unknown
@@ -15,7 +15,6 @@ from coord.overcooked import Layout, load_layout
 
 SCRIPTED = {"random": RandomAgent, "stay": StayAgent, "greedy": GreedyAgent}
 BUILT_IN = (*SCRIPTED, *SPLIT_OF)
-AGENT_FILE = "agent.safetensors"  # what a training run leaves in its folder
 
 
 def load_agents(
@@ -30,7 +29,7 @@ def load_agents(
     return [
         _player(found, home, rules, stochastic=stochastic, drop_stay=drop_stay)
         for ref in refs
-        for found in _find(ref, home, rules)
+        for found in _find(ref, home)
     ]
 
 
@@ -48,22 +47,24 @@ def load_agent(
     return found[0]
 
 
-def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str) -> list[Agent]:
-    """Stochastic players that training may learn from; a pool stands for all its members.
+def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str) -> list[StoredAgent]:
+    """Networks that training may have as partners; a pool stands for all its members.
 
     Raises:
-        UserError: as `load_agents`, and for anything made from the held-out human games, whatever it is called:
-            the built-in `human_proxy`, its file, a renamed copy of it, or a pool that holds one.
+        UserError: as `load_agents`; for scripted agents; and for anything made from the held-out human games,
+            whatever it is called: the built-in `human_proxy`, its file, a renamed copy of it, a pool that holds one.
     """
     home = load_layout(layout)
     partners = []
     for ref in refs:
         if ref == HELD_OUT_ID:
             raise UserError(f"{HELD_OUT_ID} is for evaluation only: training may use bc_train or a pool")
-        for found in _find(ref, home, rules):
-            if isinstance(found, StoredAgent):
-                _refuse_held_out(found, ref, home)
-            partners.append(_player(found, home, rules, stochastic=True, drop_stay=False))
+        for found in _find(ref, home):
+            if not isinstance(found, StoredAgent):
+                raise UserError(f"partner {ref} is scripted: training takes networks (bc_train, agent files, pools)")
+            found.check_kitchen(home, rules)
+            _refuse_held_out(found, ref, home)
+            partners.append(found)
     return partners
 
 
@@ -76,7 +77,7 @@ def _refuse_held_out(found: StoredAgent, ref: str, layout: Layout) -> None:
         agent_files.refuse_held_out(found, source, proxy.net.tensors())
 
 
-def _find(ref: str, layout: Layout, rules: str) -> list[StoredAgent | Agent]:
+def _find(ref: str, layout: Layout) -> list[StoredAgent | Agent]:
     """What a reference stands for: agents read from disk, or players that need no file."""
     if ref in SCRIPTED:
         return [SCRIPTED[ref]()]

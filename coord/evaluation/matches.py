@@ -126,7 +126,7 @@ def _play(
             played[:, tick] = joint_act
         env.step(joint_act)
         view.invalidate()
-    return env.episode_return(final=True).copy(), env.event_counts(final=True).copy(), played
+    return env.episode_return(final=True).copy(), env.event_counts(final=True).astype(np.int32), played
 
 
 def _seating(games: Sequence[tuple[Match, int]], num_players: int) -> NDArray[np.int64]:

@@ -36,19 +36,15 @@ def load_clone(agent_id: str, layout: Layout) -> StoredAgent:
     Raises:
         UserError: a layout without human games, or an unwritable cache.
     """
-    if layout.name not in bc.PUBLISHED_EPOCHS:
-        raise UserError(
-            f"{agent_id} is cloned from human games, which exist for {', '.join(bc.PUBLISHED_EPOCHS)} - "
-            f"not for '{layout.name}'"
-        )
     config = bc.BCConfig(split=SPLIT_OF[agent_id])
-    path = cache_folder() / f"{agent_id}-{layout.name}-{_key(config, layout)}.safetensors"
+    recorded = bc.recorded_layout(layout)
+    path = cache_folder() / f"{agent_id}-{recorded}-{_key(config, layout)}.safetensors"
     return _read(path) or _train(path, config, layout)
 
 
 def _key(config: bc.BCConfig, layout: Layout) -> str:
     code = Path(bc.__file__).read_bytes()
-    parts = json.dumps([dataclasses.asdict(config), layout.hash, SEED]).encode()
+    parts = json.dumps([dataclasses.asdict(config), layout.name, layout.hash, SEED]).encode()
     return hashlib.sha256(parts + code).hexdigest()[:16]
 
 
@@ -65,6 +61,6 @@ def _train(path: Path, config: bc.BCConfig, layout: Layout) -> StoredAgent:
     with locked_folder(path.parent):
         if (made_meanwhile := _read(path)) is not None:
             return made_meanwhile
-        agent = bc.train_clone(layout.name, config, SEED)
+        agent = bc.train_clone(layout, config, SEED)
         save_agent(path, agent.card, agent.net, config=dataclasses.asdict(config))
         return agent

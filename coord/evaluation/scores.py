@@ -2,8 +2,8 @@
 
 Schema 1: {"schema", "layout", "rules", "horizon", "rows": [...], "summary": {...}} and what is needed to repeat it.
 A row is one (ego, partner, seat of the ego); `events` holds the mean count per game of every event, the ego's and each
-partner's. Intervals are 95 % percentile bootstraps over games, stratified by row in the summary: they are about
-this ego and these partners, not about training it again.
+partner's, `event_se` the standard errors of these means. Intervals are 95 % percentile bootstraps over games, stratified
+by row in the summary: they are about this ego and these partners, not about training it again.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ def score(ego: Agent, partners: Sequence[Agent], request: ScoreRequest) -> dict[
         raise UserError("no partners to play with: give partners=<agents or pools, comma separated>")
     seats = request.where.layout.num_players
     matches = both_seats(0, range(1, len(partners) + 1), seats)
-    games = play_matches(
-        request.where, [ego, *partners], matches, episodes=request.episodes, seed=request.seed
-    )
+    games = play_matches(request.where, [ego, *partners], matches, episodes=request.episodes, seed=request.seed)
     names = [ego.agent_id, *unique_names([partner.agent_id for partner in partners])]
     rows = [_row(names, match, games, i, request) for i, match in enumerate(matches)]
     return {
@@ -98,6 +96,7 @@ def _row(names: Sequence[str], match: Match, games: Games, i: int, request: Scor
     returns, events, horizon = games.returns[i], games.events[i], request.where.horizon
     order = [match.ego_seat, *(seat for seat in range(events.shape[1]) if seat != match.ego_seat)]
     counts = events[:, order].mean(axis=0)  # [P, events], the ego first
+    errors = events[:, order].std(axis=0, ddof=min(1, len(events) - 1)) / len(events) ** 0.5  # 0 for a single game
     roles = ["ego", "partner", *(f"partner{k}" for k in range(2, events.shape[1]))][: events.shape[1]]
     return {
         "ego": names[match.ego],
@@ -107,10 +106,14 @@ def _row(names: Sequence[str], match: Match, games: Games, i: int, request: Scor
         "mean_return": float(mean(returns)),
         "ci95": list(bootstrap_ci([returns], mean, seed=request.seed)),
         "returns": returns.tolist(),
-        "events": {
-            name: dict(zip(roles, counts[:, k].tolist(), strict=True)) for k, name in enumerate(EVENTS)
-        },
+        "events": _by_event_and_role(counts, roles),
+        "event_se": _by_event_and_role(errors, roles),
         "idle_share": dict(zip(roles, metrics.idle_share(events, horizon)[order].tolist(), strict=True)),
         "collisions_per_100": metrics.collision_rate(events, horizon),
         "work_balance": metrics.work_balance(events),
     }
+
+
+def _by_event_and_role(values: NDArray[np.float64], roles: Sequence[str]) -> dict[str, dict[str, float]]:
+    """[P, events] as event -> role -> value."""
+    return {name: dict(zip(roles, values[:, k].tolist(), strict=True)) for k, name in enumerate(EVENTS)}

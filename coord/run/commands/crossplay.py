@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 HELP = "play every member of a pool with every other: matrix, gap, heat map"
 EXAMPLES = ("coord crossplay runs/pool out=runs/xp",)
@@ -14,6 +15,7 @@ class CrossplayConfig:
     """Fields of configs/crossplay.yaml, which says what each means."""
 
     pool: str | None = None
+    layout: str | None = None
     episodes: int = 20
     stochastic: bool = True
     horizon: int = 400
@@ -23,7 +25,54 @@ class CrossplayConfig:
 
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
-    from coord.run.config import load
+    from pathlib import Path
+
+    from coord.checkpoint import atomic_write_json, provenance
+    from coord.evaluation.crossplay import draw_heat_map
+    from coord.run.config import load, to_dict
 
     cfg = load("crossplay", overrides, positional=("pool",))
-    raise NotImplementedError(cfg)  # wired by its owner
+    result = crossplay(cfg)
+    out = Path(cfg.out or cfg.pool)
+    atomic_write_json(out / "crossplay.json", {**result, "provenance": provenance(to_dict(cfg))})
+    draw_heat_map(result, out / "crossplay.png")
+    print(table(result))
+    print(f"written to {out / 'crossplay.json'} and {out / 'crossplay.png'}")
+    return 0
+
+
+def crossplay(cfg: CrossplayConfig) -> dict[str, Any]:
+    """Open the pool and play; the JSON document without provenance.
+
+    Raises:
+        UserError: no pool, a damaged one, or one whose members play different layouts and none was chosen.
+    """
+    from coord.agents import Agent
+    from coord.errors import UserError
+    from coord.evaluation.crossplay import cross_play
+    from coord.evaluation.matches import MatchRules
+    from coord.overcooked import load_layout
+    from populations.pool import open_pool
+
+    if cfg.pool is None:
+        raise UserError("which pool? give its folder, e.g. coord crossplay runs/pool")
+    pool = open_pool(cfg.pool)
+    card = pool.members[0].card
+    layout = load_layout(cfg.layout or next(iter(card.layouts)))
+    for member in pool.members:
+        member.check_kitchen(layout, card.rules)
+    players: list[Agent] = [member.player(stochastic=cfg.stochastic) for member in pool.members]
+    where = MatchRules(layout=layout, rules=card.rules, horizon=cfg.horizon)
+    result = cross_play(where, players, pool.entries, episodes=cfg.episodes, seed=cfg.seed)
+    return {**result, "stochastic": cfg.stochastic}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Means and gap as text."""
+    lines = [f"{len(result['members'])} members on {result['layout']}, {result['episodes']} games per ordered pair"]
+    for name, key in (("self-play", "sp"), ("cross-play", "xp"), ("gap", "gap")):
+        if result[f"{key}_mean"] is None:
+            return "\n".join([*lines, "all members are of one training run: there is no cross-play between runs"])
+        low, high = result[f"{key}_ci95"]
+        lines.append(f"{name:<12}{result[f'{key}_mean']:>8.1f}  [{low:.1f}, {high:.1f}]")
+    return "\n".join(lines)

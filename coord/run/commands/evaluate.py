@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 HELP = "score an ego with partners, in every seat, with intervals"
 EXAMPLES = (
     "coord evaluate ego=runs/ego partners=human_proxy layout=cramped_room out=score.json",
-    "coord evaluate ego=runs/ego partners=runs/pool,random,stay episodes=50 stochastic=false",
+    "coord evaluate ego=bc_train partners=human_proxy,random,stay layout=coordination_ring episodes=50",
+    "coord evaluate ego=runs/pool#sp0-final partners=runs/pool stochastic=false",
+    "coord evaluate human=games.sqlite out=people.json",
 )
 
 
@@ -24,13 +26,69 @@ class EvaluateConfig:
     horizon: int = 400
     episodes: int = 100
     stochastic: bool = True
+    drop_stay: bool = False
+    mask_useless_actions: bool = False
     seed: int = 0
+    human: str | None = None
     out: str | None = None
 
 
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
-    from coord.run.config import load
+    from coord.checkpoint import atomic_write_json, provenance
+    from coord.evaluation import human_games
+    from coord.run.config import load, to_dict
 
     cfg = load("evaluate", overrides)
-    raise NotImplementedError(cfg)  # wired by its owner
+    if cfg.human is not None:
+        result = human_games.score_recorded(cfg.human, seed=cfg.seed)
+        print(human_games.table(result))
+    else:
+        result = evaluate(cfg)
+        print(table(result))
+    if cfg.out is not None:
+        atomic_write_json(cfg.out, {**result, "provenance": provenance(to_dict(cfg))})
+        print(f"written to {cfg.out}")
+    return 0
+
+
+def evaluate(cfg: EvaluateConfig) -> dict[str, Any]:
+    """Load the agents and play; the JSON document without provenance.
+
+    Raises:
+        UserError: see `coord.evaluation.agents` and `coord.evaluation.scores`.
+    """
+    from coord.errors import UserError
+    from coord.evaluation.agents import load_agent, load_agents
+    from coord.evaluation.matches import MatchRules
+    from coord.evaluation.scores import ScoreRequest, score
+    from coord.overcooked import load_layout
+
+    if cfg.ego is None:
+        raise UserError("which agent is to be scored? give ego=<agent>, e.g. ego=bc_train")
+    layout = load_layout(cfg.layout)
+    options = {"stochastic": cfg.stochastic, "drop_stay": cfg.drop_stay}
+    ego = load_agent(cfg.ego, layout, cfg.rules, **options)
+    partners = load_agents(cfg.partners, layout, cfg.rules, **options)
+    where = MatchRules(
+        layout=layout, rules=cfg.rules, horizon=cfg.horizon, mask_useless_actions=cfg.mask_useless_actions
+    )
+    request = ScoreRequest(where=where, episodes=cfg.episodes, seed=cfg.seed, **options)
+    return score(ego, partners, request)
+
+
+def table(result: dict[str, Any]) -> str:
+    """The rows and the summary of a score as text."""
+    lines = [f"{result['rows'][0]['ego']} on {result['layout']}, {result['rules']} rules, {result['horizon']} ticks"]
+    lines.append(f"{'partner':<32}{'seat':>5}{'games':>7}{'return':>9}  95 % interval")
+    for row in result["rows"]:
+        low, high = row["ci95"]
+        head = f"{row['partner']:<32}{row['ego_seat']:>5}{row['episodes']:>7}"
+        lines.append(f"{head}{row['mean_return']:>9.1f}  [{low:.1f}, {high:.1f}]")
+    summary = result["summary"]
+    for name, value, (low, high) in (
+        ("mean", summary["mean_return"], summary["ci95"]),
+        ("interquartile mean", summary["iqm"], summary["iqm_ci95"]),
+    ):
+        lines.append(f"{name:<37}{summary['episodes']:>7}{value:>9.1f}  [{low:.1f}, {high:.1f}]")
+    return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""Small agents for the tests of files, pools and matches."""
+
+from __future__ import annotations
+
+import torch
+
+from coord.agent_files import AgentCard
+from coord.nets import NUM_ACTIONS, Arch, PopulationNet
+from coord.overcooked import IndexSpec, load_layout
+from populations.pool import NewMember
+
+ARCH = Arch(kind="mlp_features", inputs=96, hidden=(4,))
+
+
+def network(seed: int = 0, arch: Arch = ARCH) -> PopulationNet:
+    """One freshly initialised member."""
+    return PopulationNet.create(arch, [torch.Generator().manual_seed(seed)])
+
+
+def constant_policy(logits: list[float], inputs: int = 96) -> PopulationNet:
+    """A network on features whose policy is softmax(logits) whatever it sees."""
+    net = network(arch=Arch(kind="mlp_features", inputs=inputs, hidden=(4,)))
+    with torch.no_grad():
+        net.head_weight.zero_()
+        net.head_bias[0, :NUM_ACTIONS] = torch.tensor(logits)
+    return net
+
+
+def card(agent_id: str = "a0", *, layout: str = "cramped_room", **fields: object) -> AgentCard:
+    """A card that fits `network()`."""
+    home = load_layout(layout)
+    values = {"rules": "classic", "method": "sp", "arch": ARCH, **fields}
+    return AgentCard(agent_id=agent_id, layouts={home.name: home.hash}, **values)
+
+
+def member(agent_id: str, seed: int, **fields: object) -> NewMember:
+    """A pool member with its own parameters."""
+    return NewMember(card(agent_id, seed=seed, **fields), network(seed))
+
+
+def index_member(agent_id: str, seed: int, layout: str = "cramped_room") -> NewMember:
+    """A pool member that reads indices."""
+    home = load_layout(layout)
+    spec = IndexSpec.for_layouts([home], "classic", home.num_players)
+    arch = Arch(kind="mlp_index", inputs=spec.vocab_size, hidden=(64,))
+    return NewMember(card(agent_id, layout=layout, arch=arch, spec=spec.to_dict(), seed=seed), network(seed, arch))
