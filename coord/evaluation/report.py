@@ -218,7 +218,7 @@ def _labels(folder: RunFolder) -> Labels:
 
 def _setting(folder: RunFolder) -> dict[str, Any]:
     """Layout, rules and horizon of the first file that tells them."""
-    sources = [one.facts for one in [*folder.evaluations, *folder.crossplays]] + folder.games
+    sources = [one.facts for one in folder.evaluations] + [one.facts for one in folder.crossplays] + folder.games
     keys = ("layout", "rules", "horizon")
     setting = {key: next((source[key] for source in sources if key in source), None) for key in keys}
     for key in keys:  # a training run alone: its config, read line by line, for it may hold anything

@@ -240,10 +240,12 @@ def read_crossplay(data: Mapping[str, Any], source: str) -> CrossPlay:
     if returns.shape != (len(members), len(members)):
         raise ValueError(f"seat_returns has shape {returns.shape}, but there are {len(members)} members")
     bounds = np.asarray(data.get("seat_ci95", np.full((*returns.shape, 2), math.nan)), np.float64)
-    parts = [_interval(data.get(f"{key}_mean"), data.get(f"{key}_ci95")) for key in ("sp", "xp", "gap")]
+    self_play, cross_play, gap = (
+        _interval(data.get(f"{key}_mean"), data.get(f"{key}_ci95")) for key in ("sp", "xp", "gap")
+    )
     facts = {key: value for key, value in data.items() if not isinstance(value, list | dict)}
     counted = [str(member) for member in data.get("gap_members", members)]
-    return CrossPlay(source, facts, members, returns, bounds, *parts, counted)
+    return CrossPlay(source, facts, members, returns, bounds, self_play, cross_play, gap, counted)
 
 
 def read_run(folder: Path, top: Path) -> TrainingRun:

@@ -2,8 +2,8 @@
 
 Schema 1: {"schema", "layout", "rules", "horizon", "rows": [...], "summary": {...}} and what is needed to repeat it.
 A row is one (ego, partner, seat of the ego); `events` holds the mean count per game of every event, the ego's and each
-partner's, `event_se` the standard errors of these means. Intervals are 95 % percentile bootstraps over games, stratified
-by row in the summary: they are about this ego and these partners, not about training it again.
+partner's, `event_se` the standard errors of these means. Intervals are 95 % percentile bootstraps over games,
+stratified by row in the summary: they are about this ego and these partners, not about training it again.
 """
 
 from __future__ import annotations

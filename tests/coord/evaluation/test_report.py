@@ -13,11 +13,13 @@ import yaml
 
 from coord.agents import RandomAgent, StayAgent
 from coord.errors import UserError
+from coord.evaluation.crossplay import cross_play
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
 from coord.evaluation.replay import Game, replay, save_game, sprite_sheet
 from coord.evaluation.report import Labels, build_report
 from coord.evaluation.run_folder import Interval, combine, difference, read_folder
-from coord.overcooked import load_layout
+from coord.evaluation.scores import ScoreRequest, score
+from coord.overcooked import EVENTS, load_layout
 from coord.run import cli
 
 NORTH, SOUTH, EAST, WEST, STAY, INTERACT = range(6)
@@ -417,6 +419,30 @@ def test_recorded_matches_replay_to_their_returns(tmp_path: Path) -> None:
     again = play_matches(where, agents, matches, episodes=2, seed=5)
     assert again.joint_acts is None
     np.testing.assert_array_equal(again.returns, games.returns)
+
+
+def test_documents_of_the_other_commands_are_read(tmp_path: Path) -> None:
+    where = MatchRules(layout=load_layout("cramped_room"), horizon=40)
+    agents = [RandomAgent(), StayAgent()]
+    document = score(agents[0], agents, ScoreRequest(where=where, episodes=9))
+    write_json(tmp_path / "score.json", document)
+    cards = [{"id": str(i), "method": "sp", "seed": i, "member": 0, "checkpoint": "final"} for i in range(2)]
+    write_json(tmp_path / "crossplay.json", cross_play(where, agents, cards, episodes=2))
+    folder = read_folder(tmp_path)
+    assert folder.problems == []
+    (read,), (matrix,) = folder.evaluations, folder.crossplays
+    assert read.overall == (document["summary"]["mean_return"], *document["summary"]["ci95"])
+    assert len(read.rows) == 4
+    counts = play_matches(where, agents, both_seats(0, [0, 1]), episodes=9).events[3, :, :, EVENTS.index("movement")]
+    half = 1.96 * counts.std(axis=0, ddof=1) / 3.0
+    ego, partner = read.rows[3].events["movement"]  # the ego sits in seat 1
+    assert ego == pytest.approx((counts[:, 1].mean(), counts[:, 1].mean() - half[1], counts[:, 1].mean() + half[1]))
+    assert half[1] > 0.1
+    assert partner == (0.0, 0.0, 0.0)  # it stays
+    assert matrix.members == ["random", "stay"]
+    assert matrix.bounds.shape == (2, 2, 2)
+    assert matrix.gap is not None
+    page_of(tmp_path)
 
 
 def test_the_sprite_sheet_is_one_small_picture() -> None:
