@@ -15,8 +15,9 @@ import numpy as np
 STEPS = ((0, -1), (0, 1), (1, 0), (-1, 0))  # north, south, east, west
 STAY, INTERACT = 4, 5
 INGREDIENTS = {"onion": "O", "tomato": "T"}
-MODES = ("clutter", "collect", "half_pots", "chase", "copy", "trash")
-MODE_TICKS = 40
+MODES = ("half_pots", "clutter", "trash", "chase", "copy", "collect", "trash")
+MODE_TICKS = 40  # a nuisance keeps to one mode
+GOAL_TICKS = 10
 
 
 def play_random(reference: Any, state: Any, rng: np.random.Generator) -> list[int]:
@@ -42,13 +43,13 @@ def play_adversarially(reference: Any, state: Any, rng: np.random.Generator) -> 
     kitchen = Tiles(reference.kitchen.terrain_mtx)
     joint_act = []
     for seat, chef in enumerate(state.players):
-        mode = MODES[(state.timestep // MODE_TICKS + seat * int(rng.integers(2))) % len(MODES)]
+        mode = MODES[state.timestep // MODE_TICKS * (seat + 1) % len(MODES)]
         if rng.random() < 0.1:
             joint_act.append(int(rng.integers(6)))
         elif mode == "chase":
             joint_act.append(kitchen.act_into(chef, state.players[seat - 1], rng))
         else:
-            joint_act.append(kitchen.act_towards(chef, mischief_goals(kitchen, state, seat, mode, rng), rng))
+            joint_act.append(kitchen.act_towards(chef, [mischief_goal(kitchen, state, seat, mode)], rng))
     return joint_act
 
 
@@ -143,22 +144,30 @@ def _fits(state: Any, soup: Any, ingredient: str) -> bool:
     return any(all(have.count(name) <= order.ingredients.count(name) for name in have) for order in state.all_orders)
 
 
-def mischief_goals(kitchen: Tiles, state: Any, seat: int, mode: str, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Tiles that a nuisance would use next."""
-    chef = state.players[seat]
-    counters = kitchen.all_of("X")
+def mischief_goal(kitchen: Tiles, state: Any, seat: int, mode: str) -> tuple[int, int]:
+    """The tile that a nuisance uses next; it loses interest every GOAL_TICKS."""
+    slot = state.timestep // GOAL_TICKS
+    held = state.players[seat].held_object
     if mode == "copy":  # everybody reaches for one and the same tile
-        tiles = kitchen.all_of("XOTDPS")
-        return [tiles[(state.timestep // MODE_TICKS * 7 + 3) % len(tiles)]]
-    if mode == "collect":
-        return list(state.objects) if chef.held_object is None else kitchen.all_of("PS")
-    if mode == "half_pots":  # one or two ingredients, then an empty hand on the pot
+        goals, seat = kitchen.all_of("XOTDPS"), 0
+    elif held is None:
+        goals = _mischief_for_empty_hands(kitchen, state, mode)
+    elif held.name == "soup":  # served whether it is wanted or not, or left lying about
+        goals = kitchen.all_of("S" if slot % 2 and mode != "clutter" else "X")
+    elif mode == "clutter":
+        goals = [tile for tile in kitchen.all_of("X") if tile not in state.objects] or kitchen.all_of("P")
+    else:
+        goals = kitchen.all_of("P") if held.name in ("dish", *INGREDIENTS) and slot % 3 else kitchen.all_of("XPS")
+    return goals[(7 * slot + 3 * seat) % len(goals)]
+
+
+def _mischief_for_empty_hands(kitchen: Tiles, state: Any, mode: str) -> list[tuple[int, int]]:
+    if mode == "collect" and state.objects:
+        return list(state.objects)
+    if mode == "half_pots":  # start pots after one or two ingredients, which may be any
         idle = [pot for pot in kitchen.all_of("P") if pot in state.objects and state.objects[pot].is_idle]
-        return kitchen.all_of("P") if chef.held_object else idle or kitchen.all_of("OTD")
-    if mode == "trash":  # any soup, wanted or not, to the hatch; dishes to pots
-        return kitchen.all_of("PS" if chef.held_object else "DP")
-    free = [tile for tile in counters if tile not in state.objects]
-    return free or counters if chef.held_object else kitchen.all_of("OTD")
+        return idle or kitchen.all_of("OT")
+    return kitchen.all_of("D" if mode == "trash" else "OTD")
 
 
 def _touches(here: set, tile: tuple[int, int]) -> bool:
