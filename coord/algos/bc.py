@@ -161,7 +161,7 @@ def _features(layout: str, game: HumanGame) -> NDArray[np.float32]:
     return env.feature_obs()
 
 
-def train_clone(layout: Layout, config: BCConfig, seed: int) -> StoredAgent:
+def train_clone(layout: str | Layout, config: BCConfig, seed: int) -> StoredAgent:
     """The clone of one half of the games on `layout`, with its accuracies on the card.
 
     `held_back` is about the validation games of the same half, `other_half` about games of people it never saw;
@@ -170,6 +170,7 @@ def train_clone(layout: Layout, config: BCConfig, seed: int) -> StoredAgent:
     Raises:
         UserError: a layout without human games.
     """
+    layout = load_layout(layout)
     recorded = recorded_layout(layout)
     demos = load_demonstrations(recorded, config.split)
     other = load_demonstrations(recorded, "test" if config.split == "train" else "train")
