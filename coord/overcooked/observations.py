@@ -24,7 +24,7 @@ URGENT_TICKS = 40  # overcooked-ai raises the urgency plane when fewer ticks are
 NUM_RECIPES = len(RECIPES)
 NUM_OBJECTS = 3 + NUM_RECIPES  # onion, tomato, dish, soups by recipe
 NUM_HOLDS = 1 + NUM_OBJECTS  # nothing, or one of the objects
-_CHUNK = 64  # kitchens per piece of parallel work; fewer than two pieces run on the calling thread
+_CHUNK = 128  # kitchens per piece of parallel work; fewer than two pieces run on the calling thread
 
 # First row of each family within the block `faces` (see IndexSpec).
 FACES_FLOOR, FACES_CHEF, FACES_COUNTER, FACES_DISPENSER, FACES_SERVING, FACES_POT = 0, 1, 2, 7, 10, 11

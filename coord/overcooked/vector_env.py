@@ -21,7 +21,7 @@ from coord.types import BoolArray, FloatArray, IntArray, StepResult
 
 MAX_HORIZON = 32767
 Source = str | Path | Layout
-_CHUNK = 128  # kitchens per piece of parallel work; fewer than two pieces run on the calling thread
+_CHUNK = 256  # kitchens per piece of parallel work; fewer than two pieces run on the calling thread
 
 
 class Batch(NamedTuple):
