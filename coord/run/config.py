@@ -13,9 +13,11 @@ when that layout is asked for; words on the command line win over both.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import json
+import operator
 import re
 import types
 import typing
@@ -66,23 +68,20 @@ def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = 
 
 
 def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
-    """Merge the YAML files and `words` (field -> text) by Hydra; names are checked, types not yet."""
+    """Merge the YAML files by Hydra and put `words` (field -> text) on top; names are checked, types not yet."""
     import hydra
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     groups = _choices(command, words)
-    values = {key: text for key, text in words.items() if key not in groups}
     chosen = [f"{group}={choice}" for group, choice in groups.items()]
     with hydra.initialize_config_module("configs", version_base="1.3"):
-        chosen += _layout_overlays(command, groups, words)
-        base = OmegaConf.to_container(hydra.compose(command, chosen), resolve=True)
-        _check_names(command, values, typing.cast("dict[str, Any]", base))
-        try:
-            node = hydra.compose(command, [*chosen, *(_word(key, text) for key, text in values.items())])
-            merged = typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
-        except (hydra.errors.HydraException, OmegaConfBaseException) as error:
-            raise UserError(str(error).splitlines()[0]) from error
+        node = hydra.compose(command, chosen + _layout_overlays(command, groups, words))
+    merged = typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
+    values = {key: text for key, text in words.items() if key not in groups}
+    _check_names(command, values, merged)
+    for key, text in values.items():
+        *path, leaf = key.split(".")
+        functools.reduce(operator.getitem, path, merged)[leaf] = _value(text)
     return merged | {group: {"name": choice, **merged[group]} for group, choice in groups.items()}
 
 
@@ -265,23 +264,17 @@ def _flat_names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     return names
 
 
-def _word(key: str, text: str) -> str:
-    """`key=text` in Hydra's grammar; what it cannot read, or takes for a sweep, becomes a quoted text."""
+def _value(text: str) -> Any:
+    """What `text` means in Hydra's grammar (numbers, lists, quotes); as it stands if that is no value of it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
-        parsed = OverridesParser.create().parse_override(f"{key}={text}")
-        if not parsed.is_sweep_override() and "${" not in text:
-            return f"{key}={text}"
+        parsed = OverridesParser.create().parse_override(f"field={text}")
     except HydraException:
-        pass  # for example a '#' or '=' inside a path
-    return f"{key}='{_escape(text)}'"
-
-
-def _escape(text: str) -> str:
-    # Inside quotes Hydra reads \' as a quote; and an interpolation within a path is not meant.
-    return text.replace("'", r"\'").replace("${", r"\${")
+        return text  # for example a '#' or '=' inside a path
+    # A sweep (a,b) is a list for us, and nobody means an interpolation within a path.
+    return text if parsed.is_sweep_override() or "${" in text else parsed.value()
 
 
 def _yaml(file: str) -> dict[str, Any]:
