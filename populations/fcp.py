@@ -23,7 +23,7 @@ from coord.algos.ppo import PPOState
 from coord.nets import PopulationNet
 from coord.partner_env import SelfPlayEnv
 from populations.pool import NewMember
-from populations.self_play import card
+from populations.training import card
 
 STEP = 10.0  # points of return between snapshots
 MIDDLE = 0.5  # the middle checkpoint is the first at this share of the final return
@@ -39,16 +39,16 @@ class Snapshot:
 
 
 @dataclass
-class Snapshots:
-    """Snapshots of every member along training; `Job.extra` of a pool run."""
+class FictitiousCoPlay:
+    """Stage 1: snapshots of every member along training, and the pool chosen from them."""
 
-    members: int
-    kept: list[list[Snapshot]] = field(default_factory=list)
+    size: int  # M
+    kept: list[list[Snapshot]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.kept = [[] for _ in range(self.members)]
+        self.kept = [[] for _ in range(self.size)]
 
-    def take(self, state: PPOState) -> None:
+    def observe(self, state: PPOState) -> None:
         """Call once before training and after every update."""
         for m, ret in enumerate(state.mean_returns()):
             mine = self.kept[m]
@@ -79,24 +79,24 @@ class Snapshots:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
-        for m in range(self.members):
+        for m in range(self.size):
             self.kept[m] = []
             for i, (step, ret) in enumerate(state[f"{m}.index"].tolist()):
                 prefix = f"{m}.{i}."
                 tensors = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
                 self.kept[m].append(Snapshot(int(step), ret, tensors))
 
-
-def pool_members(state: PPOState, env: SelfPlayEnv, snapshots: Snapshots, *, seed: int) -> list[NewMember]:
-    """Start, middle and final agent of every member, ready for `populations.pool.add_members`."""
-    out = []
-    for m in range(state.net.members):
-        final = card(state, env.env, m, agent_id=f"fcp{seed}-{m}-final", method="fcp", seed=seed)
-        start, middle = snapshots.kept[m][0], snapshots.middle(m, final.mean_return or 0.0)
-        for kind, snapshot in (("init", start), ("mid", middle)):
-            out.append(NewMember(_card_of(final, kind, snapshot, seed), PopulationNet(state.net.arch, snapshot.tensors)))
-        out.append(NewMember(final, state.net.select([m])))
-    return out
+    def members(self, state: PPOState, env: SelfPlayEnv, *, seed: int) -> list[NewMember]:
+        """Start, middle and final agent of every member, ready for `populations.pool.add_members`."""
+        out = []
+        for m in range(self.size):
+            final = card(state, env.env, m, agent_id=f"fcp{seed}-{m}-final", method="fcp", seed=seed)
+            start, middle = self.kept[m][0], self.middle(m, final.mean_return or 0.0)
+            for kind, snapshot in (("init", start), ("mid", middle)):
+                net = PopulationNet(state.net.arch, snapshot.tensors)
+                out.append(NewMember(_card_of(final, kind, snapshot, seed), net))
+            out.append(NewMember(final, state.net.select([m])))
+        return out
 
 
 def _card_of(final: AgentCard, kind: str, snapshot: Snapshot, seed: int) -> AgentCard:

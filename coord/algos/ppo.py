@@ -302,7 +302,7 @@ def update(state: PPOState, roll: Rollout) -> dict[str, Tensor]:
             loss, parts = ppo_loss(out, batch.act[rows], batch.scalars[rows], **coefs)
             loss.sum().backward()
             norm = state.optim.step(lr, cfg.max_grad_norm)
-            history.append(torch.cat([parts, loss.detach()[:, None], norm[:, None]], 1))
+            history.append(torch.cat([parts.detach(), loss.detach()[:, None], norm[:, None]], 1))
     state.update_step += 1
     names = [f"train/{name}" for name in (*LOSS_PARTS, "loss", "grad_norm")]
     metrics = dict(zip(names, torch.stack(history).mean(0).unbind(1), strict=True))

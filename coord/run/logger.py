@@ -26,6 +26,7 @@ GLOSSARY: dict[str, str] = {
     "train/value_loss": "clipped value loss, half a mean square",
     "train/entropy": "entropy of the policy in nats",
     "train/approx_kl": "mean of old minus new log-probability of the actions taken",
+    "train/clip_share": "share of actions whose probability ratio left the clip range",
     "train/grad_norm": "norm of a member's gradient before clipping",
     "train/lr": "learning rate",
     "train/ent_coef": "weight of the entropy bonus",

@@ -19,6 +19,7 @@ from torch import Tensor
 from coord import checkpoint
 from coord.algos.ppo import Hooks, PPOState, train
 from coord.partner_env import RowEnv
+from coord.run import folder
 from coord.run.interrupt import Interrupt, Interrupted
 from coord.run.logger import Logger
 from coord.run.progress import Progress
@@ -85,6 +86,18 @@ def set_threads(threads: int) -> None:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(threads or usable)
     numba.set_num_threads(min(threads or usable, numba.config.NUMBA_NUM_THREADS))
+
+
+def open_run(cfg: Any, *, algo: str) -> Path:
+    """The folder of a run, new or to be resumed (`cfg.resume`).
+
+    Raises:
+        UserError: a new run is asked for in a folder that holds one, or the folder cannot be written.
+    """
+    if cfg.resume:
+        return Path(cfg.resume)
+    out = folder.run_folder(cfg, algo=algo, layout=cfg.layout, seed=cfg.seed, out=cfg.out)
+    return folder.create(out, cfg)
 
 
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ HELP = "train a pool of partners and write it to a folder"
 EXAMPLES = (
     "coord population method=sp members=8 layout=cramped_room out=runs/pool",
     "coord population method=fcp members=8 layout=cramped_room out=runs/fcp",
+    "coord population resume=runs/fcp",
 )
 
 
@@ -37,5 +39,46 @@ def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.run.config import load
 
-    cfg = load("population", overrides)
-    raise NotImplementedError(cfg)  # wired by its owner
+    folder = train_pool(load("population", overrides))
+    print(f"pool written to {folder}")
+    return 0
+
+
+def train_pool(cfg: PopulationConfig) -> Path:
+    """Train the pool, or finish one that was interrupted; its folder.
+
+    Raises:
+        UserError: unknown method or layout, a folder that holds another run, a full disk; see also `run_job`.
+    """
+    from coord.errors import UserError, unknown
+    from coord.overcooked import load_layout
+    from coord.run.training import Job, open_run, run_job, set_threads
+    from populations import pool, training
+    from populations.methods import METHODS
+
+    if cfg.method not in METHODS:
+        raise unknown("method", cfg.method, METHODS)
+    if cfg.members < 1:
+        raise UserError(f"members={cfg.members}: must be at least 1")
+    set_threads(cfg.threads)
+    load_layout(cfg.layout)  # refuse a bad layout before a folder is made
+    folder = open_run(cfg, algo=cfg.method)
+    if (folder / pool.MANIFEST).exists():
+        return folder
+    where = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
+    state, env = training.build(cfg.algo, **where, members=cfg.members, seed=cfg.seed)
+    method = METHODS[cfg.method](cfg.members)
+    method.observe(state)
+    job = Job(
+        folder,
+        f"{cfg.method} pool of {cfg.members} on {cfg.layout}",
+        f"coord population resume={folder}",
+        state,
+        env,
+        cfg.save_every_s,
+        extra=method,
+        on_update=method.observe,
+    )
+    run_job(job)
+    pool.add_members(folder, method.members(state, env, seed=cfg.seed))
+    return folder

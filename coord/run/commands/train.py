@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ HELP = "train one agent: alone with itself, with a pool of partners, or from hum
 EXAMPLES = (
     "coord train layout=cramped_room out=runs/sp",
     "coord train layout=cramped_room partners=runs/pool out=runs/ego",
+    "coord train layout=cramped_room partners=runs/pool members=3 out=runs/egos",
     "coord train algo=bc layout=cramped_room out=runs/bc",
     "coord train resume=runs/ego",
 )
@@ -29,6 +31,8 @@ class TrainConfig:
     horizon: int = 400
     seed: int = 0
     partners: tuple[str, ...] = ()
+    members: int = 1
+    name: str | None = None
     data: str | None = None
     threads: int = 0
     save_every_s: float = 60.0
@@ -38,7 +42,63 @@ class TrainConfig:
 
 def run(overrides: Sequence[str]) -> int:
     """Train as the words say; the exit code."""
+    from coord.algos.bc import BCConfig
     from coord.run.config import load
 
     cfg = load("train", overrides)
-    raise NotImplementedError(cfg)  # wired by the learners
+    folder = train_clone(cfg) if isinstance(cfg.algo, BCConfig) else train_ego(cfg)
+    print(f"agent written to {folder}")
+    return 0
+
+
+def train_ego(cfg: TrainConfig) -> Path:
+    """PPO in self-play or with partners; finishes a run that was interrupted. The run folder.
+
+    It holds `agent.safetensors`, or with several members a pool of them.
+
+    Raises:
+        UserError: unknown layout or partner, held-out partners, a folder that holds another run, a full disk; see
+            also `run_job`.
+    """
+    from coord.agent_files import AGENT_FILE
+    from coord.errors import UserError
+    from coord.evaluation.agents import load_training_partners
+    from coord.overcooked import load_layout
+    from coord.run.training import Job, open_run, run_job, set_threads
+    from populations import pool, training
+
+    if cfg.members < 1:
+        raise UserError(f"members={cfg.members}: must be at least 1")
+    set_threads(cfg.threads)
+    load_layout(cfg.layout)
+    partners = load_training_partners(cfg.partners, cfg.layout, cfg.rules)
+    name = cfg.name or ("ego" if partners else "sp")
+    folder = open_run(cfg, algo="ppo" if partners else "sp")
+    done = folder / (AGENT_FILE if cfg.members == 1 else pool.MANIFEST)
+    if done.exists():
+        return folder
+    where = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
+    state, env = training.build(cfg.algo, **where, members=cfg.members, seed=cfg.seed, partners=partners)
+    title = f"ppo on {cfg.layout} with {len(partners)} partners" if partners else f"ppo self-play on {cfg.layout}"
+    job = Job(folder, title, f"coord train resume={folder}", state, env, cfg.save_every_s)
+    run_job(job)
+    training.write_agents(folder, state, env.env, name=name, seed=cfg.seed)
+    return folder
+
+
+def train_clone(cfg: TrainConfig) -> Path:
+    """Behaviour cloning; the run folder with `agent.safetensors`.
+
+    Raises:
+        UserError: a layout without human games, unreadable data, a folder that holds another run, a full disk.
+    """
+    from coord.agent_files import AGENT_FILE, save_agent
+    from coord.algos import bc
+    from coord.run.config import to_dict
+    from coord.run.training import open_run, set_threads
+
+    set_threads(cfg.threads)
+    clone = bc.train_clone(cfg.layout, cfg.algo, cfg.seed)
+    folder = open_run(cfg, algo="bc")
+    save_agent(folder / AGENT_FILE, clone.card, clone.net, config=to_dict(cfg))
+    return folder
