@@ -1,0 +1,108 @@
+"""Matches: seats, repeatability, independence of neighbours and chunks, returns that add up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from coord.agents import KitchenView, PolicyAgent, RandomAgent, StayAgent
+from coord.errors import UserError
+from coord.evaluation.matches import Match, MatchRules, _game_seed, both_seats, play_matches
+from coord.overcooked import EVENTS, OvercookedVectorEnv, load_layout
+from tests.agent_fixtures import constant_policy
+
+WHERE = MatchRules(layout=load_layout("cramped_room"), horizon=60)
+STAYED, MOVED = EVENTS.index("stay"), EVENTS.index("movement")
+
+
+def noisy(name: str, **options: bool) -> PolicyAgent:
+    return PolicyAgent(name, constant_policy([0.0, 0.1, 0.2, 0.3, 0.0, 0.4]), **options)
+
+
+def test_ego_and_partner_sit_where_the_match_says() -> None:
+    games = play_matches(WHERE, [RandomAgent(), StayAgent()], both_seats(0, [1]), episodes=5)
+    assert games.returns.shape == (2, 5)
+    assert games.events.shape == (2, 5, 2, len(EVENTS))
+    for ego_seat in (0, 1):
+        assert (games.events[ego_seat, :, 1 - ego_seat, STAYED] == WHERE.horizon).all()
+        assert (games.events[ego_seat, :, ego_seat, MOVED] > 0).all()
+
+
+def test_an_agent_is_asked_about_its_own_seats_only() -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Recorder(StayAgent):
+        agent_id = "recorder"
+
+        def act(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> np.ndarray:
+            asked.extend(zip(rows.tolist(), seats.tolist(), strict=True))
+            return super().act(view, rows, seats)
+
+    matches = [Match(0, 1, 1), Match(1, 0, 1), Match(0, 0, 0)]
+    play_matches(MatchRules(layout=WHERE.layout, horizon=1), [Recorder(), StayAgent()], matches, episodes=1)
+    assert sorted(asked) == [(0, 1), (1, 0), (2, 0), (2, 1)]
+
+
+def test_three_seats_go_to_the_partner_but_one() -> None:
+    home = load_layout("XXPXX\nO123O\nX   X\nXDXSX\n")
+    where = MatchRules(layout=home, horizon=20)
+    games = play_matches(where, [RandomAgent(), StayAgent()], both_seats(0, [1], 3), episodes=2)
+    stayed = games.events[..., STAYED].mean(axis=1)  # [3 matches, 3 seats]
+    assert ((stayed == 20) == ~np.eye(3, dtype=bool)).all()
+
+
+def test_same_seed_same_games_another_seed_others() -> None:
+    agents = [noisy("a"), noisy("b")]
+    first, again, other = (play_matches(WHERE, agents, both_seats(0, [1]), episodes=8, seed=s) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first.events, again.events)
+    assert not np.array_equal(first.events, other.events)
+    assert len({game.tobytes() for game in first.events.reshape(16, -1)}) == 16  # no two games alike
+
+
+@pytest.mark.parametrize("unstick", [False, True])
+def test_games_do_not_depend_on_neighbours_or_chunks(unstick: bool) -> None:
+    agents = [noisy(name, unstick=unstick) for name in "abc"]
+    whole = play_matches(WHERE, agents, both_seats(0, [1, 2]), episodes=6)
+    alone = play_matches(WHERE, agents, both_seats(0, [2]), episodes=6)
+    chunked = play_matches(WHERE, agents, both_seats(0, [1, 2]), episodes=6, max_kitchens=5)
+    fewer = play_matches(WHERE, agents, both_seats(0, [1, 2]), episodes=2)
+    np.testing.assert_array_equal(whole.events[2:], alone.events)
+    np.testing.assert_array_equal(whole.events, chunked.events)
+    np.testing.assert_array_equal(whole.events[:, :2], fewer.events)
+
+
+def test_argmax_games_are_all_alike() -> None:
+    agents = [noisy("a", stochastic=False), noisy("b", stochastic=False)]
+    games = play_matches(WHERE, agents, both_seats(0, [1]), episodes=4, seed=3)
+    assert len({game.tobytes() for game in games.events[0]}) == 1
+    np.testing.assert_array_equal(
+        games.events, play_matches(WHERE, agents, both_seats(0, [1]), episodes=4, seed=9).events
+    )
+
+
+def test_returns_and_counts_are_those_of_the_env_step_by_step() -> None:
+    agents = [noisy("a"), noisy("b")]
+    games = play_matches(WHERE, agents, [Match(0, 1, 0)], episodes=1, seed=5)
+    env = OvercookedVectorEnv(WHERE.layout, 1, horizon=WHERE.horizon)
+    play = [noisy("a"), noisy("b")]
+    key = np.array([_game_seed(5, agents, Match(0, 1, 0), 0)], np.uint64)
+    view, earned = KitchenView(env), 0.0
+    for agent in play:
+        agent.start(1, 2, key)
+        agent.begin_episode(np.array([0]))
+    for _ in range(WHERE.horizon):
+        joint = [int(play[seat].act(view, np.array([0]), np.array([seat]))[0]) for seat in (0, 1)]
+        earned += float(env.step(np.array([joint])).rew[0])
+        view.invalidate()
+    assert games.returns[0, 0] == earned
+    np.testing.assert_array_equal(games.events[0, 0], env.event_counts(final=True)[0])
+
+
+def test_nothing_to_play_and_missing_seats_are_refused() -> None:
+    for matches, episodes, message in (([], 3, "nothing to play"), (both_seats(0, [0]), 0, "nothing to play")):
+        with pytest.raises(UserError, match=message):
+            play_matches(WHERE, [StayAgent()], matches, episodes=episodes)
+    with pytest.raises(UserError, match="no seat 2"):
+        play_matches(WHERE, [StayAgent()], [Match(0, 0, 2)], episodes=1)
+    with pytest.raises(UserError, match="horizon"):
+        play_matches(MatchRules(layout=WHERE.layout, horizon=0), [StayAgent()], [Match(0, 0, 0)], episodes=1)
