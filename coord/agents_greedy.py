@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from coord.agents import KitchenView, RowUniforms, Seeds
 from coord.overcooked.chores import SOON, Scene, build_kit, divide_work
 from coord.overcooked.layouts import MAX_PLAYERS
-from coord.overcooked.planner import FAR, HORIZON, cells_to_go, find_route, is_clear, reserve, walk
+from coord.overcooked.planner import FAR, HORIZON, cells_to_go, find_route, keep_order, reserve, walk
 from coord.overcooked.rules import COUNTER, FACING, FLOOR, HELD, INTERACT, NOTHING, PLAYER, POS, STAY
 
 CREDIT_START, CREDIT_NEEDED, CREDIT_MAX = 8, 4, 12
+DUE = -1
 WALL_AFTER = 10  # ticks without moving after which a chef that does not help counts as furniture
 STILL_AFTER = 2  # ticks without moving after which a chef is expected to stay where it is
 GUESS_TICKS = 2  # ticks for which a chef of unknown plans is expected to stay where it is
@@ -35,7 +36,7 @@ class Memory(NamedTuple):
     pose: np.ndarray  # int16 [N, P, P] cell * 4 + orientation, -1 unknown
     held: np.ndarray  # int16 [N, P, P]
     goal: np.ndarray  # int16 [N, P, P] goal it was given
-    gap: np.ndarray  # int16 [N, P, P] steps it had to go
+    gap: np.ndarray  # int16 [N, P, P] steps it had to go, DUE if it was to interact
     next: np.ndarray  # int16 [N, P, P] pose that the plan foresaw for this tick
     stuck: np.ndarray  # int16 [N, P] ticks for which the player has had a way to go and has not moved
 
@@ -128,9 +129,12 @@ def _look(kit, packed, memory, n, me):
         if memory.still[n, me, i] >= WALL_AFTER and memory.credit[n, me, i] < CREDIT_NEEDED:
             open_floor[pose[i] // 4] = i == me
     dist = np.empty((seats, len(kit.terrain)), np.int16)
+    cell = pose // 4
     for i in range(seats):
-        walk(kit.plan.facing, open_floor, pose[i] // 4, pose[i] % 4, dist[i])
-    return Scene(packed, pose, pose // 4, held, dist, helps, memory.goal[n, me])
+        mine = open_floor.copy()
+        keep_order(kit.plan, cell, i, mine)
+        walk(kit.plan.facing, mine, cell[i], pose[i] % 4, dist[i])
+    return Scene(packed, pose, cell, held, dist, helps, memory.goal[n, me])
 
 
 @njit(cache=True)
@@ -158,6 +162,8 @@ def _credit_for(kit, scene, memory, n, me, i, same):
     goal = memory.goal[n, me, i]
     if goal < 0:
         return -1 if same and memory.credit[n, me, i] < CREDIT_NEEDED else 0
+    if memory.gap[n, me, i] == DUE:
+        return -1
     if scene.pose[i] == memory.next[n, me, i]:
         return 0 if same else 1
     return 1 if scene.dist[i, goal] < memory.gap[n, me, i] else -1
@@ -170,7 +176,8 @@ def _remember(scene, chores, memory, n, me):
         goal = chores.goal[i]
         memory.pose[n, me, i], memory.held[n, me, i] = scene.pose[i], scene.held[i]
         memory.goal[n, me, i] = goal
-        memory.gap[n, me, i] = scene.dist[i, goal] if goal >= 0 else 0
+        steps = scene.dist[i, goal] if goal >= 0 else 0
+        memory.gap[n, me, i] = DUE if goal >= 0 and steps + chores.wait[i] == 0 else steps
 
 
 # --------------------------------------------------------------------------- walking among others
@@ -192,38 +199,59 @@ def _rank(scene, chores):
 def _plan_routes(kit, scene, chores, memory, n, me):
     """Writes the next pose of every chef into memory.next: each one's route around those ranked before it.
 
-    A chef that finds no route (somebody ranked before it walks through its dead end) is ranked first, and all is planned anew.
+    A chef that finds no route (somebody ranked before it walks into its dead end) is ranked first, and all is planned anew.
     """
     order = _rank(scene, chores)
+    shun = np.zeros(len(kit.terrain), np.bool_)
+    gives_way = np.zeros(len(order), np.bool_)
     for _ in range(len(order)):
-        trapped = _plan_in_order(kit, scene, chores, memory, n, me, order)
-        if trapped <= 0:
+        trapped = _plan_in_order(kit, scene, chores, memory, n, me, order, gives_way, shun)
+        if trapped < 0:
             return
-        first = order[trapped]
+        i = order[trapped]
         order[1 : trapped + 1] = order[:trapped].copy()
-        order[0] = first
+        order[0] = i
+        gives_way[i] = chores.wait[i] > 0
+        if gives_way[i]:
+            _mark_ways(kit, scene, chores, i, shun)
 
 
 @njit(cache=True)
-def _plan_in_order(kit, scene, chores, memory, n, me, order):
-    """Plans chef by chef; returns the place in the order of the first that is trapped, -1 if none is."""
+def _mark_ways(kit, scene, chores, me, shun):
+    """Marks in shun bool [C] the cells that the other chefs would walk on if nobody were in their way."""
     busy = np.zeros((HORIZON + 1, len(kit.terrain)), np.int8)
+    free = np.zeros(len(kit.terrain), np.bool_)
     route = np.empty(HORIZON + 1, np.int16)
     away = np.zeros(len(kit.terrain), np.int16)
+    for i in range(len(scene.held)):
+        if i != me and scene.helps[i] and chores.goal[i] >= 0:
+            goal = chores.goal[i]
+            cells_to_go(kit.plan.facing, kit.plan.floor, goal, away)
+            find_route(kit.plan.facing, kit.plan.floor, busy, free, scene.pose[i], goal, 1, away, route)
+            for pose in route:
+                shun[pose // 4] = True
+
+
+@njit(cache=True)
+def _plan_in_order(kit, scene, chores, memory, n, me, order, gives_way, shun):
+    """Plans chef by chef; returns the place in the order of the first that is trapped, -1 if none is."""
+    facing, floor = kit.plan.facing, kit.plan.floor
+    busy = np.zeros((HORIZON + 1, len(floor)), np.int8)
+    route = np.empty(HORIZON + 1, np.int16)
+    away = np.zeros(len(floor), np.int16)
     for place, i in enumerate(order):
         route[:] = scene.pose[i]
         arrival = HORIZON if memory.still[n, me, i] >= STILL_AFTER else GUESS_TICKS
         if scene.helps[i]:
-            goal, hold = chores.goal[i], max(1, chores.wait[i])
+            goal = -1 if gives_way[i] else chores.goal[i]
+            hold = max(1, chores.wait[i]) if goal >= 0 else HORIZON
             if goal >= 0:
-                cells_to_go(kit.plan.facing, kit.plan.floor, goal, away)
-            else:
-                hold = HORIZON
-            arrival = find_route(kit.plan.facing, kit.plan.floor, busy, scene.pose[i], goal, hold, away, route)
-        if arrival < 0:
+                cells_to_go(facing, floor, goal, away)
+            arrival = find_route(facing, floor, busy, shun, scene.pose[i], goal, hold, away, route)
+        if arrival < 0 and place > 0:
             return place
         memory.next[n, me, i] = route[1]
-        reserve(busy, route, arrival + 1, i + 1)
+        reserve(busy, route, max(arrival, 0) + 1, i + 1)
     return -1
 
 

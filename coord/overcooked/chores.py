@@ -8,6 +8,7 @@ items hop over counters that two chefs share; `hop` counts the hand-overs from a
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from coord.overcooked.rules import (
     SERVING,
     SOUP,
     TOMATO,
+    Tables,
     build_tables,
     cooking_tick,
     ingredients_of,
@@ -51,8 +53,8 @@ class Kit(NamedTuple):
     pots: np.ndarray  # int16 [K]
     cook_time: np.ndarray  # int16 [16] by ingredient sequence
     mix: np.ndarray  # int8 [16, 2] onions and tomatoes of each ingredient sequence
-    aim: np.ndarray  # int8 [4, 4, 2] by onions and tomatoes in the pot: what it should hold in the end
-    worth: np.ndarray  # float32 [4, 4] points per tick of that aim, 0 if the content is in no order
+    aim: np.ndarray  # int8 [4, 4, 4, 2] by supply, onions and tomatoes in the pot: what it should hold in the end
+    worth: np.ndarray  # float32 [4, 4, 4] points per tick of that aim, 0 if nothing paid can come of it
 
 
 class Scene(NamedTuple):
@@ -79,6 +81,7 @@ class Chores(NamedTuple):
     start: np.ndarray  # bool [K] holds what it should and must be started
     taken: np.ndarray  # bool [C] counters somebody is on the way to
     hop: np.ndarray  # int64 [2, P] hand-overs to the pots, to the serving hatch
+    supply: np.ndarray  # int64 [1] ingredients that can be had: bit 0 onions, bit 1 tomatoes
 
 
 # --------------------------------------------------------------------------- tables
@@ -87,12 +90,17 @@ class Chores(NamedTuple):
 def build_kit(layout: Layout, rules: str) -> Kit:
     """Tables of one layout under `rules`."""
     tab = build_tables([layout], rules)
-    plan = build_floorplan(tab.terrain[0], tab.facing[0])
-    stations = np.array([c for c in range(len(plan.floor)) if (plan.leg[:, c, c] == 0).any()], np.int16)
+    terrain = tab.terrain[0]
+    plan = build_floorplan(terrain, tab.facing[0])
+    stations = np.array([cell for cell in range(len(terrain)) if (plan.leg[:, cell, cell] == 0).any()], np.int16)
     mix = [[ingredients_of(seq).count(name) if seq > 1 else 0 for name in ("onion", "tomato")] for seq in range(16)]
-    rate = _recipe_rates(layout, rules, plan, stations, tab.terrain[0])
-    aim, worth = _aims(rate, layout.max_ingredients if rules != "classic" else 3, rules)
-    return Kit(plan, tab.terrain[0], stations, tab.pots[0], tab.cook_time[0], np.array(mix, np.int8), aim, worth)
+    rate = _recipe_rates(layout, tab, plan, rules)
+    aim, worth = np.zeros((4, 4, 4, 2), np.int8), np.zeros((4, 4, 4), np.float32)
+    for supply in range(4):
+        for onions, tomatoes in itertools.product(range(4), repeat=2):
+            best = _best_aim(rate, (supply & 1, supply >> 1), (onions, tomatoes), rules)
+            worth[supply, onions, tomatoes], aim[supply, onions, tomatoes] = best
+    return Kit(plan, terrain, stations, tab.pots[0], tab.cook_time[0], np.array(mix, np.int8), aim, worth)
 
 
 def _trip(plan: Floorplan, terrain: np.ndarray, kind: int, goal: int) -> float:
@@ -102,37 +110,40 @@ def _trip(plan: Floorplan, terrain: np.ndarray, kind: int, goal: int) -> float:
     return float(nearest) if nearest < FAR else 8.0
 
 
-def _recipe_rates(
-    layout: Layout, rules: str, plan: Floorplan, stations: np.ndarray, terrain: np.ndarray
-) -> dict[tuple[int, int], float]:
-    """Points per tick of each (onions, tomatoes) that is paid and can be had: value over the slower of pots and chefs."""
-    tab = build_tables([layout], rules)
+def _recipe_rates(layout: Layout, tab: Tables, plan: Floorplan, rules: str) -> dict[tuple[int, int], float]:
+    """Points per tick of each paid mix (onions, tomatoes): its value over the slower of pots and chefs."""
+    terrain = tab.terrain[0]
     served = 2 + _trip(plan, terrain, DISH_DISPENSER, POT) + _trip(plan, terrain, POT, SERVING)
     rate = {}
     for seq in range(2, 16):
         recipe = RECIPES[tab.recipe[seq]]
-        value = float(tab.value[0, seq]) * (layout.order_bonus if recipe in layout.bonus_orders else 1.0)
+        value = float(tab.value[0, seq])
         if rules != "classic":
-            value *= recipe in layout.all_orders
-        kinds = [ONION_DISPENSER + (name == "tomato") for name in recipe]
-        if not value > 0 or any(kind not in terrain[stations] for kind in kinds):
-            continue
-        filling = sum(2 + 2 * _trip(plan, terrain, kind, POT) for kind in kinds)
-        pots = (float(tab.cook_time[0, seq]) + filling / 2 + 3) / (terrain[stations] == POT).sum()
+            value *= layout.order_bonus if recipe in layout.bonus_orders else recipe in layout.all_orders
+        filling = sum(2 + 2 * _trip(plan, terrain, ONION_DISPENSER + (name == "tomato"), POT) for name in recipe)
+        pots = (float(tab.cook_time[0, seq]) + filling / 2 + 3) / len(tab.pots[0])
         chefs = (filling + served) / layout.num_players
-        rate[recipe.count("onion"), recipe.count("tomato")] = min(value, 1e6) / max(pots, chefs)
+        if value > 0:
+            rate[recipe.count("onion"), recipe.count("tomato")] = min(value, 1e6) / max(pots, chefs)
     return rate
 
 
-def _aims(rate: dict[tuple[int, int], float], limit: int, rules: str) -> tuple[np.ndarray, np.ndarray]:
-    """Best paid mix that each content can still become; worthless contents are finished as soon as the rules allow."""
-    aim, worth = np.zeros((4, 4, 2), np.int8), np.zeros((4, 4), np.float32)
-    for onions in range(4):
-        for tomatoes in range(4 - onions):
-            paid = [(value, mix) for mix, value in rate.items() if mix[0] >= onions and mix[1] >= tomatoes]
-            fill = limit - onions - tomatoes if rules == "classic" else 0
-            worth[onions, tomatoes], aim[onions, tomatoes] = max(paid) if paid else (0.0, (onions + fill, tomatoes))
-    return aim, worth
+def _best_aim(
+    rate: dict[tuple[int, int], float], supply: tuple[int, int], inside: tuple[int, int], rules: str
+) -> tuple[float, tuple[int, int]]:
+    """(worth, mix) of the best paid mix that this content can still become with the ingredients that can be had.
+
+    Content of which nothing paid can become is finished as soon as the rules allow: at once, or (classic) when it is full.
+    """
+    paid = []
+    for mix, value in rate.items():
+        extra = [mix[x] - inside[x] for x in range(2)]
+        if min(extra) >= 0 and all(extra[x] == 0 or supply[x] for x in range(2)):
+            paid.append((value, mix))
+    if paid:
+        return max(paid)
+    fill = max(0, 3 - sum(inside)) if rules == "classic" and any(supply) else 0
+    return 0.0, (inside[0] + fill * supply[0], inside[1] + fill * (not supply[0]))
 
 
 # --------------------------------------------------------------------------- the work
@@ -145,8 +156,23 @@ def content(scene, cell):
 
 
 @njit(cache=True)
+def find_supply(kit, scene, hop):
+    """Bits of the ingredients that chefs who help can fetch and bring, directly or hand to hand, to a pot."""
+    supply = 0
+    for cell in kit.stations:
+        item = content(scene, cell) if kit.terrain[cell] == COUNTER else kit.terrain[cell] - ONION_DISPENSER + ONION
+        if item != ONION and item != TOMATO:
+            continue
+        for i in range(len(hop)):
+            if scene.helps[i] and scene.dist[i, cell] < FAR and hop[i] < FAR:
+                supply |= item
+    return supply
+
+
+@njit(cache=True)
 def list_work(kit, scene, chores):
     """Fills in what each pot lacks, and whether it is to be started or plated."""
+    aim = kit.aim[chores.supply[0]]
     for k in range(len(kit.pots)):
         inside = content(scene, kit.pots[k])
         seq = inside & SEQ_MASK if inside else 1
@@ -154,12 +180,12 @@ def list_work(kit, scene, chores):
         if tick >= 0:
             chores.left[k], chores.plate[k] = max(0, kit.cook_time[seq] - tick), 1
             for x in range(2):
-                chores.later[k, x] = kit.aim[0, 0, x]
+                chores.later[k, x] = aim[0, 0, x]
             continue
         onions, tomatoes = kit.mix[seq, 0], kit.mix[seq, 1]
         chores.left[k], chores.plate[k] = -1, 2
-        chores.lack[k, 0] = kit.aim[onions, tomatoes, 0] - onions
-        chores.lack[k, 1] = kit.aim[onions, tomatoes, 1] - tomatoes
+        chores.lack[k, 0] = aim[onions, tomatoes, 0] - onions
+        chores.lack[k, 1] = aim[onions, tomatoes, 1] - tomatoes
         chores.start[k] = onions + tomatoes > 0 and chores.lack[k].sum() == 0
 
 
@@ -294,7 +320,8 @@ def fits(kit, scene, chores, k, x):
     onions, tomatoes = kit.mix[seq, 0], kit.mix[seq, 1]
     if onions + tomatoes >= 3:
         return False
-    return kit.worth[onions + (x == 0), tomatoes + (x == 1)] > GOOD_ENOUGH * kit.worth[onions, tomatoes]
+    worth = kit.worth[chores.supply[0]]
+    return worth[onions + (x == 0), tomatoes + (x == 1)] > GOOD_ENOUGH * worth[onions, tomatoes]
 
 
 @njit(cache=True)
@@ -538,6 +565,20 @@ def put_aside(kit, scene, chores):
             chores.goal[i], chores.wait[i] = find_rest(kit, scene, chores, i), 0
             if chores.goal[i] >= 0:
                 chores.taken[chores.goal[i]] = True
+            elif scene.held[i] < DISH:
+                chores.goal[i] = find_any_pot(kit, scene, chores, i)
+
+
+@njit(cache=True)
+def find_any_pot(kit, scene, chores, i):
+    """For an ingredient that can be put down nowhere: a pot from which something paid can still come, -1 if none."""
+    for k in range(len(kit.pots)):
+        seq = max(content(scene, kit.pots[k]) & SEQ_MASK, 1)
+        onions, tomatoes = kit.mix[seq, 0] + (scene.held[i] == ONION), kit.mix[seq, 1] + (scene.held[i] == TOMATO)
+        room = chores.left[k] < 0 and onions + tomatoes <= 3 and scene.dist[i, kit.pots[k]] < FAR
+        if room and kit.worth[chores.supply[0], onions, tomatoes] > 0:
+            return kit.pots[k]
+    return -1
 
 
 @njit(cache=True)
@@ -578,10 +619,12 @@ def divide_work(kit, scene):
         start=np.zeros(pots, np.bool_),
         taken=np.zeros(len(kit.terrain), np.bool_),
         hop=np.zeros((2, seats), np.int64),
+        supply=np.zeros(1, np.int64),
     )
-    list_work(kit, scene, chores)
     count_hops(kit, scene, POT, chores.hop[TO_POT])
     count_hops(kit, scene, SERVING, chores.hop[TO_SERVING])
+    chores.supply[0] = find_supply(kit, scene, chores.hop[TO_POT])
+    list_work(kit, scene, chores)
     carry_soups(kit, scene, chores)
     carry_to_pots(kit, scene, chores, False)
     pass_to_pots(kit, scene, chores)

@@ -24,6 +24,8 @@ class Floorplan(NamedTuple):
     floor: np.ndarray  # bool [C]
     room: np.ndarray  # int16 [C] number of the piece of floor, -1 off the floor
     leg: np.ndarray  # int16 [R, C, C] steps in that room from facing the one cell to facing the other, FAR if impossible
+    spine: np.ndarray  # int16 [C] place along a room that is one lane, where nobody can pass; -1 elsewhere
+    size: np.ndarray  # int16 [R] cells of each room
 
 
 def build_floorplan(terrain: np.ndarray, facing: np.ndarray) -> Floorplan:
@@ -32,7 +34,49 @@ def build_floorplan(terrain: np.ndarray, facing: np.ndarray) -> Floorplan:
     room = _number_rooms(facing, floor)
     leg = np.full((room.max() + 1, len(floor), len(floor)), FAR, np.int16)
     _fill_legs(facing, floor, room, leg)
-    return Floorplan(facing, floor, room, leg)
+    size = np.bincount(room[floor]).astype(np.int16)
+    return Floorplan(facing, floor, room, leg, _find_lanes(facing, floor, room, size), size)
+
+
+@njit(cache=True)
+def _find_lanes(facing, floor, room, size):
+    """int16 [C]: places along rooms without a fork or a loop, counted from one end; -1 in other rooms."""
+    ways = np.zeros(len(floor), np.int64)
+    for cell in range(len(floor)):
+        if floor[cell]:
+            for way in range(4):
+                ways[cell] += floor[facing[cell, way]]
+    spine = np.full(len(floor), -1, np.int16)
+    for number in range(len(size)):
+        mine = np.flatnonzero(room == number)
+        if ways[mine].max() > 2 or ways[mine].sum() != 2 * (len(mine) - 1):
+            continue
+        cell = mine[np.argmin(ways[mine])]
+        for place in range(len(mine)):
+            spine[cell] = place
+            for way in range(4):
+                ahead = facing[cell, way]
+                if floor[ahead] and spine[ahead] < 0:
+                    cell = ahead
+                    break
+    return spine
+
+
+@njit(cache=True)
+def keep_order(plan, cells, i, open_floor):
+    """Closes to chef `i` the ends of its lane that the chefs (cells int64 [P]) before and behind it need to stand on."""
+    place = plan.spine[cells[i]]
+    if place < 0:
+        return
+    room = plan.room[cells[i]]
+    before, behind = 0, 0
+    for cell in cells:
+        if plan.room[cell] == room:
+            before += plan.spine[cell] < place
+            behind += plan.spine[cell] > place
+    for cell in range(len(open_floor)):
+        if plan.room[cell] == room and not before <= plan.spine[cell] < plan.size[room] - behind:
+            open_floor[cell] = False
 
 
 @njit(cache=True)
@@ -130,27 +174,27 @@ def is_clear(busy, tick, here, to):
 
 
 @njit(cache=True)
-def is_arrived(facing, busy, tick, pose, goal, hold):
-    """Whether the pose faces the goal (any pose does if that is -1) and nobody needs its cell in the next `hold` ticks."""
-    if goal >= 0 and facing[pose // 4, pose % 4] != goal:
+def is_arrived(facing, busy, shun, tick, pose, goal, hold):
+    """Whether the pose faces the goal (or is not to be shunned, if that is -1) and its cell stays free for `hold` ticks."""
+    if shun[pose // 4] if goal < 0 else facing[pose // 4, pose % 4] != goal:
         return False
     return not busy[tick : tick + hold + 1, pose // 4].any()
 
 
 @njit(cache=True)
-def find_route(facing, floor, busy, start, goal, hold, away, route):
+def find_route(facing, floor, busy, shun, start, goal, hold, away, route):
     """Earliest arrival among other chefs' routes, breadth first over (tick, pose).
 
-    start pose; goal cell to face, or -1 to be out of everybody's way; hold ticks to remain there; away from `cells_to_go`
-    for that goal; route int16 [HORIZON + 1] receives the pose at each tick. Returns the tick of arrival; HORIZON when it
-    comes no further than nearest to the goal by then; -1 when there is no pose that nobody runs into.
+    start pose; goal cell to face, or -1 to end anywhere outside shun bool [C]; hold ticks to remain there; away from
+    `cells_to_go` for that goal; route int16 [HORIZON + 1] receives the pose at each tick. Returns the tick of arrival;
+    HORIZON when it comes no further than nearest to the goal by then; -1 when there is no pose that nobody runs into.
     """
     came = np.full((HORIZON + 1, 4 * len(floor)), -1, np.int16)
     layer, after = np.empty(4 * len(floor), np.int64), np.empty(4 * len(floor), np.int64)
     layer[0], size, came[0, start] = start, 1, start
     for tick in range(HORIZON):
         for n in range(size):
-            if is_arrived(facing, busy, tick, layer[n], goal, hold):
+            if is_arrived(facing, busy, shun, tick, layer[n], goal, hold):
                 return _trace(came, tick, layer[n], route)
         size = _expand(facing, floor, busy, tick, layer, size, came, after)
         layer, after = after, layer
