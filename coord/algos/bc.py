@@ -41,16 +41,20 @@ PUBLISHED_EPOCHS = {  # Carroll et al. 2019; the layouts for which human games e
 }
 
 
+def has_human_games(layout: Layout) -> bool:
+    """Whether people were recorded on the terrain of `layout`; start tiles do not matter."""
+    return any(load_layout(name).terrain == layout.terrain for name in PUBLISHED_EPOCHS)
+
+
 def recorded_layout(layout: Layout) -> str:
-    """The layout whose human games were played on the terrain of `layout`; start tiles do not matter.
+    """The name under which the human games on the terrain of `layout` were recorded.
 
     Raises:
         UserError: there are none (the five layouts with games are named).
     """
-    for name in PUBLISHED_EPOCHS:
-        if load_layout(name).terrain == layout.terrain:
-            return name
-    raise UserError(f"human games exist for {', '.join(PUBLISHED_EPOCHS)} - not for '{layout.name}'")
+    if not has_human_games(layout):
+        raise UserError(f"human games exist for {', '.join(PUBLISHED_EPOCHS)} - not for '{layout.name}'")
+    return next(name for name in PUBLISHED_EPOCHS if load_layout(name).terrain == layout.terrain)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from coord import agent_files
 from coord.agent_files import AGENT_FILE, HELD_OUT_ID, MANIFEST, StoredAgent
 from coord.agents import Agent, PolicyAgent, RandomAgent, StayAgent
 from coord.agents_greedy import GreedyAgent
+from coord.algos.bc import has_human_games
 from coord.errors import UserError, unknown
 from coord.evaluation.proxies import SPLIT_OF, load_clone
 from coord.overcooked import Layout, load_layout
@@ -69,12 +70,11 @@ def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str
 
 
 def _refuse_held_out(found: StoredAgent, ref: str, layout: Layout) -> None:
-    """Also compares parameters with the proxy's where that may matter: for any clone, which has its architecture."""
+    """Parameters are compared with the proxy's only where they could be its own: in a file, on features."""
     source = f"partner {ref}" if ref.endswith(found.card.agent_id) else f"partner {ref} ({found.card.agent_id})"
     agent_files.refuse_held_out(found, source)
-    if found.net.obs_kind == "features" and found.card.human_data != "":
-        proxy = load_clone(HELD_OUT_ID, layout)
-        agent_files.refuse_held_out(found, source, proxy.net.tensors())
+    if ref not in BUILT_IN and found.net.obs_kind == "features" and has_human_games(layout):
+        agent_files.refuse_held_out(found, source, load_clone(HELD_OUT_ID, layout).net.tensors())
 
 
 def _find(ref: str, layout: Layout) -> list[StoredAgent | Agent]:
