@@ -15,7 +15,10 @@ import numpy as np
 STEPS = ((0, -1), (0, 1), (1, 0), (-1, 0))  # north, south, east, west
 STAY, INTERACT = 4, 5
 INGREDIENTS = {"onion": "O", "tomato": "T"}
-MODES = ("half_pots", "clutter", "trash", "chase", "copy", "collect", "trash")
+MODES = (  # in this order: full hands before full counters leave nothing to do
+    *("half_pots", "trash", "chase", "copy", "half_pots"),
+    *("collect", "trash", "half_pots", "trash", "clutter"),
+)
 MODE_TICKS = 40  # a nuisance keeps to one mode
 GOAL_TICKS = 10
 
@@ -39,12 +42,12 @@ def play_sensibly(reference: Any, state: Any, rng: np.random.Generator) -> list[
 
 
 def play_adversarially(reference: Any, state: Any, rng: np.random.Generator) -> list[int]:
-    """Mischief by turns (MODES); one action in ten is random."""
+    """Mischief by turns (MODES); one action in five is random."""
     kitchen = Tiles(reference.kitchen.terrain_mtx)
     joint_act = []
     for seat, chef in enumerate(state.players):
-        mode = MODES[state.timestep // MODE_TICKS * (seat + 1) % len(MODES)]
-        if rng.random() < 0.1:
+        mode = MODES[(state.timestep // MODE_TICKS + seat % 2) % len(MODES)]
+        if rng.random() < 0.2:
             joint_act.append(int(rng.integers(6)))
         elif mode == "chase":
             joint_act.append(kitchen.act_into(chef, state.players[seat - 1], rng))
@@ -156,8 +159,11 @@ def mischief_goal(kitchen: Tiles, state: Any, seat: int, mode: str) -> tuple[int
         goals = kitchen.all_of("S" if slot % 2 and mode != "clutter" else "X")
     elif mode == "clutter":
         goals = [tile for tile in kitchen.all_of("X") if tile not in state.objects] or kitchen.all_of("P")
+    elif held.name == "dish":  # a soup to carry about, if there is one
+        goals = [pot for pot in kitchen.all_of("P") if pot in state.objects and state.objects[pot].is_ready]
+        goals = goals or kitchen.all_of("XPS")
     else:
-        goals = kitchen.all_of("P") if held.name in ("dish", *INGREDIENTS) and slot % 3 else kitchen.all_of("XPS")
+        goals = kitchen.all_of("P" if slot % 4 else "X")
     return goals[(7 * slot + 3 * seat) % len(goals)]
 
 
@@ -166,7 +172,8 @@ def _mischief_for_empty_hands(kitchen: Tiles, state: Any, mode: str) -> list[tup
         return list(state.objects)
     if mode == "half_pots":  # start pots after one or two ingredients, which may be any
         idle = [pot for pot in kitchen.all_of("P") if pot in state.objects and state.objects[pot].is_idle]
-        return idle or kitchen.all_of("OT")
+        amount = 1 + state.timestep // MODE_TICKS % 2
+        return [pot for pot in idle if len(state.objects[pot].ingredients) >= amount] or kitchen.all_of("OT")
     return kitchen.all_of("D" if mode == "trash" else "OTD")
 
 

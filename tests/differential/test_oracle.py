@@ -6,7 +6,16 @@ from collections import Counter
 
 import pytest
 
-from coord.overcooked.oracle import Reference, SpeedRequest, TraceRequest, isolated, measure_speed, play_traces
+from coord.overcooked import load_layout
+from coord.overcooked.oracle import (
+    Reference,
+    SpeedRequest,
+    Trace,
+    TraceRequest,
+    isolated,
+    measure_speed,
+    play_traces,
+)
 from tests.differential.players import play_adversarially
 
 
@@ -35,25 +44,32 @@ def test_failures_in_a_process_reach_the_caller():
         next(isolated(play_traces, [[TraceRequest("cramped_room", play_adversarially, rules="new")]]))
 
 
+def rarities(trace: Trace) -> Counter:
+    """How many states of a trace show what ordinary play seldom leads to."""
+    layout = load_layout(trace.request.layout)
+    floor = {divmod(cell, layout.width)[::-1] for cell in layout.cells(" ")}
+    counters = {divmod(cell, layout.width)[::-1] for cell in layout.cells("X")}
+    usable = {(x, y) for x, y in counters if floor & {(x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)}}
+    seen: Counter = Counter({"soup on a counter": int(trace.events["soup_drop"].sum())})
+    for state in (state for states in trace.states for state in states):
+        loose = {tuple(thing["position"]): thing for thing in state["objects"]}
+        soups = [thing for thing in loose.values() if thing["name"] == "soup"]
+        seen["soup of fewer than three"] += any(
+            soup["cooking_tick"] >= 0 and len(soup["_ingredients"]) < 3 for soup in soups
+        )
+        seen["mixed soup"] += any(len({item["name"] for item in soup["_ingredients"]}) == 2 for soup in soups)
+        seen["every counter full"] += usable <= set(loose)
+        seen["all hands full"] += all(player["held_object"] for player in state["players"])
+    return seen
+
+
 def test_adversarial_play_meets_rare_rules():
     """Without these the comparison of rules on that play would prove little."""
-    request = TraceRequest("mdp_test", play_adversarially, episodes=4, ticks=400, seed=5)
-    ((trace,),) = isolated(play_traces, [[request]])
-    terrain = ["XXPXX", "O   O", "T   T", "XDPSX"]
-    seen: Counter = Counter()
-    for states in trace.states:
-        for state in states:
-            loose = {tuple(thing["position"]): thing for thing in state["objects"]}
-            soups = [thing for (x, y), thing in loose.items() if terrain[y][x] == "P"]
-            seen["pot started before it was full"] += any(
-                soup["cooking_tick"] >= 0 and len(soup["_ingredients"]) < 3 for soup in soups
-            )
-            seen["mixed soup"] += any(len({item["name"] for item in soup["_ingredients"]}) == 2 for soup in soups)
-            seen["every counter full"] += len(loose) - len(soups) == sum(row.count("X") for row in terrain) - 4
-            seen["all hands full"] += all(player["held_object"] for player in state["players"])
-    seen["soup on a counter"] = int(trace.events["soup_drop"].sum())
-    assert min(seen.values()) > 0, seen
+    layouts = ("mdp_test", "soup_coordination")
+    tasks = [[TraceRequest(layout, play_adversarially, episodes=2, ticks=400, seed=5)] for layout in layouts]
+    seen = sum((rarities(trace) for (trace,) in isolated(play_traces, tasks)), Counter())
     assert len(seen) == 5
+    assert min(seen.values()) >= 5, seen
 
 
 def test_speed_is_measured_for_both_kinds_of_stepping():
