@@ -281,7 +281,7 @@ class Recorder:
         self._ticks.append((game, event.tick, at_ms, event.reward, event.state_hash))
         for seat, choice in enumerate(event.choices):
             key_ms = None if choice.key_s is None else self._ms(choice.key_s)
-            self._actions.append((game, event.tick, seat, choice.action, choice.source, key_ms, choice.latency_ms))
+            self._actions.append((game, event.tick, seat, int(choice.action), choice.source, key_ms, choice.latency_ms))
         self._events += [(game, *happened) for happened in event.events]
         self._ticks_played, self._score = event.tick + 1, self._score + event.reward
         self.flush(event.at_s)

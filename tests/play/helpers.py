@@ -1,0 +1,152 @@
+"""Seats, agents and games for the tests of the headless play modules. Spawned workers import the loaders by name."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from coord.agents import KitchenView, RandomAgent
+from coord.agents_greedy import GreedyAgent
+from coord.errors import UserError
+from coord.overcooked import OvercookedVectorEnv, load_layout
+from play.inputs import STAY
+from play.seats import AGENT, HUMAN, Choice, SeatInfo
+from play.session import Session
+
+EAST = 2
+
+
+class ScriptSeat:
+    """Plays a list of actions, then stays."""
+
+    status, message = "ready", ""
+
+    def __init__(self, actions: Sequence[int] = (), *, kind: str = HUMAN, name: str = "human") -> None:
+        self.info = SeatInfo(kind, name, name)
+        self.actions = list(actions)
+        self.observed: list[int] = []
+        self.closed = self.interrupted = False
+
+    def poll(self, now_s: float) -> None:
+        pass
+
+    def observe(self, tick: int, state: object, now_s: float) -> None:
+        self.observed.append(tick)
+
+    def choose(self, tick: int, now_s: float) -> Choice:
+        action = self.actions[tick] if tick < len(self.actions) else STAY
+        return Choice(action, self.info.kind, key_s=now_s - 0.05 if self.info.kind == HUMAN else None)
+
+    def interrupt(self) -> None:
+        self.interrupted = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class AgentHere(ScriptSeat):
+    """An agent asked on the spot: no worker, never late."""
+
+    def __init__(self, agent, seat: int, layout: str, *, kind: str = AGENT, name: str = "", seed: int = 0) -> None:
+        super().__init__(kind=kind, name=name or agent.agent_id)
+        self.env = OvercookedVectorEnv(layout, 1)
+        self.agent, self.seat = agent, np.array([seat])
+        agent.start(1, self.env.num_players, seed)
+        agent.begin_episode(np.array([0]))
+
+    def observe(self, tick: int, state, now_s: float) -> None:
+        self.env.load_state_dict(0, state)
+
+    def choose(self, tick: int, now_s: float) -> Choice:
+        action = int(self.agent.act(KitchenView(self.env), np.array([0]), self.seat)[0])
+        latency_ms = 1.5 if self.info.kind == AGENT else None
+        return Choice(action, self.info.kind, latency_ms=latency_ms)
+
+
+def run_session(session: Session, *, ticks: int | None = None, start_s: float = 100.0) -> float:
+    """Start `session` and play it (or `ticks` ticks of it) by a clock of our own; the time then."""
+    now_s = start_s
+    session.start(now_s)
+    while not session.done and (ticks is None or session.tick < ticks):
+        now_s += session.clock.period_s / 4
+        session.advance(now_s)
+    return now_s
+
+
+def play_greedy(
+    store=None, *, layout="cramped_room", ticks=120, rules="classic", participant="", study_round=None, seat=0, seed=0
+) -> Session:
+    """A finished game of a "person" (a greedy cook recorded as human) with a partner called greedy."""
+    seats = [AgentHere(GreedyAgent(), one, layout, seed=seed) for one in (0, 1)]
+    seats[seat] = AgentHere(GreedyAgent(), seat, layout, kind=HUMAN, name=participant or "human", seed=seed + 1)
+    recorder = None if store is None else store.recorder(participant=participant, study_round=study_round)
+    session = Session(layout, seats, rules=rules, ticks=ticks, tick_hz=10, seed=seed, recorder=recorder)
+    session.close(run_session(session))
+    return session
+
+
+# -- agents for workers -------------------------------------------------------------------------------------------
+
+
+class East(RandomAgent):
+    """Always walks east."""
+
+    agent_id = "east"
+
+    def act(self, view, rows, seats):
+        return np.full(len(rows), EAST)
+
+
+class HangsAt(East):
+    """Sleeps for a minute when it sees tick 3."""
+
+    def act(self, view, rows, seats):
+        if view.env.state_dict(0)["timestep"] == 3:
+            time.sleep(60)
+        return super().act(view, rows, seats)
+
+
+class RaisesAt(East):
+    """Raises when it sees tick 2."""
+
+    def act(self, view, rows, seats):
+        if view.env.state_dict(0)["timestep"] == 2:
+            raise RuntimeError("out of onions")
+        return super().act(view, rows, seats)
+
+
+class DiesAt(East):
+    """Takes its whole process down when it sees tick 2."""
+
+    def act(self, view, rows, seats):
+        if view.env.state_dict(0)["timestep"] == 2:
+            os._exit(7)
+        return super().act(view, rows, seats)
+
+
+def load_east(spec, game):
+    return East()
+
+
+def load_hangs(spec, game):
+    return HangsAt()
+
+
+def load_raises(spec, game):
+    return RaisesAt()
+
+
+def load_dies(spec, game):
+    return DiesAt()
+
+
+def load_fails(spec, game):
+    raise UserError("no agent at 'nowhere.safetensors'")
+
+
+def state_at(tick: int, layout: str = "cramped_room") -> dict:
+    """The start state with its clock at `tick`."""
+    return {**OvercookedVectorEnv(load_layout(layout), 1).state_dict(0), "timestep": tick}
