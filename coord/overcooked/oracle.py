@@ -25,6 +25,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeVar
 
@@ -120,7 +121,10 @@ class Reference:
     def features(self, state: Any) -> np.ndarray:
         """`featurize_state` (two pots; default planner: counters are no goals), float32 [P, F]."""
         if self._planners is None:
-            self._planners = SimpleNamespace(motion_planner=self.library.MotionPlanner(self.kitchen, []))
+            planner = self.library.MotionPlanner(self.kitchen, [])
+            # A pure question that the planner asks itself again and again, half of the time of an encoding.
+            planner.is_valid_motion_start_goal_pair = cache(planner.is_valid_motion_start_goal_pair)
+            self._planners = SimpleNamespace(motion_planner=planner)
         return np.asarray(self.kitchen.featurize_state(state, self._planners, num_pots=2), dtype=np.float32)
 
     def picture(self, state: Any, tile: int, hats: tuple[str, ...]) -> np.ndarray:
