@@ -512,7 +512,7 @@ def _missing(folder: RunFolder, setting: Mapping[str, Any]) -> list[dict[str, st
     if not any(one.with_proxy for one in folder.evaluations):
         command = f"coord evaluate ego={place} partners={PROXY} layout={layout} out={place}/eval/{PROXY}.json"
         hints.append({"what": "Scores with people-like partners", "command": command})
-    if not folder.crossplays:
-        pool = f"{place}/pool" if (folder.path / "pool").is_dir() else place
-        hints.append({"what": "A cross-play matrix (of a pool)", "command": f"coord crossplay pool={pool}"})
+    if folder.pools and not folder.crossplays:
+        pool = (folder.path / folder.pools[0]["source"]).parent.as_posix()
+        hints.append({"what": "A cross-play matrix of the pool", "command": f"coord crossplay {pool}"})
     return hints

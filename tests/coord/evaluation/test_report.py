@@ -283,6 +283,12 @@ def test_each_piece_may_be_missing(demo: Path, left_out: str) -> None:
     assert "How it was made" in page_of(demo).words
 
 
+def test_a_pool_without_a_matrix_says_how_to_get_one(demo: Path) -> None:
+    assert "coord crossplay" not in page_of(demo).words
+    (demo / "pool/crossplay.json").unlink()
+    assert f"coord crossplay {demo / 'pool'} and then coord report" in page_of(demo).words
+
+
 def test_without_a_named_ego_the_best_is_the_headline(demo: Path) -> None:
     (demo / "summary.json").unlink()
     words = page_of(demo).words
