@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from coord.agent_files import AgentCard
+from coord.agent_files import AgentCard, StoredAgent
+from coord.algos.bc import recorded_layout
 from coord.nets import NUM_ACTIONS, Arch, PopulationNet
-from coord.overcooked import IndexSpec, load_layout
+from coord.overcooked import IndexSpec, Layout, load_layout
 from populations.pool import NewMember
 
 ARCH = Arch(kind="mlp_features", inputs=96, hidden=(4,))
@@ -44,3 +45,10 @@ def index_member(agent_id: str, seed: int, layout: str = "cramped_room") -> NewM
     spec = IndexSpec.for_layouts([home], "classic", home.num_players)
     arch = Arch(kind="mlp_index", inputs=spec.vocab_size, hidden=(64,))
     return NewMember(card(agent_id, layout=layout, arch=arch, spec=spec.to_dict(), seed=seed), network(seed, arch))
+
+
+def clone_like(agent_id: str, layout: Layout) -> StoredAgent:
+    """Stands in for `coord.evaluation.proxies.load_clone` without training: the same refusals, another network."""
+    recorded_layout(layout)
+    human_data = "test" if agent_id == "human_proxy" else "train"
+    return StoredAgent(card(agent_id, layout=layout.name, human_data=human_data, unstick=True), network())

@@ -37,7 +37,7 @@ class Games:
 
     returns: NDArray[np.float32]  # [n, E] task return of the team
     events: NDArray[np.int32]  # [n, E, P, len(EVENTS)] counts per seat
-    joint_acts: NDArray[np.int8] | None  # [n, E, T, P] what everybody did, if it was recorded
+    joint_acts: NDArray[np.int8] | None = None  # [n, E, T, P] what everybody did, if it was recorded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,6 +98,17 @@ def test_returns_and_counts_are_those_of_the_env_step_by_step() -> None:
     np.testing.assert_array_equal(games.events[0, 0], env.event_counts(final=True)[0])
 
 
+def test_recorded_actions_replay_to_the_same_games() -> None:
+    agents = [noisy("a"), noisy("b")]
+    games = play_matches(WHERE, agents, both_seats(0, [1]), episodes=3, record=True, max_kitchens=4)
+    assert games.joint_acts is not None
+    env = OvercookedVectorEnv(WHERE.layout, 6, horizon=WHERE.horizon)
+    for joint_act in games.joint_acts.reshape(6, WHERE.horizon, 2).swapaxes(0, 1):
+        env.step(joint_act)
+    np.testing.assert_array_equal(games.events.reshape(6, 2, -1), env.event_counts(final=True))
+    assert play_matches(WHERE, agents, both_seats(0, [1]), episodes=1).joint_acts is None
+
+
 def test_nothing_to_play_and_missing_seats_are_refused() -> None:
     for matches, episodes, message in (([], 3, "nothing to play"), (both_seats(0, [0]), 0, "nothing to play")):
         with pytest.raises(UserError, match=message):
