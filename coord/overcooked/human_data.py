@@ -16,10 +16,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -51,16 +51,6 @@ class HumanGame:
     rew: np.ndarray  # float32 [T] task reward, 20 per soup
 
 
-class Transition(NamedTuple):
-    """One recorded tick, with the layout it was played on."""
-
-    layout: str
-    state: dict
-    joint_act: np.ndarray  # int8 [2]
-    next_state: dict
-    rew: float
-
-
 def load_games(split: str, layout: str) -> list[HumanGame]:
     """All recorded games of one half on one layout, in the order of the recording.
 
@@ -75,15 +65,6 @@ def load_games(split: str, layout: str) -> list[HumanGame]:
     starts = np.flatnonzero(columns["cur_gameloop"][rows] == 0)
     games = np.split(rows, starts[1:])
     return [_game(split, layout, columns, game) for game in games]
-
-
-def transitions(split: str) -> Iterator[Transition]:
-    """Every recorded row of one half, layout by layout."""
-    for layout in HUMAN_LAYOUTS:
-        for game in load_games(split, layout):
-            for tick, joint_act in enumerate(game.joint_act):
-                state, next_state = game.states[tick : tick + 2]
-                yield Transition(layout, state, joint_act, next_state, float(game.rew[tick]))
 
 
 def _game(split: str, layout: str, columns: Mapping[str, np.ndarray], rows: np.ndarray) -> HumanGame:

@@ -9,7 +9,7 @@ import pytest
 
 from coord.errors import UserError
 from coord.overcooked import human_data, load_layout
-from coord.overcooked.human_data import HUMAN_LAYOUTS, RECORDED_NAMES, SPLITS, load_games, transitions
+from coord.overcooked.human_data import HUMAN_LAYOUTS, RECORDED_NAMES, SPLITS, load_games
 
 GAMES = {  # number of games as grouped by an independent look at the data frames
     "cramped_room": {"train": 8, "test": 8},
@@ -43,14 +43,6 @@ def test_recorded_grids_are_todays(layout):
     assert len(grids) == 1
     rows = human_data._parse(grids.pop())
     assert tuple(row.replace("1", " ").replace("2", " ") for row in rows) == load_layout(layout).terrain
-
-
-def test_transitions_walk_through_whole_games():
-    first = next(transitions("train"))
-    game = load_games("train", first.layout)[0]
-    assert first.state == game.states[0]
-    assert first.next_state == game.states[1]
-    np.testing.assert_array_equal(first.joint_act, game.joint_act[0])
 
 
 def test_unknown_half_and_layout_are_refused():
