@@ -9,11 +9,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -77,13 +77,17 @@ class StoredAgent:
     card: AgentCard
     net: PopulationNet
 
+    @property
+    def spec(self) -> IndexSpec | None:
+        """Vocabulary of an index network."""
+        return None if self.card.spec is None else IndexSpec.from_dict(self.card.spec)
+
     def player(self, *, stochastic: bool = True, drop_stay: bool = False) -> PolicyAgent:
         """The agent as a player."""
-        spec = None if self.card.spec is None else IndexSpec.from_dict(self.card.spec)
         return PolicyAgent(
             self.card.agent_id,
             self.net,
-            spec,
+            self.spec,
             stochastic=stochastic,
             unstick=self.card.unstick,
             drop_stay=drop_stay,
@@ -101,6 +105,28 @@ class StoredAgent:
                 f"agent '{self.card.agent_id}' was trained for layout {', '.join(self.card.layouts)}, "
                 f"not for '{layout.name}' (hash {layout.hash[:12]})"
             )
+
+
+class AgentGroup(NamedTuple):
+    """Agents that one forward pass can serve: same architecture, same vocabulary, same un-stuck rule."""
+
+    net: PopulationNet  # M = len(indices)
+    spec: IndexSpec | None
+    unstick: bool
+    indices: tuple[int, ...]  # positions of the members in the list that was grouped
+
+
+def stack_agents(agents: Sequence[StoredAgent]) -> list[AgentGroup]:
+    """Group the agents into networks with a population axis; every agent is in exactly one group."""
+    keys: dict[tuple[object, ...], list[int]] = {}
+    for i, agent in enumerate(agents):
+        keys.setdefault((agent.card.arch, spec_hash(agent.card.spec), agent.card.unstick), []).append(i)
+    groups = []
+    for indices in keys.values():
+        first = agents[indices[0]]
+        net = PopulationNet.stack([agents[i].net for i in indices])
+        groups.append(AgentGroup(net, first.spec, first.card.unstick, tuple(indices)))
+    return groups
 
 
 def spec_hash(spec: Mapping[str, Any] | None) -> str:

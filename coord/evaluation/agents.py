@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from coord import agent_files
 from coord.agent_files import AGENT_FILE, HELD_OUT_ID, MANIFEST, StoredAgent
-from coord.agents import Agent, PolicyAgent, RandomAgent, StayAgent
+from coord.agents import Agent, RandomAgent, StayAgent
 from coord.agents_greedy import GreedyAgent
 from coord.algos.bc import has_human_games
 from coord.errors import UserError, unknown
 from coord.evaluation.proxies import SPLIT_OF, load_clone
 from coord.overcooked import Layout, load_layout
 
-SCRIPTED = {"random": RandomAgent, "stay": StayAgent, "greedy": GreedyAgent}
+SCRIPTED: dict[str, Callable[[], Agent]] = {"random": RandomAgent, "stay": StayAgent, "greedy": GreedyAgent}
 BUILT_IN = (*SCRIPTED, *SPLIT_OF)
 
 
@@ -48,8 +48,8 @@ def load_agent(
     return found[0]
 
 
-def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str) -> list[PolicyAgent]:
-    """Stochastic players that training may have as partners; a pool stands for all its members.
+def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str) -> list[StoredAgent]:
+    """Networks that training may have as partners; a pool stands for all its members.
 
     Raises:
         UserError: as `load_agents`; for scripted agents; and for anything made from the held-out human games,
@@ -65,7 +65,7 @@ def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str
                 raise UserError(f"partner {ref} is scripted: training takes networks (bc_train, agent files, pools)")
             found.check_kitchen(home, rules)
             _refuse_held_out(found, ref, home)
-            partners.append(found.player())
+            partners.append(found)
     return partners
 
 

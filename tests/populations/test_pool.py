@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from coord import checkpoint
-from coord.agent_files import AgentCard, read_agent, read_pool_member, save_agent
+from coord.agent_files import AgentCard, read_agent, read_pool_member, save_agent, stack_agents
 from coord.errors import UserError
 from coord.overcooked import load_layout
 from populations.pool import add_members, open_pool
@@ -144,6 +144,20 @@ def test_other_checkpoints_are_no_agents(tmp_path: Path) -> None:
         read_agent(tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="one member"):
         save_agent(tmp_path / "y.safetensors", card(arch=index_member("z", 0).card.arch), network())
+
+
+def test_groups_answer_like_the_members_one_by_one(tmp_path: Path) -> None:
+    clone = member("c", 5, unstick=True)  # same architecture, but another rule
+    add_members(tmp_path, [member("a", 1), index_member("i", 2), member("b", 3), index_member("j", 4), clone])
+    members = open_pool(tmp_path).members
+    groups = stack_agents(members)
+    assert [group.indices for group in groups] == [(0, 2), (1, 3), (4,)]
+    assert [group.spec is None for group in groups] == [True, False, True]
+    assert [group.unstick for group in groups] == [False, False, True]
+    obs = torch.randn(1, 7, 96)
+    together, _ = groups[0].net(obs.expand(2, -1, -1))
+    for k, i in enumerate(groups[0].indices):
+        torch.testing.assert_close(together[k], members[i].net(obs)[0][0])
 
 
 def test_opening_a_large_pool_takes_less_than_a_second(tmp_path: Path) -> None:

@@ -117,8 +117,8 @@ def test_an_unwritable_cache_is_one_clear_line(tmp_path: Path, monkeypatch: pyte
 def test_training_may_use_the_train_half_and_pools(tmp_path: Path) -> None:
     add_members(tmp_path / "pool", [member("a", 1), index_member("i", 2)])
     partners = load_training_partners(["bc_train", str(tmp_path / "pool")], HOME, RULES)
-    assert [partner.agent_id for partner in partners] == ["bc_train", "a", "i"]
-    assert partners[0].unstick
+    assert [partner.card.agent_id for partner in partners] == ["bc_train", "a", "i"]
+    assert partners[0].card.unstick
 
 
 def test_training_refuses_the_proxy_by_name() -> None:
