@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from coord.errors import UserError
 from coord.overcooked import rules
+from coord.overcooked.compiled import loop, parallel_loop, scalar
 from coord.overcooked.layouts import CLASSIC_TIME, RECIPES, Layout, load_layout
-from coord.overcooked.rules import CONTENT, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, Array, scalar
+from coord.overcooked.rules import CONTENT, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, Array
 
 NUM_PLANES = 26
 URGENT_TICKS = 40  # overcooked-ai raises the urgency plane when fewer ticks are left
@@ -382,7 +383,7 @@ def index_kitchen(row: Array, tab: rules.Tables, layout: int, code: IndexCode, h
         _own_facts(row, seat, tab, layout, num_players, code, out[seat])
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@loop
 def _index_range(
     low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, code: IndexCode, horizon: int, out: Array
 ) -> None:
@@ -390,7 +391,7 @@ def _index_range(
         index_kitchen(state[n], tab, layout_index[n], code, horizon, out[n])
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@parallel_loop
 def _index_parallel(
     state: Array, layout_index: Array, tab: rules.Tables, code: IndexCode, horizon: int, out: Array
 ) -> None:
@@ -494,7 +495,7 @@ def planes_kitchen(row: Array, tab: rules.Tables, layout: int, code: PlaneCode, 
             out[seat, first + SELF_FACING + 4 * r + row[chef + FACING]] = 1
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@loop
 def _planes_range(
     low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, code: PlaneCode, horizon: int, out: Array
 ) -> None:
@@ -502,7 +503,7 @@ def _planes_range(
         planes_kitchen(state[n], tab, layout_index[n], code, horizon, out[n])
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@parallel_loop
 def _planes_parallel(
     state: Array, layout_index: Array, tab: rules.Tables, code: PlaneCode, horizon: int, out: Array
 ) -> None:

@@ -31,9 +31,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from coord.overcooked import events as ev
+from coord.overcooked.compiled import scalar
 from coord.overcooked.layouts import CLASSIC_TIME, CLASSIC_VALUE, RECIPES, Layout
 
 Array = np.ndarray
@@ -49,10 +49,6 @@ NOTHING, ONION, TOMATO, DISH, SOUP = 0, 1, 2, 3, 16
 TICK_SHIFT = 5
 CODE_MASK = (1 << TICK_SHIFT) - 1
 SEQ_MASK = 15
-
-# For the small functions below: no allocation, hence no reference counts on the views they are given, and always
-# inlined, because passing a row and the tables by value costs more than most of these functions do.
-scalar = njit(cache=True, _nrt=False, forceinline=True)
 
 FLOOR, COUNTER, ONION_DISPENSER, TOMATO_DISPENSER, DISH_DISPENSER, POT, SERVING = range(7)
 TILES = " XOTDPS"  # TILES[terrain] is the character in a grid
@@ -172,6 +168,7 @@ def take_up(row: Array, cells: int, cell: int) -> int:
     while k < last:
         row[loose + k] = row[loose + k + 1]
         k += 1
+    row[loose + last] = 0  # equal kitchens have equal rows
     row[NUM_LOOSE] = last
     return content
 

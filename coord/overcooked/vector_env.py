@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from coord.errors import UserError, unknown
 from coord.overcooked import observations, rules
+from coord.overcooked.compiled import loop, parallel_loop
 from coord.overcooked.events import NUM_EVENTS
 from coord.overcooked.layouts import Layout, load_layout
 from coord.overcooked.observations import IndexSpec
@@ -45,14 +46,14 @@ class Setting(NamedTuple):
     horizon: int
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@loop
 def _copy(target: Array, source: Array) -> None:
     """Copies a row; element by element, since an array assignment may allocate."""
     for k in range(len(source)):
         target[k] = source[k]
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@loop
 def _end_episode(n: int, batch: Batch, start: Array) -> None:
     """Keeps what the kitchen was and starts it anew."""
     _copy(batch.final_state[n], batch.state[n])
@@ -64,7 +65,7 @@ def _end_episode(n: int, batch: Batch, start: Array) -> None:
     batch.ret[n] = 0.0
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@loop
 def _step_range(
     low: int, high: int, joint_act: Array, batch: Batch, tab: rules.Tables, setting: Setting, rew: Array, shaped: Array
 ) -> None:
@@ -83,7 +84,7 @@ def _step_range(
             _end_episode(n, batch, setting.start[layout])
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@parallel_loop
 def _step_parallel(
     joint_act: Array, batch: Batch, tab: rules.Tables, setting: Setting, rew: Array, shaped: Array
 ) -> None:
@@ -93,7 +94,7 @@ def _step_parallel(
         _step_range(piece * _CHUNK, high, joint_act, batch, tab, setting, rew, shaped)
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@loop
 def _available(state: Array, tab: rules.Tables, setting: Setting, out: Array) -> None:
     """Which actions are useful; out bool [N, P, 6]."""
     for n in range(len(state)):
@@ -103,7 +104,7 @@ def _available(state: Array, tab: rules.Tables, setting: Setting, out: Array) ->
                 out[n, seat, act] = rules.useful_action(state[n], seat, act, tab, layout, setting.classic)
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@loop
 def _any_invalid(joint_act: Array) -> bool:
     """Whether any entry is outside 0..5."""
     bad = False
