@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coord.nets import NUM_ACTIONS, PopulationNet, sample_actions
+from coord.nets import PopulationNet, sample_actions
+from coord.types import NUM_ACTIONS
 
 if TYPE_CHECKING:
     from coord.overcooked import IndexSpec, OvercookedVectorEnv

@@ -26,10 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coord import fused
 from coord.errors import UserError, unknown
+from coord.types import HEADS, NUM_ACTIONS
 
-NUM_ACTIONS = 6
-HEADS = NUM_ACTIONS + 1  # six logits, one value
 CNN_CHANNELS = 26
 CNN_FILTERS = 25
 BLOCK = 64  # columns that the bag kernels handle at a time; the first layer's width is a multiple of it
@@ -389,8 +389,15 @@ class PopulationNet(nn.Module):
         """Which observation it reads: index, features or lossless."""
         return ARCHS[self.arch.kind].obs
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether the kernels of `coord.fused` know this architecture."""
+        return fused.fits(self.arch.kind, self.arch.hidden)
+
     def outputs(self, obs: Tensor) -> Tensor:
         """Logits and value in one tensor [M, B, 7]."""
+        if self.is_fused and not torch.is_grad_enabled():
+            return fused.forward(self.tensors(), obs)
         views = {name: getattr(self, name.replace(".", "_")) for name in param_shapes(self.arch)}
         x = ARCHS[self.arch.kind].trunk(views, self.arch, obs)
         return dense(x, views["head.weight"], views["head.bias"], relu=False)

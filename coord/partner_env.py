@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coord.agents import KitchenView, StuckMemory, feature_poses
-from coord.nets import NUM_ACTIONS, PopulationNet, sample_actions
+from coord.nets import PopulationNet, sample_actions
 from coord.overcooked import IndexSpec, OvercookedVectorEnv
 from coord.seeding import derive
+from coord.types import NUM_ACTIONS
 
 
 class RowStep(NamedTuple):
@@ -313,7 +314,7 @@ class PartnerEnv(_Rows):
 
     def get_state(self) -> dict[str, np.ndarray]:
         """See `RowEnv.get_state`."""
-        rng = np.frombuffer(repr(self._rng.bit_generator.state).encode(), np.uint8)
+        rng = np.frombuffer(repr(self._rng.bit_generator.state).encode(), np.uint8).copy()
         own = {"partner": self.partner.copy(), "probs": self.probs.copy(), "rng": rng}
         theirs = {f"partners.{k}": v for k, v in self.partners.get_state().items()}
         return {f"env.{k}": v for k, v in self.env.get_state().items()} | own | theirs

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+NUM_ACTIONS = 6  # north, south, east, west, stay, interact
+HEADS = NUM_ACTIONS + 1  # what an actor-critic puts out: six logits, one value
+
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.integer]
 BoolArray = NDArray[np.bool_]

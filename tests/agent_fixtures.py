@@ -6,7 +6,8 @@ import torch
 
 from coord.agent_files import AgentCard, StoredAgent
 from coord.algos.bc import recorded_layout
-from coord.nets import NUM_ACTIONS, Arch, PopulationNet
+from coord.nets import Arch, PopulationNet
+from coord.types import NUM_ACTIONS
 from coord.overcooked import IndexSpec, Layout, load_layout
 from populations.pool import NewMember
 

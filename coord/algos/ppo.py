@@ -23,13 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coord import seeding
+from coord import fused, seeding
 from coord.errors import Diverged, UserError
-from coord.nets import NUM_ACTIONS, Arch, PopulationNet
+from coord.nets import Arch, PopulationNet
 from coord.optim import PopulationAdam
 from coord.partner_env import Episodes, RowEnv
 from coord.returns import TIME_LIMITS, gae, next_values
 from coord.rollout import Rollout, allocate, collect
+from coord.types import NUM_ACTIONS
 
 RECENT_EPISODES = 50  # the window of `rollout/return`: the mean of a member's last 50 episodes
 
@@ -71,112 +72,48 @@ class PPOConfig:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
 
 
-# ------------------------------------------------------------------------------------------------- losses
-# Scalar formulas with their derivatives, compiled: one pass over a minibatch replaces some sixty small tensor
-# operations (3 ms -> 0.3 ms per 3200 samples on one core). Tests compare them with slow numpy and with autograd.
+# --------------------------------------------------------------------------------------------------- loss
 
 
 @nb.njit(cache=True)
-def surrogate(logp, old_logp, adv, clip_coef):  # type: ignore[no-untyped-def]
-    """-min(r A, clip(r, 1-c, 1+c) A) with r = exp(logp - old_logp), and its derivative by logp."""
-    ratio = math.exp(logp - old_logp)
-    clipped = min(max(ratio, 1 - clip_coef), 1 + clip_coef)
-    if ratio * adv <= clipped * adv:
-        return -ratio * adv, -ratio * adv
-    return -clipped * adv, 0.0
-
-
-@nb.njit(cache=True)
-def value_error(val, old_val, ret, clip_coef):  # type: ignore[no-untyped-def]
-    """0.5 max((V-R)^2, (V_clipped-R)^2), V_clipped within clip_coef of the old value, and its derivative by V."""
-    clipped = old_val + min(max(val - old_val, -clip_coef), clip_coef)
-    plain, moved = val - ret, clipped - ret
-    if plain * plain >= moved * moved:
-        return 0.5 * plain * plain, plain
-    return 0.5 * moved * moved, 0.0
-
-
-@nb.njit(cache=True)
-def log_softmax(logits, out):  # type: ignore[no-untyped-def]
-    """log softmax of a short row into `out`; returns its entropy in nats."""
-    top = logits[0]
-    for a in range(1, NUM_ACTIONS):
-        top = max(top, logits[a])
-    total = 0.0
-    for a in range(NUM_ACTIONS):
-        out[a] = logits[a] - top
-        total += math.exp(out[a])
-    norm = math.log(total)
-    ent = 0.0
-    for a in range(NUM_ACTIONS):
-        out[a] -= norm
-        ent -= math.exp(out[a]) * out[a]
-    return ent
-
-
-@nb.njit(parallel=True, cache=True)
-def _loss_kernel(out, act, scalars, clip_coef, vf_coef, ent_coef, grad, parts):  # type: ignore[no-untyped-def]
-    """Mean losses per member and chunk, and the gradient of their weighted sum by the network's outputs [M, B, 7].
-
-    scalars [M, B, 4]: old_logp, old_val, adv, ret; parts [M, chunks, 5]: policy_loss, value_loss, entropy, approx_kl,
-    clip_share, each divided by B.
-    """
+def _loss_rows(out, act, scalars, coefs, grad, parts):  # type: ignore[no-untyped-def]
+    """Losses of a minibatch and their gradient by the network's outputs; the formulas are those of `coord.fused`."""
     members, batch, _ = out.shape
-    chunks = parts.shape[1]
-    for task in nb.prange(members * chunks):
-        m, c = task // chunks, task % chunks
-        logp = np.empty(NUM_ACTIONS, dtype=out.dtype)
-        for b in range(c * batch // chunks, (c + 1) * batch // chunks):
-            ent = log_softmax(out[m, b], logp)
-            chosen = act[m, b]
-            old_logp, old_val, adv, ret = scalars[m, b]
-            loss, by_logp = surrogate(logp[chosen], old_logp, adv, clip_coef[m])
-            error, by_val = value_error(out[m, b, NUM_ACTIONS], old_val, ret, clip_coef[m])
-            for a in range(NUM_ACTIONS):
-                p = math.exp(logp[a])
-                by_logit = by_logp * ((1.0 if a == chosen else 0.0) - p) + ent_coef[m] * p * (logp[a] + ent)
-                grad[m, b, a] = by_logit / batch
-            grad[m, b, NUM_ACTIONS] = vf_coef[m] * by_val / batch
-            parts[m, c, 0] += loss / batch
-            parts[m, c, 1] += error / batch
-            parts[m, c, 2] += ent / batch
-            parts[m, c, 3] += (old_logp - logp[chosen]) / batch
-            parts[m, c, 4] += (1.0 if abs(math.exp(logp[chosen] - old_logp) - 1) > clip_coef[m] else 0.0) / batch
-
-
-LOSS_PARTS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_share")
-_LOSS_CHUNKS = 8  # pieces of a minibatch; fixed, so that sums do not depend on the number of threads
+    work = np.empty((2, NUM_ACTIONS), out.dtype)
+    scale = out.dtype.type(1.0 / batch)
+    for m in range(members):
+        for b in range(batch):
+            fused.loss_row(out[m, b], act[m, b], scalars[m, b], coefs[m], scale, grad[m, b], work, parts[m])
 
 
 class _PPOLoss(torch.autograd.Function):
-    """policy_loss + vf_coef value_loss - ent_coef entropy, [M], and the parts [M, 5]."""
-
     @staticmethod
-    def forward(
-        ctx: Any, out: Tensor, act: Tensor, scalars: Tensor, clip_coef: Tensor, vf_coef: Tensor, ent_coef: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
         grad = torch.empty_like(out)
-        parts = torch.zeros(out.shape[0], _LOSS_CHUNKS, len(LOSS_PARTS), dtype=out.dtype)
-        tensors = (out, act, scalars, clip_coef, vf_coef, ent_coef, grad, parts)
-        _loss_kernel(*(t.detach().numpy() for t in tensors))
+        parts = torch.zeros(out.shape[0], len(fused.LOSS_PARTS), dtype=out.dtype)
+        _loss_rows(*(t.detach().numpy() for t in (out, act, scalars, coefs, grad, parts)))
         ctx.save_for_backward(grad)
-        total = parts.sum(1)
-        return total[:, 0] + vf_coef * total[:, 1] - ent_coef * total[:, 2], total
+        ctx.mark_non_differentiable(parts)
+        return total_loss(parts, coefs), parts
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (grad,) = ctx.saved_tensors
-        return grad * grads[0][:, None, None], None, None, None, None, None
+        return grad * grads[0][:, None, None], None, None, None
 
 
-def ppo_loss(
-    out: Tensor, act: Tensor, scalars: Tensor, *, clip_coef: Tensor, vf_coef: Tensor, ent_coef: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Loss of each member [M] and its parts [M, 5] (`LOSS_PARTS`), means over the member's own rows.
+def total_loss(parts: Tensor, coefs: Tensor) -> Tensor:
+    """policy_loss + vf_coef value_loss - ent_coef entropy, [M], of parts [M, 5] (`fused.LOSS_PARTS`)."""
+    return parts[:, 0] + coefs[:, 1] * parts[:, 1] - coefs[:, 2] * parts[:, 2]
 
-    out [M, B, 7]: logits and value; act [M, B] int64; scalars [M, B, 4]: old_logp, old_val, adv, ret; coefficients [M].
+
+def ppo_loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of each member [M] and its parts [M, 5] (`fused.LOSS_PARTS`), means over the member's own rows.
+
+    out [M, B, 7]: logits and value; act [M, B] int64; scalars [M, B, 4]: old_logp, old_val, adv, ret;
+    coefs [M, 3]: clip_coef, vf_coef, ent_coef.
     """
-    return _PPOLoss.apply(out, act, scalars, clip_coef, vf_coef, ent_coef)  # type: ignore[no-any-return, no-untyped-call]
+    return _PPOLoss.apply(out, act, scalars, coefs)  # type: ignore[no-any-return, no-untyped-call]
 
 
 # -------------------------------------------------------------------------------------------------- state
@@ -194,6 +131,10 @@ class PPOState:
     env_step: int = 0
     update_step: int = 0
     returns: list[deque[float]] = field(default_factory=list)  # last episodes of each member
+    learner: fused.Learner | None = field(init=False)  # the quick path, for architectures that it knows
+
+    def __post_init__(self) -> None:
+        self.learner = fused.Learner(self.net.tensors(), self.net.parameters()) if self.net.is_fused else None
 
     def log_episodes(self, episodes: Episodes) -> None:
         """Adds finished episodes to the members' windows."""
@@ -286,30 +227,39 @@ def prepare(state: PPOState, roll: Rollout) -> _Batch:
     return _Batch(obs, act, scalars, roll.act.shape[0] * roll.act.shape[2])
 
 
+def _gradients(state: PPOState, batch: _Batch, rows: Tensor, coefs: Tensor) -> Tensor:
+    """Sets every `.grad` for the rows [M, B] of a batch; returns the parts of the loss [M, 5]."""
+    if state.learner is not None:
+        return state.learner.gradients(batch.obs, rows, batch.act, batch.scalars, coefs)
+    out = state.net.outputs(batch.obs[rows])
+    loss, parts = ppo_loss(out, batch.act[rows], batch.scalars[rows], coefs)
+    loss.sum().backward()
+    return parts
+
+
 def update(state: PPOState, roll: Rollout) -> dict[str, Tensor]:
     """All epochs and minibatches on one rollout; returns metrics [M]. Raises Diverged on NaN or infinity."""
     cfg = state.cfg
     batch = prepare(state, roll)
     lr = state.hyper["lr"] * _linear(1.0, cfg.lr_final, state.env_step / cfg.total_steps)
     ent = _linear(cfg.ent_coef, cfg.ent_coef_final, state.env_step / max(cfg.ent_horizon, 1))
-    coefs = {k: state.hyper[k] for k in ("clip_coef", "vf_coef")} | {"ent_coef": state.hyper["ent_scale"] * ent}
+    ent_coef = state.hyper["ent_scale"] * ent
+    coefs = torch.stack([state.hyper["clip_coef"], state.hyper["vf_coef"], ent_coef], 1)
     offset = torch.arange(state.net.members)[:, None] * batch.size
     history = []
     for _ in range(cfg.num_epochs):
         order = torch.stack([torch.randperm(batch.size, generator=gen) for gen in state.gens]) + offset
         for rows in order.chunk(cfg.num_minibatches, 1):
-            out = state.net.outputs(batch.obs[rows])
-            loss, parts = ppo_loss(out, batch.act[rows], batch.scalars[rows], **coefs)
-            loss.sum().backward()
+            parts = _gradients(state, batch, rows.contiguous(), coefs)
             norm = state.optim.step(lr, cfg.max_grad_norm)
-            history.append(torch.cat([parts.detach(), loss.detach()[:, None], norm[:, None]], 1))
+            history.append(torch.cat([parts, total_loss(parts, coefs)[:, None], norm[:, None]], 1))
     state.update_step += 1
-    names = [f"train/{name}" for name in (*LOSS_PARTS, "loss", "grad_norm")]
+    names = [f"train/{name}" for name in (*fused.LOSS_PARTS, "loss", "grad_norm")]
     metrics = dict(zip(names, torch.stack(history).mean(0).unbind(1), strict=True))
     for name in ("train/loss", "train/grad_norm"):
         if not bool(torch.isfinite(metrics[name]).all()):
             raise Diverged(f"{name} is not finite at update {state.update_step}, env step {state.env_step}")
-    return metrics | {"train/lr": lr, "train/ent_coef": coefs["ent_coef"]}
+    return metrics | {"train/lr": lr, "train/ent_coef": ent_coef}
 
 
 # -------------------------------------------------------------------------------------------------- train

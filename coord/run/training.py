@@ -53,8 +53,8 @@ class Job:
 
     def save(self) -> None:
         """Writes the checkpoint atomically."""
-        tensors = {f"state.{k}": v for k, v in self.state.state_dict().items()}
-        tensors |= {f"env.{k}": torch.from_numpy(np.asarray(v)) for k, v in self.env.get_state().items()}
+        tensors: dict[str, Tensor | np.ndarray] = {f"state.{k}": v for k, v in self.state.state_dict().items()}
+        tensors |= {f"env.{k}": v for k, v in self.env.get_state().items()}
         if self.extra is not None:
             tensors |= {f"extra.{k}": v for k, v in self.extra.state_dict().items()}
         meta = {"kind": "training", "env_step": self.state.env_step, "elapsed_s": self.elapsed_s}
