@@ -112,11 +112,13 @@ def pack(state: Mapping[str, Any], layout: Layout, number: int, tables: rules.Ta
         row[rules.PLAYER + 3 * seat :][:3] = packer.player(player)
     if len({tuple(player["position"]) for player in players}) != len(players):
         raise ValueError("two chefs stand on one tile")
-    for obj in state["objects"]:
+    for k, obj in enumerate(state["objects"]):
         cell, content = packer.loose(obj)
         if row[rules.CONTENT + cell]:
             raise ValueError(f"two objects lie at {tuple(obj['position'])}")
-        rules.put_down(row, cells, cell, content)
+        row[rules.CONTENT + cell] = content
+        row[rules.CONTENT + cells + k] = cell
+    row[rules.NUM_LOOSE] = len(state["objects"])
     return row
 
 
