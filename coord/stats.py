@@ -81,6 +81,30 @@ def cluster_bootstrap_ci(
     return float(low), float(high)
 
 
+def nested_bootstrap_ci(
+    values: ArrayLike, statistic: Statistic = mean, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval over training runs and games: values [runs, strata, games].
+
+    Runs are drawn with replacement, then games within each stratum of the drawn runs, so the interval covers the
+    chance of training as well as that of play (with few runs it is a rough one).
+    Raises: ValueError unless all three sizes are at least 1.
+    """
+    array = np.asarray(values, np.float64)
+    if array.ndim != 3 or array.size == 0:
+        raise ValueError(f"nested_bootstrap_ci needs values [runs, strata, games], got shape {array.shape}")
+    runs, strata, games = array.shape
+    rng = np.random.default_rng(seed)
+    estimates = np.empty(resamples)
+    for i in range(resamples):
+        run = rng.integers(runs, size=(runs, 1, 1))
+        game = rng.integers(games, size=(runs, strata, games))
+        estimates[i] = statistic(array[run, np.arange(strata)[None, :, None], game].ravel())
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(estimates, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
 def _resample(groups: Sequence[NDArray[np.float64]], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """[count, n] values drawn with replacement within each group, in the order of the groups."""
     return np.concatenate([group[rng.integers(len(group), size=(count, len(group)))] for group in groups], axis=1)

@@ -210,6 +210,7 @@ def _signed_text(value: float) -> str:
 def _labels(folder: RunFolder) -> Labels:
     names = [name for one in folder.evaluations for row in one.rows for name in (row.ego, row.partner)]
     names += [name for one in folder.evaluations for name in one.partner_names]
+    names += [str(one.facts["ego"]) for one in folder.evaluations if one.facts.get("ego")]
     names += [name for one in folder.crossplays for name in one.members]
     names += [str(name) for game in folder.games for name in game.get("agents", [])]
     given = folder.summary.get("labels", {})
@@ -239,6 +240,8 @@ def _scores(evaluation: Evaluation, label: Labels) -> list[Score]:
     if count != len(evaluation.partner_names):
         name += f" ({count} partners)"
     egos = dict.fromkeys(row.ego for row in evaluation.rows)
+    if len(egos) > 1 and evaluation.facts.get("ego"):  # a pool of egos: seeds of one method, scored together
+        return [Score(str(evaluation.facts["ego"]), name, evaluation, list(evaluation.rows))]
     return [Score(ego, name, evaluation, [row for row in evaluation.rows if row.ego == ego]) for ego in egos]
 
 

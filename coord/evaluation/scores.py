@@ -3,7 +3,8 @@
 Schema 1: {"schema", "layout", "rules", "horizon", "rows": [...], "summary": {...}} and what is needed to repeat it.
 A row is one (ego, partner, seat of the ego); `events` holds the mean count per game of every event, the ego's and each
 partner's, `event_se` the standard errors of these means. Intervals are 95 % percentile bootstraps over games,
-stratified by row in the summary: they are about this ego and these partners, not about training it again.
+stratified by row in the summary: they are about this ego and these partners, not about training it again. Where the
+ego is a pool of several (the same method from several seeds), the summary's intervals resample egos as well as games.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from coord.errors import UserError
 from coord.evaluation import metrics
 from coord.evaluation.matches import Games, Match, MatchRules, both_seats, play_matches
 from coord.overcooked import EVENTS
-from coord.stats import bootstrap_ci, iqm, mean
+from coord.stats import bootstrap_ci, iqm, mean, nested_bootstrap_ci
 
 SCHEMA = 1
 
@@ -37,18 +38,20 @@ class ScoreRequest:
     seed: int = 0
 
 
-def score(ego: Agent, partners: Sequence[Agent], request: ScoreRequest) -> dict[str, Any]:
-    """Play and summarise; the result is plain JSON (see the module's docstring).
+def score(egos: Sequence[Agent], partners: Sequence[Agent], request: ScoreRequest) -> dict[str, Any]:
+    """Play and summarise; the result is plain JSON (see the module's docstring). Several egos are seeds of one method.
 
     Raises:
-        UserError: no partners or no games.
+        UserError: no egos, no partners or no games.
     """
-    if not partners:
+    if not egos or not partners:
         raise UserError("no partners to play with: give partners=<agents or pools, comma separated>")
     seats = request.where.layout.num_players
-    matches = both_seats(0, range(1, len(partners) + 1), seats)
-    games = play_matches(request.where, [ego, *partners], matches, episodes=request.episodes, seed=request.seed)
-    names = [ego.agent_id, *unique_names([partner.agent_id for partner in partners])]
+    others = range(len(egos), len(egos) + len(partners))
+    matches = [match for ego in range(len(egos)) for match in both_seats(ego, others, seats)]
+    players = [*egos, *partners]
+    games = play_matches(request.where, players, matches, episodes=request.episodes, seed=request.seed)
+    names = [*unique_names([e.agent_id for e in egos]), *unique_names([partner.agent_id for partner in partners])]
     rows = [_row(names, match, games, i, request) for i, match in enumerate(matches)]
     return {
         "schema": SCHEMA,
@@ -60,21 +63,26 @@ def score(ego: Agent, partners: Sequence[Agent], request: ScoreRequest) -> dict[
         "stochastic": request.stochastic,
         "drop_stay": request.drop_stay,
         "mask_useless_actions": request.where.mask_useless_actions,
-        "unstick": sorted({agent.agent_id for agent in [ego, *partners] if _unsticks(agent)}),
+        "unstick": sorted({agent.agent_id for agent in players if _unsticks(agent)}),
         "rows": rows,
-        "summary": summarise(games.returns, seed=request.seed),
+        "summary": summarise(games.returns, egos=len(egos), seed=request.seed),
     }
 
 
-def summarise(returns: NDArray[np.float32], *, seed: int = 0) -> dict[str, Any]:
-    """Mean and interquartile mean over all games of [rows, E], with intervals stratified by row."""
-    strata = list(returns)
+def summarise(returns: NDArray[np.float32], *, egos: int = 1, seed: int = 0) -> dict[str, Any]:
+    """Mean and interquartile mean over all games of [rows, E], rows in equal blocks per ego, with intervals."""
+    if egos == 1:
+        intervals = [bootstrap_ci(list(returns), statistic, seed=seed) for statistic in (mean, iqm)]
+    else:
+        nested = returns.reshape(egos, -1, returns.shape[-1])
+        intervals = [nested_bootstrap_ci(nested, statistic, seed=seed) for statistic in (mean, iqm)]
     return {
         "mean_return": float(mean(returns.ravel())),
-        "ci95": list(bootstrap_ci(strata, mean, seed=seed)),
+        "ci95": list(intervals[0]),
         "iqm": float(iqm(returns.ravel())),
-        "iqm_ci95": list(bootstrap_ci(strata, iqm, seed=seed)),
+        "iqm_ci95": list(intervals[1]),
         "episodes": int(returns.size),
+        "egos": egos,
     }
 
 

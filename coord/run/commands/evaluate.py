@@ -59,7 +59,7 @@ def evaluate(cfg: EvaluateConfig) -> dict[str, Any]:
         UserError: see `coord.evaluation.agents` and `coord.evaluation.scores`.
     """
     from coord.errors import UserError
-    from coord.evaluation.agents import load_agent, load_agents
+    from coord.evaluation.agents import load_agents
     from coord.evaluation.matches import MatchRules
     from coord.evaluation.scores import ScoreRequest, score
     from coord.overcooked import load_layout
@@ -68,22 +68,24 @@ def evaluate(cfg: EvaluateConfig) -> dict[str, Any]:
         raise UserError("which agent is to be scored? give ego=<agent>, e.g. ego=bc_train")
     layout = load_layout(cfg.layout)
     options = {"stochastic": cfg.stochastic, "drop_stay": cfg.drop_stay}
-    ego = load_agent(cfg.ego, layout, cfg.rules, **options)
+    egos = load_agents([cfg.ego], layout, cfg.rules, **options)
     partners = load_agents(cfg.partners, layout, cfg.rules, **options)
     where = MatchRules(
         layout=layout, rules=cfg.rules, horizon=cfg.horizon, mask_useless_actions=cfg.mask_useless_actions
     )
     request = ScoreRequest(where=where, episodes=cfg.episodes, seed=cfg.seed, **options)
-    return score(ego, partners, request)
+    return {**score(egos, partners, request), "ego": cfg.ego}
 
 
 def table(result: dict[str, Any]) -> str:
     """The rows and the summary of a score as text."""
-    lines = [f"{result['rows'][0]['ego']} on {result['layout']}, {result['rules']} rules, {result['horizon']} ticks"]
+    lines = [f"{result['ego']} on {result['layout']}, {result['rules']} rules, {result['horizon']} ticks"]
     lines.append(f"{'partner':<32}{'seat':>5}{'games':>7}{'return':>9}  95 % interval")
+    several = len({row["ego"] for row in result["rows"]}) > 1
     for row in result["rows"]:
         low, high = row["ci95"]
-        head = f"{row['partner']:<32}{row['ego_seat']:>5}{row['episodes']:>7}"
+        name = f"{row['ego']} with {row['partner']}" if several else row["partner"]
+        head = f"{name:<32}{row['ego_seat']:>5}{row['episodes']:>7}"
         lines.append(f"{head}{row['mean_return']:>9.1f}  [{low:.1f}, {high:.1f}]")
     summary = result["summary"]
     for name, value, (low, high) in (

@@ -430,7 +430,7 @@ def test_recorded_matches_replay_to_their_returns(tmp_path: Path) -> None:
 def test_documents_of_the_other_commands_are_read(tmp_path: Path) -> None:
     where = MatchRules(layout=load_layout("cramped_room"), horizon=40)
     agents = [RandomAgent(), StayAgent()]
-    document = score(agents[0], agents, ScoreRequest(where=where, episodes=9))
+    document = score([agents[0]], agents, ScoreRequest(where=where, episodes=9))
     write_json(tmp_path / "score.json", document)
     cards = [{"id": str(i), "method": "sp", "seed": i, "member": 0, "checkpoint": "final"} for i in range(2)]
     write_json(tmp_path / "crossplay.json", cross_play(where, agents, cards, episodes=2))

@@ -28,7 +28,7 @@ def test_rows_put_the_ego_first_whatever_its_seat(monkeypatch: pytest.MonkeyPatc
     events[:, :, 0, DELIVERY], events[:, :, 1, DELIVERY] = 7, 1  # seat 0 delivers, whoever sits there
     games = Games(np.array([[20, 40], [0, 20]], np.float32), events)
     monkeypatch.setattr(scores, "play_matches", lambda *_, **__: games)
-    result = score(StayAgent(), [StayAgent()], ScoreRequest(where=WHERE, episodes=2))
+    result = score([StayAgent()], [StayAgent()], ScoreRequest(where=WHERE, episodes=2))
     assert [row["ego_seat"] for row in result["rows"]] == [0, 1]
     assert [row["events"]["delivery"] for row in result["rows"]] == [
         {"ego": 7.0, "partner": 1.0},
@@ -55,7 +55,7 @@ def test_repeated_names_are_told_apart() -> None:
 
 def test_no_partners_is_refused() -> None:
     with pytest.raises(UserError, match="partners="):
-        score(StayAgent(), [], ScoreRequest(where=WHERE, episodes=1))
+        score([StayAgent()], [], ScoreRequest(where=WHERE, episodes=1))
 
 
 @pytest.fixture
