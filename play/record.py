@@ -151,6 +151,11 @@ class Store:
         with clear_errors(self.path):
             return read_headers(self.connection)
 
+    def load(self, header: GameHeader) -> RecordedGame:
+        """The game of a header."""
+        with clear_errors(self.path):
+            return read_game(self.connection, header)
+
     def game(self, game: int | str) -> RecordedGame:
         """One game by number, or "last". UserError if there is none."""
         headers = self.games()
@@ -158,8 +163,7 @@ class Store:
             raise UserError(f"{self.path} holds no games yet")
         for header in headers[-1:] if game == "last" else headers:
             if game == "last" or str(header.id) == str(game):
-                with clear_errors(self.path):
-                    return read_game(self.connection, header)
+                return self.load(header)
         raise UserError(f"no game {game} in {self.path}: allowed are {headers[0].id} to {headers[-1].id}, or 'last'")
 
     def delete(self, game_id: int) -> None:

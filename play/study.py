@@ -125,16 +125,25 @@ def plan_games(study: Study, participant: str, slot: int) -> tuple[list[PlannedG
     return games, letters
 
 
-def _order(block: Block, slot: int, number: int, num_block_rows: int, rng: np.random.Generator) -> Sequence[int]:
-    """Order of a block's conditions. Rows shift from block to block and against the order of blocks."""
+def _order(
+    block: Block, slot: int, number: int, num_block_rows: int, rng: np.random.Generator
+) -> Sequence[int]:
+    """Order of a block's conditions.
+
+    Each run of n participants gets the n rows of one Latin square, so that positions are balanced at every moment;
+    where in the square a run starts, and which half of a mirrored square it gets, turns from cycle to cycle and from
+    block to block, so that the order of one block is not tied to that of another or to the order of the blocks.
+    """
     count = len(block.conditions)
     if block.order == "fixed":
         return range(count)
     if block.order == "random":
         return [int(condition) for condition in rng.permutation(count)]
     rows = williams(count)
-    cycle = math.lcm(len(rows), num_block_rows)
-    return rows[(slot + slot // cycle + number) % len(rows)]
+    run, within = divmod(slot, count)
+    cycle = slot // math.lcm(len(rows), num_block_rows)
+    half = (run + cycle // count) % (len(rows) // count)
+    return rows[half * count + (within + cycle + number) % count]
 
 
 def _seat(block: Block, slot: int, condition: int, rng: np.random.Generator) -> int:

@@ -7,7 +7,7 @@
     tutorial: true                # lead through the controls first
     questionnaires:               # by name; an item with `expect` is an attention check
       opinion:
-        - {id: fluent, kind: likert, text: ..., points: 7, low: never, high: always}
+        - {id: fluent, kind: likert, text: "...?", points: 7, low: never, high: always}
         - {id: check, kind: choice, text: ..., options: [a, b, c], expect: b}
         - {id: remarks, kind: text, text: ..., required: false}
     before: [...]                 # names of questionnaires before the first block
@@ -141,7 +141,8 @@ def load_study(path: str | Path) -> Study:
     except (yaml.MarkedYAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
-        raise UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {what}") from error
+        hint = "texts with any of ? : , # [ ] { } in them need quotes"
+        raise UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {what} ({hint})") from error
     top = _Spot(path, "", node)
     fields = top.mapping(("study", *_field_names(Study)))
     if "study" not in fields or fields["study"].value != FORMAT_VERSION:
@@ -298,9 +299,8 @@ def _questionnaires(spot: _Spot) -> dict[str, tuple[Question, ...]]:
     found: dict[str, tuple[Question, ...]] = {}
     for name, one in spot.mapping().items():
         questions = _list(_question, least=1)(one)
-        ids = [question.id for question in questions]
-        for item, question in zip(one.items(), questions, strict=True):
-            if ids.count(question.id) > 1:
+        for i, (item, question) in enumerate(zip(one.items(), questions, strict=True)):
+            if question.id in [other.id for other in questions[:i]]:
                 item.fail(f"question id '{question.id}' occurs twice")
         found[name] = questions
     return found

@@ -97,7 +97,7 @@ def _participants(study: Study, store: Store) -> list[Row]:
 def _games(store: Store, plans: Mapping[str, Sequence[PlannedGame]]) -> list[Row]:
     """One row per finished game, in the order of participants and rounds."""
     found = [
-        store.game(header.id)
+        store.load(header)
         for header in store.games()
         if header.participant in plans and header.outcome == "finished"
     ]

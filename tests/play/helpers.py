@@ -88,6 +88,16 @@ def play_greedy(
     return session
 
 
+def play_still(store, *, layout: str, ticks: int, participant: str, study_round: int, seat: int) -> Session:
+    """A finished game of a person who stays with an agent that stays: cheap."""
+    seats = [ScriptSeat(kind=AGENT, name="script") for _ in range(2)]
+    seats[seat] = ScriptSeat(name=participant)
+    recorder = store.recorder(participant=participant, study_round=study_round)
+    session = Session(layout, seats, ticks=ticks, tick_hz=10, recorder=recorder)
+    session.close(run_session(session))
+    return session
+
+
 # -- agents for workers -------------------------------------------------------------------------------------------
 
 

@@ -69,7 +69,7 @@ def open_store(data: str | None) -> Store:
 def _chosen(store: Store, cfg: GamesConfig) -> list[RecordedGame]:
     """The games asked for. UserError if there is none of that number, or the file is empty."""
     if cfg.game == "all":
-        return [store.game(header.id) for header in store.games() if header.outcome is not None]
+        return [store.load(header) for header in store.games() if header.outcome is not None]
     return [store.game(cfg.game)]
 
 
