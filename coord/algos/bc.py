@@ -12,7 +12,7 @@ sides and the figure flatters); rectified linear units instead of tanh; overcook
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,10 +25,11 @@ from torch.nn import functional as F
 from coord import seeding
 from coord.agent_files import HELD_OUT_ID, AgentCard, StoredAgent
 from coord.errors import UserError, unknown
-from coord.nets import NUM_ACTIONS, Arch, PopulationNet
+from coord.nets import Arch, PopulationNet
 from coord.optim import PopulationAdam
 from coord.overcooked import Layout, OvercookedVectorEnv, load_layout
 from coord.overcooked.human_data import HumanGame, load_games
+from coord.types import NUM_ACTIONS
 
 AGENT_IDS = {"train": "bc_train", "test": HELD_OUT_ID}
 RULES = "classic"  # the rules of 2019, under which the games were recorded
@@ -92,6 +93,15 @@ class Demonstrations(NamedTuple):
         return Demonstrations(self.features[mask], self.acts[mask], self.game[mask])
 
 
+class Epoch(NamedTuple):
+    """How far the training of a clone has come."""
+
+    done: int
+    of: int
+    decisions: int  # recorded decisions learned from so far, repeats counted
+    metrics: dict[str, float]  # loss on these, loss and accuracy on the games of the other half
+
+
 def held_back(demos: Demonstrations, fraction: float, seed: int) -> NDArray[np.bool_]:
     """[n] true for the rows of the validation games: `fraction` of the games, at least one if fraction > 0."""
     games = np.unique(demos.game)
@@ -102,7 +112,12 @@ def held_back(demos: Demonstrations, fraction: float, seed: int) -> NDArray[np.b
     return np.isin(demos.game, chosen)
 
 
-def clone(demos: Demonstrations, config: BCConfig, seeds: Sequence[int], epochs: int) -> PopulationNet:
+OnEpoch = Callable[[int, PopulationNet, float], None]  # epochs done, the clones so far, mean loss of the epoch
+
+
+def clone(
+    demos: Demonstrations, config: BCConfig, seeds: Sequence[int], epochs: int, on_epoch: OnEpoch | None = None
+) -> PopulationNet:
     """Train one clone per seed on all rows of `demos`: Adam on cross-entropy, every epoch in a fresh order."""
     arch = Arch(kind="mlp_features", inputs=demos.features.shape[1], hidden=config.hidden)
     net = PopulationNet.create(arch, [seeding.torch_generator(seed, "bc", "init") for seed in seeds])
@@ -110,11 +125,16 @@ def clone(demos: Demonstrations, config: BCConfig, seeds: Sequence[int], epochs:
     lr = torch.full((len(seeds),), config.lr)
     gens = [seeding.torch_generator(seed, "bc", "order") for seed in seeds]
     features, acts = torch.from_numpy(demos.features), torch.from_numpy(demos.acts)
-    for _ in range(epochs):
+    for epoch in range(epochs):
         order = torch.stack([torch.randperm(len(acts), generator=gen) for gen in gens])  # [M, n]
+        total = 0.0
         for batch in order.split(config.batch_size, dim=1):
-            cloning_loss(net, features[batch], acts[batch]).backward()
+            loss = cloning_loss(net, features[batch], acts[batch])
+            loss.backward()
             optimiser.step(lr, max_grad_norm=float("inf"))
+            total += loss.item() * batch.shape[1]
+        if on_epoch is not None:
+            on_epoch(epoch + 1, net, total / (len(acts) * len(seeds)))
     return net
 
 
@@ -165,7 +185,17 @@ def _features(layout: str, game: HumanGame) -> NDArray[np.float32]:
     return env.feature_obs()
 
 
-def train_clone(layout: str | Layout, config: BCConfig, seed: int) -> StoredAgent:
+def _progress(net: PopulationNet, demos: Demonstrations) -> dict[str, float]:
+    """Loss and accuracy of one clone on all rows of `demos`."""
+    features = torch.from_numpy(demos.features)[None]
+    with torch.no_grad():
+        loss = cloning_loss(net, features, torch.from_numpy(demos.acts)[None])
+    return {"eval/bc_loss": loss.item(), "eval/bc_accuracy": float(accuracy(net, demos)[0])}
+
+
+def train_clone(
+    layout: str | Layout, config: BCConfig, seed: int, on_epoch: Callable[[Epoch], None] | None = None
+) -> StoredAgent:
     """The clone of one half of the games on `layout`, with its accuracies on the card.
 
     `held_back` is about the validation games of the same half, `other_half` about games of people it never saw;
@@ -180,7 +210,13 @@ def train_clone(layout: str | Layout, config: BCConfig, seed: int) -> StoredAgen
     other = load_demonstrations(recorded, "test" if config.split == "train" else "train")
     back = held_back(demos, config.val_fraction, seed)
     epochs = config.epochs or PUBLISHED_EPOCHS[recorded]
-    net = clone(demos.rows(~back), config, [seed], epochs)
+
+    def watch(done: int, net: PopulationNet, loss: float) -> None:
+        if on_epoch is not None:
+            metrics = {"train/bc_loss": loss, **_progress(net, other)}
+            on_epoch(Epoch(done, epochs, done * int((~back).sum()), metrics))
+
+    net = clone(demos.rows(~back), config, [seed], epochs, watch)
     judged = {"fitted": demos.rows(~back), "held_back": demos.rows(back), "other_half": other}
     card = AgentCard(
         agent_id=AGENT_IDS[config.split],

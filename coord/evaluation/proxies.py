@@ -15,7 +15,7 @@ from pathlib import Path
 import coord.algos.bc as bc
 from coord.agent_files import StoredAgent, locked_folder, read_agent, save_agent
 from coord.errors import UserError
-from coord.overcooked import Layout
+from coord.overcooked import Layout, load_layout
 
 SEED = 0  # of both clones
 SPLIT_OF = {agent_id: split for split, agent_id in bc.AGENT_IDS.items()}
@@ -37,14 +37,16 @@ def load_clone(agent_id: str, layout: Layout) -> StoredAgent:
         UserError: a layout without human games, or an unwritable cache.
     """
     config = bc.BCConfig(split=SPLIT_OF[agent_id])
-    recorded = bc.recorded_layout(layout)
-    path = cache_folder() / f"{agent_id}-{recorded}-{_key(config, layout)}.safetensors"
-    return _read(path) or _train(path, config, layout)
+    home = load_layout(bc.recorded_layout(layout))
+    path = cache_folder() / f"{agent_id}-{home.name}-{_key(config, home)}.safetensors"
+    clone = _read(path) or _train(path, config, home)
+    # The same kitchen with other start tiles (random3) is as much at home to a clone.
+    return StoredAgent(dataclasses.replace(clone.card, layouts={layout.name: layout.hash}), clone.net)
 
 
 def _key(config: bc.BCConfig, layout: Layout) -> str:
     code = Path(bc.__file__).read_bytes()
-    parts = json.dumps([dataclasses.asdict(config), layout.name, layout.hash, SEED]).encode()
+    parts = json.dumps([dataclasses.asdict(config), layout.hash, SEED]).encode()
     return hashlib.sha256(parts + code).hexdigest()[:16]
 
 

@@ -94,11 +94,24 @@ def train_clone(cfg: TrainConfig) -> Path:
     """
     from coord.agent_files import AGENT_FILE, save_agent
     from coord.algos import bc
+    from coord.overcooked import load_layout
     from coord.run.config import to_dict
+    from coord.run.logger import Logger
+    from coord.run.progress import Progress
     from coord.run.training import open_run, set_threads
 
     set_threads(cfg.threads)
-    clone = bc.train_clone(cfg.layout, cfg.algo, cfg.seed)
+    recorded = bc.recorded_layout(load_layout(cfg.layout))  # refused before a folder is made
     folder = open_run(cfg, algo="bc")
+    if (folder / AGENT_FILE).exists():
+        return folder
+    title, epochs = f"clone people on {cfg.layout}", cfg.algo.epochs or bc.PUBLISHED_EPOCHS[recorded]
+    with Logger(folder) as logger, Progress(title, epochs, unit="epochs") as progress:
+
+        def on_epoch(epoch: bc.Epoch) -> None:
+            logger.log(epoch.metrics, epoch.decisions)
+            progress.update(epoch.done, epoch.metrics)
+
+        clone = bc.train_clone(cfg.layout, cfg.algo, cfg.seed, on_epoch)
     save_agent(folder / AGENT_FILE, clone.card, clone.net, config=to_dict(cfg))
     return folder

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from coord.agent_files import StoredAgent
+from coord.agent_files import StoredAgent, read_agent
 from coord.algos.bc import (
     PUBLISHED_EPOCHS,
     BCConfig,
@@ -22,8 +25,10 @@ from coord.algos.bc import (
     train_clone,
 )
 from coord.errors import UserError
+from coord.evaluation.agents import load_training_partners
 from coord.overcooked import load_layout
 from coord.overcooked.human_data import load_games
+from coord.run.cli import main
 from tests.agent_fixtures import constant_policy
 
 
@@ -138,3 +143,21 @@ def test_the_card_of_a_clone_says_what_it_learned_from(quick_clone: StoredAgent)
     assert (card.agent_id, card.human_data, card.method, card.unstick) == ("human_proxy", "test", "bc", True)
     assert card.layouts == {"coordination_ring": load_layout("coordination_ring").hash}
     assert card.rules == "classic"
+
+
+@pytest.mark.learn
+def test_command_trains_a_clone_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "clone"
+    words = ["algo=bc", "layout=forced_coordination", "algo.split=test", "algo.epochs=2", f"out={folder}"]
+    assert main(["train", *words]) == 0
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [rows[0]["step"], 2 * rows[0]["step"]]
+    assert rows[1]["train/bc_loss"] < rows[0]["train/bc_loss"] < np.log(6)
+    stored = read_agent(folder / "agent.safetensors")
+    assert stored.card.human_data == "test"
+    assert stored.card.extra["accuracy"]["other_half"] == pytest.approx(rows[1]["eval/bc_accuracy"])
+    with pytest.raises(UserError, match="for evaluation only"):
+        load_training_partners([str(folder)], "forced_coordination", "classic")
+    assert main(["train", "algo=bc", "layout=large_room", f"out={tmp_path / 'no'}"]) == 2
+    assert "human games exist for" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
