@@ -51,6 +51,7 @@ class App:
         self.settings, note = settings_file.load(options.settings)
         self.surface = window.open_window(self.settings.window, self.settings.fullscreen)
         self.sprites = Sprites()
+        window.set_icon(self.sprites)
         self.ui = self._new_ui()
         self.sound = Sound()
         self.sound.switch(self.settings.sound)
@@ -62,8 +63,9 @@ class App:
         self.frame_ms = 0.0
         self._translator = Translator()
         self._drawn_for: object = None
+        self._named = ""
         self.screens: list[Screen] = []
-        self.push(MenuScreen(self))
+        self.push(self.new_menu())
         if options.open_first is not None:
             self.push(options.open_first(self))
 
@@ -94,6 +96,10 @@ class App:
         """Close everything but the menu."""
         while len(self.screens) > 1:
             self.pop()
+
+    def new_menu(self) -> Screen:
+        """The bottom of the stack."""
+        return MenuScreen(self)
 
     def quit(self) -> None:
         """Close everything; the loop ends."""
@@ -182,6 +188,9 @@ class App:
         screen = self.top
         if screen is None or (self._drawn_for is screen and not screen.lively):
             return False
+        if screen.name != self._named:
+            self._named = screen.name
+            window.name_window(screen.name)
         began = time.perf_counter()
         screen.draw(self.surface)
         pygame.display.flip()

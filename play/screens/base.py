@@ -22,6 +22,10 @@ class Screen(Protocol):
     """One page of the window. The top of the app's stack gets events, updates and drawing."""
 
     @property
+    def name(self) -> str:
+        """What it is, for the window's title."""
+
+    @property
     def lively(self) -> bool:
         """Whether it must be drawn every frame; others are drawn only after something happened."""
 
@@ -57,6 +61,11 @@ class FormScreen:
         self.app, self.title, self.build, self.hints, self.note = app, title, build, hints, note
         self.on_back = on_back or app.pop
         self.form = Form(build(), width=width)
+
+    @property
+    def name(self) -> str:
+        """The title on the page."""
+        return self.title
 
     def refresh(self) -> None:
         """Build the widgets again, keeping the focus where it was."""
@@ -109,6 +118,7 @@ class PickScreen:
         on_pick: Callable[[int], None],
     ):
         self.app, self.title, self.rows, self.on_pick = app, title, list(rows), on_pick
+        self.name = title
         self.filter = ""
         self.form = Form([])
         self._fill(index)
@@ -116,9 +126,8 @@ class PickScreen:
     def _fill(self, index: int = -1) -> None:
         shown = [i for i, row in enumerate(self.rows) if self.filter.lower() in " ".join(row).lower()]
         buttons = [Button(self.rows[i][0], lambda i=i: self._choose(i), note=self.rows[i][1]) for i in shown]
-        self.form = Form(buttons or [Text("Nothing has that in its name.", color=theme.MUTED, center=True)])
-        if index in shown:
-            self.form.focus = shown.index(index)
+        nothing = [Text("Nothing has that in its name.", color=theme.MUTED, center=True)]
+        self.form = Form(buttons or nothing, shown.index(index) if index in shown else None)
 
     def _choose(self, index: int) -> None:
         self.app.pop()

@@ -56,6 +56,11 @@ class GameScreen:
         self._menu: Form | None = None
         self._is_over = False
 
+    @property
+    def name(self) -> str:
+        """Tells the phase, too."""
+        return f"game, {self.stage.phase}"
+
     def handle(self, event: UiEvent) -> None:
         if event.kind == "press" and event.key == "f3" and not event.repeat:
             self.app.show_measurements = not self.app.show_measurements

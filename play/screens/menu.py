@@ -29,6 +29,8 @@ ENTRIES = {
 class MenuScreen:
     """The main menu; opens on the entry used last."""
 
+    name = "menu"
+
     def __init__(self, app: App):
         self.app = app
         self._attract = Attract()

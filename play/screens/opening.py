@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class WaitScreen:
     """Shows that something is being loaded; opens the screen when it is there, or says what went wrong."""
 
+    name = "loading"
     lively = True
 
     def __init__(self, app: App, text: str, ready: Callable[[], bool], make: Callable[[], Screen]):

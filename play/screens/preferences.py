@@ -112,6 +112,7 @@ def key_title(key: str) -> str:
 class BindingsScreen:
     """Every action of both players; press Enter, then the new key."""
 
+    name = "keys"
     lively = False
 
     def __init__(self, app: App):

@@ -38,6 +38,8 @@ MARKED = ("delivery", "partner_hung", "partner_crashed", "pause")
 class ReplayScreen:
     """A tape deck for one game."""
 
+    name = "replay"
+
     def __init__(self, app: App, replay: Replay):
         self.app, self.replay = app, replay
         self.layout = replay.game.header.kitchen()
@@ -237,6 +239,7 @@ def _save(app: App, replay: Replay, out: Path, speed: float) -> None:
 class SavingScreen:
     """Waits for a film that a process of its own makes, so that the window stays quick."""
 
+    name = "saving"
     lively = True
 
     def __init__(self, app: App, replay: Replay, out: Path, speed: float):

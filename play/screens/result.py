@@ -26,6 +26,7 @@ COUNTED = (
 class ResultScreen:
     """Shows one finished game."""
 
+    name = "result"
     lively = False
 
     def __init__(self, app: App, stage: Stage, choice: GameChoice):

@@ -31,6 +31,7 @@ HINTS = (("Up Down", "choose"), ("Left Right", "change"), ("Enter", "list"), ("F
 class SetupScreen:
     """The choice of a game. It is kept at every change."""
 
+    name = "choose a game"
     lively = False
 
     def __init__(self, app: App):

@@ -135,6 +135,11 @@ class StudyScreen:
         self._show()
 
     @property
+    def name(self) -> str:
+        """Which kind of step."""
+        return f"study, {self.step.kind}"
+
+    @property
     def lively(self) -> bool:
         """A break shows a running clock."""
         return self.step.kind == "break"

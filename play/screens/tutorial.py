@@ -32,6 +32,7 @@ MOVES = {"arrows": "the arrow keys", "pad0": "the stick", "pad1": "the stick"}
 class TutorialScreen:
     """Leads through the lessons. `on_done` is called after the last one, learned or skipped."""
 
+    name = "tutorial"
     lively = True
 
     def __init__(self, app: App, on_done: Callable[[], None] | None = None):

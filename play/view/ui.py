@@ -173,7 +173,7 @@ class Ui:
     def hints(
         self, surface: pygame.Surface, hints: list[tuple[str, str]], rect: pygame.Rect, at_right: bool = False
     ) -> None:
-        """A row of key caps with what each does, centred in `rect` or at its right end; what does not fit is left off."""
+        """A row of key caps with what each does, centred in `rect` or at its right end; what is too long is dropped."""
         gap, inner = self.px(20), self.px(8)
         sizes = [self._hint_width(key, what) for key, what in hints]
         while sizes and sum(sizes) + gap * (len(sizes) - 1) > rect.width:

@@ -288,7 +288,7 @@ class Form:
         self.focus = self._first(range(len(self.widgets))) if focus is None else focus
         self._rects: list[pygame.Rect] = []  # in window pixels as last drawn, scroll applied
         self._area = pygame.Rect(0, 0, 0, 0)
-        self._chase = True  # bring the focus into view at the next drawing
+        self._chase = focus is not None  # bring the focus into view at the next drawing; else start at the top
 
     @property
     def focused(self) -> Widget | None:
@@ -305,8 +305,11 @@ class Form:
             self.scroll -= event.amount * self._area.height // 6
             self._chase = False
             return True
+        if event.nav in ("confirm", "up", "down") and self._hidden():
+            return self._roll(self._hidden() * self._area.height // 2)
         widget = self.focused
-        if widget is not None and self.focus < len(self._rects) and widget.handle(event, self._rects[self.focus]):
+        rect = self._rects[self.focus] if self.focus < len(self._rects) else pygame.Rect(0, 0, 0, 0)  # not drawn yet
+        if widget is not None and widget.handle(event, rect):
             return True
         return self._walk(event.nav)
 
@@ -322,7 +325,7 @@ class Form:
         return False
 
     def _walk(self, nav: str) -> bool:
-        """Move the focus; over long text, scroll instead until the next widget is in sight."""
+        """Move the focus; over text longer than half a page, scroll instead."""
         count = len(self.widgets)
         if nav == "first":
             return self._go(self._first(range(count)))
@@ -337,9 +340,24 @@ class Form:
         target = self._first(order)
         if target < 0:
             return self._roll(step * self._area.height // 3) or self._wrap_round(step)
-        if target < len(self._rects) and not self._rects[target].colliderect(self._area):
+        if self._far(target):
             return self._roll(step * self._area.height // 2) or self._go(target)
         return self._go(target)
+
+    def _far(self, target: int) -> bool:
+        """Whether so much text lies between the focus and `target` that jumping there would skip it."""
+        if max(target, self.focus) >= len(self._rects) or self.focus < 0:
+            return False
+        first, second = sorted((self._rects[self.focus], self._rects[target]), key=lambda rect: rect.top)
+        is_seen = self._rects[target].colliderect(self._area)
+        return not is_seen and second.top - first.bottom > self._area.height // 2
+
+    def _hidden(self) -> int:
+        """-1 or 1 if the focus lies above or below what is seen: a person must not press what they cannot see."""
+        if not 0 <= self.focus < len(self._rects) or self._chase:
+            return 0
+        rect = self._rects[self.focus]
+        return -1 if rect.bottom <= self._area.top else int(rect.top >= self._area.bottom)
 
     def _wrap_round(self, step: int) -> bool:
         count = len(self.widgets)

@@ -8,14 +8,17 @@ import pygame
 
 from coord.errors import UserError
 from play.view import theme
+from play.view.sprites import Sprites
 
 CAPTION = "coord play"
+WINDOW_CLASS = "coord-play"  # by which desktops and scripts find the window
+ICON_SIZE = 60
 
 
 def open_window(size: tuple[int, int], fullscreen: bool) -> pygame.Surface:
     """Open (or reopen) the window and return its surface. UserError when there is no display."""
     os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")  # real pixels on scaled Windows desktops
-    os.environ.setdefault("SDL_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR", "0")
+    os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", WINDOW_CLASS)
     try:
         pygame.display.init()
         pygame.font.init()
@@ -23,8 +26,21 @@ def open_window(size: tuple[int, int], fullscreen: bool) -> pygame.Surface:
         surface = pygame.display.set_mode(wanted, pygame.FULLSCREEN if fullscreen else pygame.RESIZABLE)
     except pygame.error as err:
         raise UserError(f"no window can be opened here ({err}); a display is needed to play") from err
-    pygame.display.set_caption(CAPTION)
+    name_window("")
     return surface
+
+
+def name_window(page: str) -> None:
+    """Put the name of the page into the window's title."""
+    pygame.display.set_caption(f"{CAPTION}: {page}" if page else CAPTION)
+
+
+def set_icon(sprites: Sprites) -> None:
+    """A chef with a blue hat."""
+    icon = pygame.Surface((ICON_SIZE, ICON_SIZE), pygame.SRCALPHA)
+    for name in ("SOUTH", "SOUTH-bluehat"):
+        icon.blit(sprites.at(name, ICON_SIZE), (0, 0))
+    pygame.display.set_icon(icon)
 
 
 def init_input() -> None:

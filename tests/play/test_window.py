@@ -1,0 +1,132 @@
+"""A real window with real key presses: Xvfb and xdotool, from the menu over a game and its result to the replay."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from play import settings as settings_file
+from play.settings import GameChoice, Settings
+
+TOOLS = ("Xvfb", "xdotool")
+MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
+LIMIT_S = 180.0  # the first start may have to compile the kitchen
+
+pytestmark = [
+    pytest.mark.display,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        bool(MISSING),
+        reason=f"NOT CHECKED IN A REAL WINDOW: {', '.join(MISSING)} not installed "
+        "(apt-get install xvfb xdotool); test_screens.py walks the same way by posted events",
+    ),
+]
+
+
+@contextmanager
+def x_server() -> Iterator[str]:
+    """A display nobody else uses; its name."""
+    read_end, write_end = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1280x720x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, pass_fds=[write_end], stderr=subprocess.DEVNULL)
+    os.close(write_end)
+    try:
+        with os.fdopen(read_end) as pipe:
+            yield f":{pipe.readline().strip()}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+class Desk:
+    """A person at the display, who reads the window's title and presses keys."""
+
+    def __init__(self, display: str, process: subprocess.Popen) -> None:
+        self.env = {**os.environ, "DISPLAY": display}
+        self.process = process
+
+    def xdotool(self, *words: str) -> str:
+        done = subprocess.run(["xdotool", *words], env=self.env, capture_output=True, text=True, timeout=30)
+        return done.stdout.strip()
+
+    @property
+    def page(self) -> str:
+        """Which page the window's title names; "" while there is no window."""
+        found = self.xdotool("search", "--class", "coord-play").split()
+        return self.xdotool("getwindowname", found[0]).partition(": ")[2] if found else ""
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after another."""
+        for key in keys:
+            self.xdotool("key", key)
+            time.sleep(0.15)
+
+    def await_page(self, name: str) -> None:
+        """Wait for a page."""
+        end = time.monotonic() + LIMIT_S
+        while self.page != name:
+            assert self.process.poll() is None, "the window has closed"
+            assert time.monotonic() < end, f"waited for '{name}', still on '{self.page}'"
+            time.sleep(0.1)
+
+
+@contextmanager
+def desk(folder: Path) -> Iterator[Desk]:
+    """`coord play` in a window of its own, set to a short game."""
+    settings_file.save(Settings(last=GameChoice(ticks=40, tick_hz=10.0)), folder / "settings.json")
+    with x_server() as display:
+        env = {
+            **os.environ,
+            "DISPLAY": display,
+            "SDL_VIDEODRIVER": "x11",
+            "SDL_AUDIODRIVER": "dummy",
+            "COORD_CONFIG": str(folder / "settings.json"),
+            "COORD_DATA": str(folder / "games.sqlite"),
+        }
+        process = subprocess.Popen([sys.executable, "-m", "coord", "play"], env=env, cwd=folder)
+        try:
+            yield Desk(display, process)
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+def test_menu_game_result_replay(tmp_path):
+    with desk(tmp_path) as person:
+        person.await_page("menu")
+        person.press("Return")
+        person.await_page("game, playing")
+        person.press("Left", "space", "Up", "Escape")
+        person.await_page("game, paused")
+        person.press("Return")
+        person.await_page("game, playing")
+        person.press("Right", "Down")
+        person.await_page("result")
+        person.press("Down", "Return")
+        person.await_page("replay")
+        person.press("space", "Home", "Right", "Escape")
+        person.await_page("result")
+        person.press("End", "Return")
+        person.await_page("menu")
+        person.press("End", "Return")
+        assert person.process.wait(30) == 0
+    pressed = _keys_recorded(tmp_path / "games.sqlite")
+    assert {0, 2, 5} & pressed, f"none of the keys reached the game: {pressed}"
+
+
+def _keys_recorded(file: Path) -> set[int]:
+    """Actions of the person's seat that a key stands behind."""
+    from coord.overcooked.recorded import read_games
+
+    (game,) = read_games(file)
+    assert game.header.outcome == "finished"
+    assert len(game.rew) == 40
+    return {int(action) for action, key in zip(game.joint_act[:, 0], game.key_ms[:, 0], strict=True) if key == key}
