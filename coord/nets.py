@@ -65,7 +65,8 @@ class Arch:
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Arch:
         """Inverse of `to_dict`."""
-        return Arch(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return Arch(**plain)
 
 
 # ----------------------------------------------------------------------------------------------- index bag
@@ -164,7 +165,7 @@ def index_bag(table: Tensor, bias: Tensor, idx: Tensor) -> Tensor:
 
     table [M, V, H], bias [M, H], idx [M, B, K] integer with padding >= V at the end of a row -> [M, B, H].
     """
-    return _IndexBag.apply(table.contiguous(), bias.contiguous(), idx.contiguous())  # type: ignore[no-any-return, no-untyped-call]
+    return _IndexBag.apply(table.contiguous(), bias.contiguous(), idx.contiguous())
 
 
 # -------------------------------------------------------------------------------------------- dense layer
@@ -192,7 +193,7 @@ class _Dense(torch.autograd.Function):
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
     """A linear layer per member: x [M, B, I], weight [M, O, I], bias [M, O] -> [M, B, O]."""
-    return _Dense.apply(x, weight, bias, relu)  # type: ignore[no-any-return, no-untyped-call]
+    return _Dense.apply(x, weight, bias, relu)
 
 
 # ------------------------------------------------------------------------------------------- action choice

@@ -32,10 +32,12 @@ def allocate(env: RowEnv, rollout_len: int) -> Rollout:
     """Buffers for `rollout_len` ticks of `env`."""
     sample = env.observe()
     shape = (rollout_len, env.members, env.rows)
-    zeros = [torch.zeros(shape) for _ in range(5)]
-    flags = [torch.zeros(shape, dtype=torch.bool) for _ in range(2)]
+    logp, val, final_val, rew, shaped_rew = (torch.zeros(shape) for _ in range(5))
+    terminated, truncated = (torch.zeros(shape, dtype=torch.bool) for _ in range(2))
     obs = torch.empty((rollout_len, *sample.shape), dtype=sample.dtype)
-    return Rollout(obs, torch.zeros(shape, dtype=torch.int64), *zeros, *flags, last_val=torch.zeros(shape[1:]))
+    act = torch.zeros(shape, dtype=torch.int64)
+    last_val = torch.zeros(shape[1:])
+    return Rollout(obs, act, logp, val, final_val, rew, shaped_rew, terminated, truncated, last_val)
 
 
 @torch.no_grad()

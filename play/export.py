@@ -76,8 +76,8 @@ def _rows(games: Sequence[RecordedGame]) -> Iterator[tuple[Any, ...]]:
     """One row per (game, tick, seat), fields as in COLUMNS; None where there is nothing to tell."""
     for game in games:
         head = game.header
-        about = (head.id, head.uid, head.started_utc, head.layout, head.rules)
-        about += (head.participant, head.study_round, head.outcome)
+        game_fields = (head.id, head.uid, head.started_utc, head.layout, head.rules)
+        about = (*game_fields, head.participant, head.study_round, head.outcome)
         for tick, score in enumerate(accumulate(game.rew.tolist())):
             for seat, info in enumerate(head.seats):
                 yield (

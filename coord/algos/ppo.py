@@ -113,7 +113,7 @@ def ppo_loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[
     out [M, B, 7]: logits and value; act [M, B] int64; scalars [M, B, 4]: old_logp, old_val, adv, ret;
     coefs [M, 3]: clip_coef, vf_coef, ent_coef.
     """
-    return _PPOLoss.apply(out, act, scalars, coefs)  # type: ignore[no-any-return, no-untyped-call]
+    return _PPOLoss.apply(out, act, scalars, coefs)
 
 
 # -------------------------------------------------------------------------------------------------- state

@@ -165,7 +165,7 @@ class RecordedGame:
     def states(self) -> list[Mapping[str, Any]]:
         """[T + 1] the states around the joint actions, by replaying the rules."""
         env = self.start()
-        states = [env.state_dict(0)]
+        states: list[Mapping[str, Any]] = [env.state_dict(0)]
         for joint_act in self.joint_act:
             env.step(joint_act[None])
             states.append(env.state_dict(0, final=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from coord.algos.ppo import PPOConfig
@@ -52,6 +52,7 @@ def train_pool(cfg: PopulationConfig) -> Path:
     """
     from coord.errors import UserError, unknown
     from coord.overcooked import load_layout
+    from coord.partner_env import SelfPlayEnv
     from coord.run.training import Job, open_run, run_job, set_threads
     from populations import pool, training
     from populations.methods import METHODS
@@ -65,8 +66,9 @@ def train_pool(cfg: PopulationConfig) -> Path:
     folder = open_run(cfg, algo=cfg.method)
     if (folder / pool.MANIFEST).exists():
         return folder
-    where = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
+    where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
     state, env = training.build(cfg.algo, **where, members=cfg.members, seed=cfg.seed)
+    assert isinstance(env, SelfPlayEnv)  # no partners were given
     method = METHODS[cfg.method](cfg.members)
     method.observe(state)
     job = Job(
