@@ -300,8 +300,8 @@ class PartnerEnv(_Rows):
         kitchens, seats = self._others
         joint[self._others] = self.partners.act(self.view, kitchens, seats, self.partner[self._others])
         result, self._ended = self._advance(joint)
+        self._ended_partner = self.partner[self._ended, (self.ego_seat[self._ended] + 1) % self.env.num_players]
         if len(self._ended):
-            self._ended_partner = self.partner[self._ended, (self.ego_seat[self._ended] + 1) % self.env.num_players]
             self._begin(self._ended)
         shaped = np.ascontiguousarray(result.shaped_rew[self._all, self.ego_seat])
         per_row = (self._per_row(v, 1) for v in (result.rew, shaped, result.terminated, result.truncated))
