@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
@@ -116,7 +117,7 @@ class App:
 
     # -- settings --------------------------------------------------------------------------------------------------
 
-    def change(self, **fields: object) -> None:
+    def change(self, **fields: Any) -> None:
         """Change preferences, keep them on disk, and follow them at once."""
         before = self.settings
         self.settings = replace(before, **fields)

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,7 @@ def inference(name: str, ticks: int = 300) -> dict[str, float]:
         _until(worker, lambda: worker.status != "loading")
         for tick in range(ticks - 1):
             worker.submit(tick, env.state_dict(0), time.monotonic())
-            answers = _until(worker, lambda tick=tick: worker.take(tick))
+            answers = _until(worker, partial(worker.take, tick))
             latencies.append(answers.latency_ms)
             env.step(np.array([[rng.integers(6), answers.action]]))
     finally:

@@ -88,6 +88,8 @@ def _fetch(folders: tuple[Path, ...]) -> tuple[list[LayoutEntry], list[PartnerEn
 
 def _warm_up() -> None:
     """Import the game and let numba load (or, the very first time, compile) what a tick needs."""
+    import numpy as np
+
     import play.record
     import play.replay
     import play.session  # noqa: F401
@@ -95,5 +97,5 @@ def _warm_up() -> None:
 
     env = OvercookedVectorEnv("cramped_room", 1, horizon=2)
     for _ in range(2):
-        env.step([[4, 4]])
+        env.step(np.full((1, 2), 4))
     env.state_dict(0)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,6 +106,7 @@ class PartnerWorker:
         # The layout travels as bytes: unpacking it imports much, and must come after the child set its thread counts.
         task = (self.spec, pickle.dumps(self.game), self._loader)
         waiting = self._spare.take() if self._spare is not None else None
+        self._process: BaseProcess | None
         if waiting is not None:
             self._process, self._pipe = waiting
             self._pipe.send(task)
@@ -191,7 +193,7 @@ class Spare:
     """
 
     def __init__(self) -> None:
-        self._waiting: tuple[multiprocessing.process.BaseProcess, Connection] | None = None
+        self._waiting: tuple[BaseProcess, Connection] | None = None
 
     def renew(self) -> None:
         """Have a process at hand; returns at once."""
@@ -201,7 +203,7 @@ class Spare:
         pipe, far_end = multiprocessing.Pipe()
         self._waiting = (_launch_process((far_end,), _wait_alone), pipe)
 
-    def take(self) -> tuple[multiprocessing.process.BaseProcess, Connection] | None:
+    def take(self) -> tuple[BaseProcess, Connection] | None:
         """The waiting process and our end of its pipe, which are the caller's from now on; None if there is none."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting[0].is_alive():
@@ -220,7 +222,7 @@ class Spare:
 
 def _launch_process(
     arguments: tuple[Any, ...], target: Callable[..., None] | None = None
-) -> multiprocessing.process.BaseProcess:
+) -> BaseProcess:
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=target or _serve_alone, args=arguments, daemon=True)
     process.start()
@@ -232,7 +234,7 @@ def _launch_thread(arguments: tuple[Any, ...]) -> None:
     threading.Thread(target=_serve, args=arguments, daemon=True).start()
 
 
-_LAUNCH: dict[str, Callable[[tuple[Any, ...]], multiprocessing.process.BaseProcess | None]] = {
+_LAUNCH: dict[str, Callable[[tuple[Any, ...]], BaseProcess | None]] = {
     "process": _launch_process,
     "thread": _launch_thread,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import pygame
@@ -125,7 +126,7 @@ class PickScreen:
 
     def _fill(self, index: int = -1) -> None:
         shown = [i for i, row in enumerate(self.rows) if self.filter.lower() in " ".join(row).lower()]
-        buttons = [Button(self.rows[i][0], lambda i=i: self._choose(i), note=self.rows[i][1]) for i in shown]
+        buttons = [Button(self.rows[i][0], partial(self._choose, i), note=self.rows[i][1]) for i in shown]
         nothing = [Text("Nothing has that in its name.", color=theme.MUTED, center=True)]
         self.form = Form(buttons or nothing, shown.index(index) if index in shown else None)
 

@@ -28,7 +28,7 @@ def cast_of(app: App, choice: GameChoice) -> Cast:
 
     count = load_layout(choice.layout).num_players
     seat = min(choice.seat, count - 1)
-    people = (seat,)
+    people: tuple[int, ...] = (seat,)
     if choice.second_human and count > 1:
         people = (seat, next(other for other in range(count) if other != seat))
     return Cast(choice, app.partner_label(choice), secrets.randbits(31), people)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pygame
@@ -45,7 +46,7 @@ class MenuScreen:
 
     def _fill(self, entry: str) -> None:
         names = list(ENTRIES)
-        buttons = [Button(ENTRIES[name], lambda name=name: self._open(name), note=self._note(name)) for name in names]
+        buttons = [Button(ENTRIES[name], partial(self._open, name), note=self._note(name)) for name in names]
         self.form = Form(buttons, names.index(entry) if entry in names else 0, width=336)
 
     def _note(self, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pygame
 
@@ -127,7 +127,7 @@ def replays(app: App) -> None:
     app.push(when_loaded(app, make))
 
 
-def game(app: App, words: dict[str, object]) -> Screen:
+def game(app: App, words: dict[str, Any]) -> Screen:
     """The game of the last choice with some of it changed by the words of a command line."""
 
     def make() -> Screen:

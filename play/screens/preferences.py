@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pygame
 
-from play.inputs import BINDABLE, PRESETS, Bindings, conflicts
+from play.inputs import BINDABLE, PRESETS, Bindings, Conflict, conflicts
 from play.screens.base import FormScreen
 from play.settings import TEXT_SCALES
 from play.view import theme
@@ -58,11 +58,11 @@ def settings_screen(app: App) -> FormScreen:
     return screen
 
 
-def _change_last(app: App, **fields: object) -> None:
+def _change_last(app: App, **fields: Any) -> None:
     app.change(last=replace(app.settings.last, **fields))
 
 
-def _preset_row(app: App, player: int, rebuild) -> Choice:
+def _preset_row(app: App, player: int, rebuild: Callable[..., None]) -> Choice:
     bindings = app.settings.bindings[player]
     names = list(PRESETS)
     if bindings.name not in names:
@@ -95,7 +95,7 @@ def conflict_line(app: App) -> str:
     return "" if not found else conflict_text(found[0])
 
 
-def conflict_text(conflict) -> str:
+def conflict_text(conflict: Conflict) -> str:
     """A conflict in words."""
     uses = [what if player < 0 else f"player {player + 1} {what}" for player, what in conflict.uses]
     return f"{key_title(conflict.key)}: " + " and ".join(uses)

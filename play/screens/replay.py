@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pygame
 
@@ -177,7 +177,7 @@ class ReplayScreen:
     def _x(self, tick: int) -> int:
         return self._track.left + self._track.width * tick // max(1, self.replay.length)
 
-    def _draw_mark(self, surface: pygame.Surface, ui: Ui, event) -> None:
+    def _draw_mark(self, surface: pygame.Surface, ui: Ui, event: Any) -> None:
         x = self._x(event.tick)
         if event.name == "delivery":
             ui.seat_mark(surface, event.seat or 0, (x, self._track.top - ui.px(10)), ui.px(16))
@@ -206,7 +206,7 @@ class ReplayScreen:
 def export_screen(app: App, replay: Replay) -> FormScreen:
     """Asks for name and speed of a film."""
     header = replay.game.header
-    wish = {"name": f"game{header.id}.gif", "speed": replay.speed}
+    wish: dict[str, Any] = {"name": f"game{header.id}.gif", "speed": replay.speed}
 
     def rename(ending: str) -> None:
         wish["name"] = str(Path(wish["name"]).with_suffix(ending))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from coord.errors import UserError
@@ -38,7 +39,7 @@ def replay_list(app: App) -> Screen:
                     Button("Back", app.pop)]  # fmt: skip
         return [
             Button(
-                f"{game.id}  {layout_title(game.layout)}", lambda g=game: open_replay(app, g.id), note=game_note(game)
+                f"{game.id}  {layout_title(game.layout)}", partial(open_replay, app, game.id), note=game_note(game)
             )
             for game in games
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pygame
 
@@ -65,7 +65,7 @@ class SetupScreen:
         self.form.scroll = scroll
         self._picture = None
 
-    def _change(self, **fields: object) -> None:
+    def _change(self, **fields: Any) -> None:
         self.problem = ""
         chosen = replace(self.choice, **fields)
         fitting = self.partners(chosen)

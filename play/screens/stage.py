@@ -25,6 +25,7 @@ from play.view.kitchen import KitchenPainter
 from play.view.ui import Ui
 
 if TYPE_CHECKING:
+    from coord.overcooked import Layout
     from play.app import App
     from play.record import Recorder
     from play.session import Session, TickEvent
@@ -122,7 +123,8 @@ class Stage:
             return False
         used = False
         for seat in self.cast.people:
-            player = self.session.seats[seat].input
+            person: Any = self.session.seats[seat]  # a HumanSeat
+            player = person.input
             if event.kind == "release":
                 used |= player.release(event.key)
             elif self.phase in ("countdown", "playing"):
@@ -224,7 +226,8 @@ class Stage:
     def restart_partner(self) -> None:
         """Give every broken partner a fresh start."""
         for number in self.broken_seats():
-            self.session.seats[number].worker.restart(self._now_s)
+            partner: Any = self.session.seats[number]  # an AgentSeat: only those break
+            partner.worker.restart(self._now_s)
 
     def close(self, outcome: str = "quit") -> None:
         """End the game; one that is still being set up is ended as soon as it is there."""
@@ -233,7 +236,12 @@ class Stage:
             self.session.close(self._now_s, outcome)
         elif not self._making.cancel():
             now_s = self._now_s
-            self._making.add_done_callback(lambda made: made.exception() or made.result().close(now_s))
+
+            def end(made: Future[Session]) -> None:
+                if made.exception() is None:
+                    made.result().close(now_s)
+
+            self._making.add_done_callback(end)
 
     # -- what is seen ----------------------------------------------------------------------------------------------
 
@@ -332,7 +340,8 @@ class Stage:
         if self.latencies_ms:
             middle = sorted(self.latencies_ms)[len(self.latencies_ms) // 2]
             lines.append(f"key to tick {self.latencies_ms[-1]:.0f} ms, median {middle:.0f} ms")
-        for number, seat in enumerate(session.seats):
+        seats: Sequence[Any] = session.seats
+        for number, seat in enumerate(seats):
             if number not in self.cast.people:
                 spent = seat.worker.latency_ms
                 thinks = "-" if spent is None else f"{spent:.1f} ms"
@@ -343,7 +352,7 @@ class Stage:
 NOTES = {"hung": "not answering", "crashed": "broke down", "loading": "coming back"}
 
 
-def wanted(layout, rules: str) -> list[Order]:
+def wanted(layout: Layout, rules: str) -> list[Order]:
     """The orders of a kitchen with what they pay under `rules`."""
     from coord.overcooked.layouts import CLASSIC_VALUE, RECIPES
 

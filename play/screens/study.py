@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def study_screen(app: App, path: Path) -> Screen:
 
     def build() -> Sequence[Widget]:
         rows: list[Widget] = [Button("New participant", lambda: _begin(app, study))]
-        rows += [Button(f"Go on as {who}", lambda who=who: _resume(app, study, who)) for who in waiting]
+        rows += [Button(f"Go on as {who}", partial(_resume, app, study, who)) for who in waiting]
         return [
             *rows,
             Button("Withdraw a participant", lambda: app.push(withdraw_screen(app))),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class Sprites:
         return piece
 
 
-def _paint(hat: pygame.Surface, is_white) -> None:
+def _paint(hat: pygame.Surface, is_white: Callable[[int, int], bool]) -> None:
     for x in range(CELL):
         for y in range(CELL):
             if hat.get_at((x, y)).a and is_white(x, y):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Any
 
 import pygame
 
@@ -45,7 +46,7 @@ class Ui:
             self._fonts[size] = pygame.font.Font(self._font_file, size)
         return self._fonts[size]
 
-    def keep(self, key: Hashable, make: Callable[[], pygame.Surface | list[str]]):
+    def keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The piece stored under `key`, made by `make` when it is new."""
         if key in self._cache:
             self._cache.move_to_end(key)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from play.app import App
+    from play.screens.base import Screen
 
 HELP = "cook with an agent or with a friend, in a window"
 EXAMPLES = (
@@ -40,12 +45,13 @@ def run(overrides: Sequence[str]) -> int:
     return main(Options(file=data, folders=(Path(cfg.runs),), open_first=_first(cfg)))
 
 
-def _first(cfg: PlayConfig):
+def _first(cfg: PlayConfig) -> Callable[[App], Screen] | None:
     """What opens over the menu: a study, a game of the words given, or nothing."""
     from play.screens import opening
 
     if cfg.study is not None:
-        return lambda app: opening.study_file(app, Path(cfg.study))
+        file = Path(cfg.study)
+        return lambda app: opening.study_file(app, file)
     names = ("layout", "partner", "seat", "ticks", "tick_hz")
     wanted = {name: value for name in names if (value := getattr(cfg, name)) is not None}
     return (lambda app: opening.game(app, wanted)) if wanted else None
