@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 HELP = "measure speed and print one JSON line"
 EXAMPLES = (
@@ -21,16 +21,33 @@ class BenchConfig:
 
     what: Literal["kitchen", "ppo", "play"] = "kitchen"
     minutes: float = 2.0
+    threads: int = 0
+    seed: int = 0
 
 
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.run.config import load
+    from coord.run.folder import environment
 
     cfg = load("bench", overrides, positional=("what",))
+    print(json.dumps({**measure(cfg), "machine": environment()}))
+    return 0
+
+
+def measure(cfg: BenchConfig) -> dict[str, Any]:
+    """The figures of one bench, plain JSON."""
     if cfg.what == "play":
         from play.bench import bench_play
 
-        print(json.dumps(bench_play(cfg.minutes)))
-        return 0
-    raise NotImplementedError(cfg)  # wired by its owner
+        return bench_play(cfg.minutes)
+    if cfg.what == "kitchen":
+        from coord.overcooked.bench import bench_kitchen
+
+        return bench_kitchen()
+    from coord.run.config import load
+    from coord.run.training import set_threads
+    from populations.bench import GOALS, bench_ppo
+
+    set_threads(cfg.threads)
+    return bench_ppo({layout: load("train", [f"layout={layout}"]).algo for layout in GOALS}, seed=cfg.seed)
