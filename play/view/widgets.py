@@ -308,7 +308,8 @@ class Form:
         if event.nav in ("confirm", "up", "down") and self._hidden():
             return self._roll(self._hidden() * self._area.height // 2)
         widget = self.focused
-        rect = self._rects[self.focus] if self.focus < len(self._rects) else pygame.Rect(0, 0, 0, 0)  # not drawn yet
+        is_drawn = 0 <= self.focus < len(self._rects)
+        rect = self._rects[self.focus] if is_drawn else pygame.Rect(0, 0, 0, 0)
         if widget is not None and widget.handle(event, rect):
             return True
         return self._walk(event.nav)

@@ -18,7 +18,7 @@ ICON_SIZE = 60
 def open_window(size: tuple[int, int], fullscreen: bool) -> pygame.Surface:
     """Open (or reopen) the window and return its surface. UserError when there is no display."""
     os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")  # real pixels on scaled Windows desktops
-    os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", WINDOW_CLASS)
+    os.environ["SDL_VIDEO_X11_WMCLASS"] = WINDOW_CLASS  # pygame has put the name of the script there
     try:
         pygame.display.init()
         pygame.font.init()

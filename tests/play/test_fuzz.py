@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
+from pathlib import Path
 
 import pygame
 import pytest
 
+from play.screens import opening
 from play.screens import replay as replay_module
-from play.screens import study as study_module
+from play.screens.base import Screen
+from play.screens.game import GameScreen
+from play.screens.preferences import BindingsScreen, settings_screen
+from play.screens.replays import replay_list
+from play.screens.result import ResultScreen
+from play.screens.setup import SetupScreen
+from play.screens.stage import Stage
+from play.screens.study import StudyScreen, study_screen
+from play.screens.tutorial import TutorialScreen
 from play.settings import GameChoice
+from play.study import StudyRun, load_study
 from tests.play.window_driver import use_threads, window
 
 EVENTS = 100_000
 PER_FRAME = 10
+EVENTS_PER_START = 2_000
+QUICK = GameChoice(second_human=True, ticks=20, tick_hz=10.0)
 SIZES = [(640, 360), (800, 450), (960, 540)]
 KEYS = [
     *[pygame.K_UP, pygame.K_DOWN, pygame.K_LEFT, pygame.K_RIGHT] * 4,
@@ -73,28 +88,53 @@ class Noise:
         return pygame.event.Event(kind)
 
 
+def starts(driver, played: Stage) -> dict[str, Callable[[], Screen]]:
+    """Every page that noise is let loose on, besides those it finds by itself."""
+    app = driver.app
+    study = Path(str(resources.files("configs"))) / "study" / "example.yaml"
+    return {
+        "menu": app.new_menu,
+        "choose a game": lambda: SetupScreen(app),
+        "game": lambda: GameScreen(app, QUICK),
+        "result": lambda: ResultScreen(app, played, QUICK),
+        "replay": lambda: opening.replay(app, "last"),
+        "Replays": lambda: replay_list(app),
+        "Settings": lambda: settings_screen(app),
+        "keys": lambda: BindingsScreen(app),
+        "tutorial": lambda: TutorialScreen(app),
+        "Study": lambda: study_screen(app, study),
+        "study": lambda: StudyScreen(app, StudyRun.enrol(load_study(study), app.shelf.store())),
+    }
+
+
+def play_one(driver) -> Stage:
+    """A finished game, so that there is a result, and something to replay."""
+    driver.app.push(screen := GameScreen(driver.app, QUICK))
+    driver.until_at("result")
+    driver.app.pop()
+    return screen.stage
+
+
 @pytest.mark.slow
 def test_random_events_raise_nothing(tmp_path, monkeypatch):
     use_threads(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(replay_module, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     monkeypatch.setattr(replay_module.film, "save_game", lambda *_: None)
-    study = resources.files("configs") / "study" / "example.yaml"
     noise, seen, sent = Noise(0), set(), 0
     with window(tmp_path) as driver:
         app = driver.load().app
-        quick = GameChoice(second_human=True, ticks=20, tick_hz=10.0)
-        app.change(last=quick, window=SIZES[0])
         pygame.display.set_mode(SIZES[0], pygame.RESIZABLE)
+        first = starts(driver, play_one(driver))
+        pages = itertools.cycle(first.values())
         while sent < EVENTS:
-            if app.top is None or sent % 25_000 == 0:  # "Quit", and a start on the pages chance finds last
+            if sent % EVENTS_PER_START == 0 or app.top is None:  # None: noise found "Quit"
                 app.quit()
-                app.push(study_module.study_screen(app, study) if sent % 50_000 else app.new_menu())
-            if app.settings.last.ticks > quick.ticks:  # an hour's game would be all that is seen from here on
-                app.change(last=quick)
+                app.push(app.new_menu())
+                app.push(next(pages)())
+                app.change(last=QUICK, fullscreen=False)
             driver.post(*(noise.event(app.ui.size) for _ in range(PER_FRAME)))
             sent += PER_FRAME
             seen.add(driver.at.partition(",")[0])
     assert sent == EVENTS
-    wanted = {"menu", "choose a game", "game", "result", "replay", "Replays", "Settings", "keys", "tutorial", "Study"}
-    assert wanted - seen == set()
+    assert set(first) - seen == set()
