@@ -43,16 +43,16 @@ class PPOConfig:
     num_envs: int = 64  # kitchens per member, 16..512
     rollout_len: int = 100  # ticks per rollout, 32..400
     num_epochs: int = 4  # passes over a rollout, 2..15
-    num_minibatches: int = 4  # per pass, 1..16
-    lr: float = 1e-3  # Adam step size at the start, 2e-4..3e-3
+    num_minibatches: int = 8  # per pass, 1..16
+    lr: float = 2e-3  # Adam step size at the start, 2e-4..3e-3
     lr_final: float = 0.1  # share of lr that is left at total_steps, 0..1
     gamma: float = 0.99  # discount, .96...995
-    gae_lambda: float = 0.95  # .5...98
+    gae_lambda: float = 0.98  # .5...98
     clip_coef: float = 0.2  # clip range of ratio and value, .05...3
     vf_coef: float = 0.5  # weight of the value loss, .1..1
-    ent_coef: float = 0.02  # entropy bonus at the start, .005...5
+    ent_coef: float = 0.05  # entropy bonus at the start, .005...5
     ent_coef_final: float = 0.005  # entropy bonus at ent_horizon
-    ent_horizon: int = 1_000_000  # steps over which the bonus falls
+    ent_horizon: int = 800_000  # steps over which the bonus falls
     shaping_horizon: int = 1_500_000  # steps over which shaping reward falls from 1 to 0
     max_grad_norm: float = 0.5  # per member
     rew_scale: float = 0.1  # rewards are multiplied by this for the learner only (20 per soup -> 2)
@@ -70,6 +70,7 @@ class PPOConfig:
                 raise UserError(f"{name}={getattr(self, name)}: must be between {low} and {high}")
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
+        Arch(kind=self.network, hidden=self.hidden)  # refuses impossible ones
 
 
 # --------------------------------------------------------------------------------------------------- loss

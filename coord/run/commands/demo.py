@@ -22,6 +22,8 @@ EXAMPLES = (
 
 PROXY = "human_proxy"
 METHODS = {"fcp": "FCP", "sp": "self-play"}
+# Many partners are many tasks: smaller steps, and an entropy bonus that lasts, keep the ego from settling on a few.
+EGO_WORDS = ("algo.lr=0.001", "algo.num_envs=72", "algo.ent_coef=0.03", "algo.ent_horizon=3000000")
 GAMES_SHOWN = 20  # games recorded per ego, of which the report shows best, median and worst
 
 
@@ -34,7 +36,7 @@ class DemoConfig:
     pool_steps: int = 600_000
     ego_members: int = 3
     sp_steps: int = 1_000_000
-    fcp_steps: int = 2_000_000
+    fcp_steps: int = 3_000_000
     episodes: int = 100
     seed: int = 0
     threads: int = 0
@@ -93,7 +95,7 @@ def steps(cfg: DemoConfig, out: Path) -> list[Step]:
 
     population = (f"members={cfg.pool_members}", f"algo.total_steps={cfg.pool_steps}", where, seed, threads)
     baseline = (f"members={cfg.ego_members}", f"algo.total_steps={cfg.sp_steps}", where, f"seed={cfg.seed + 1000}")
-    ego = (f"members={cfg.ego_members}", f"algo.total_steps={cfg.fcp_steps}", where, seed, threads)
+    ego = (f"members={cfg.ego_members}", f"algo.total_steps={cfg.fcp_steps}", *EGO_WORDS, where, seed, threads)
     return [
         Step(
             f"train a pool of {cfg.pool_members} self-play partners, three checkpoints each",
