@@ -24,6 +24,7 @@ LAYERS: dict[str, int] = {
     "coord.overcooked": 1,
     "coord.control": 1,
     "coord.nets": 1,
+    "coord.fused": 1,
     "coord.optim": 1,
     "coord.returns": 1,
     "coord.buffers": 1,

@@ -6,7 +6,8 @@ Every ```bash block follows a comment that says how it is tested:
     <!-- test: run with episodes=2 -->              run with these words added to each `coord` line, to keep it short
     <!-- test: read, takes minutes -->              not run; commands, fields and make targets are looked up
 
-Blocks of one file that run share one folder, in order, so that a later one may use what an earlier one wrote.
+Blocks of one file that run share one folder, in order, so that a later one may use what an earlier one wrote. Every
+```python block runs as a program of its own.
 """
 
 from __future__ import annotations
@@ -93,6 +94,14 @@ def test_blocks_run(readme: Path, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{block}\n{lengthened(block)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_python_blocks_run(readme: Path, tmp_path: Path) -> None:
+    for code in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL):
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{readme}\n{code}\n{done.stderr}"
 
 
 def test_the_convention_itself(tmp_path: Path) -> None:
