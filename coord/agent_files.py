@@ -35,7 +35,8 @@ class AgentCard:
     """What a stored agent is.
 
     layouts: name -> hash of the kitchens it was trained for; spec: `IndexSpec.to_dict()` of an index network;
-    human_data: half of the human games it learned from, "train", "test" (held out) or "" for none; checkpoint:
+    human_data: the human games it learned from: half of the packaged ones, "train" or "test" (held out), "recorded"
+    for games of the game client, "" for none; checkpoint:
     "init", "mid" or "final" of its training run; extra: anything else worth keeping (JSON).
     """
 

@@ -2,7 +2,8 @@
 
 A two-layer network on the hand-made features of overcooked-ai learns, by cross-entropy, what the people in either
 seat did. Per layout there are two clones: `bc_train` from the games of the train half, which training may use as a
-partner, and `human_proxy` from the held-out half, which only ever judges.
+partner, and `human_proxy` from the held-out half, which only ever judges. Games recorded with the game client make
+`bc_people`, for any layout.
 
 Several seeds train at once over the population axis; member m depends on its seed alone.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +31,7 @@ from coord.nets import Arch, PopulationNet
 from coord.optim import PopulationAdam
 from coord.overcooked import Layout, OvercookedVectorEnv, load_layout
 from coord.overcooked.human_data import HumanGame, load_games
+from coord.overcooked.recorded import RecordedGame, read_games
 from coord.types import NUM_ACTIONS
 
 AGENT_IDS = {"train": "bc_train", "test": HELD_OUT_ID}
@@ -40,6 +43,8 @@ PUBLISHED_EPOCHS = {  # Carroll et al. 2019; the layouts for which human games e
     "forced_coordination": 90,
     "counter_circuit_o_1order": 110,
 }
+RECORDED_ID = "bc_people"  # a clone of the people who played with the game client
+RECORDED_EPOCHS = 100
 
 
 def has_human_games(layout: Layout) -> bool:
@@ -99,7 +104,7 @@ class Epoch(NamedTuple):
     done: int
     of: int
     decisions: int  # recorded decisions learned from so far, repeats counted
-    metrics: dict[str, float]  # loss on these, loss and accuracy on the games of the other half
+    metrics: dict[str, float]  # loss on these, loss and accuracy on games it did not learn from
 
 
 def held_back(demos: Demonstrations, fraction: float, seed: int) -> NDArray[np.bool_]:
@@ -193,45 +198,100 @@ def _progress(net: PopulationNet, demos: Demonstrations) -> dict[str, float]:
     return {"eval/bc_loss": loss.item(), "eval/bc_accuracy": float(accuracy(net, demos)[0])}
 
 
-def train_clone(
-    layout: str | Layout, config: BCConfig, seed: int, on_epoch: Callable[[Epoch], None] | None = None
-) -> StoredAgent:
-    """The clone of one half of the games on `layout`, with its accuracies on the card.
+class Lesson(NamedTuple):
+    """What a clone is made from and what it may be called."""
 
-    `held_back` is about the validation games of the same half, `other_half` about games of people it never saw;
-    `accuracy` takes the likeliest action, `chance` draws one.
+    agent_id: str
+    layout: Layout
+    rules: str
+    human_data: str  # for the card: see AgentCard
+    demos: Demonstrations
+    unseen: Demonstrations | None  # decisions of people it never sees, to judge it on
+    epochs: int  # if the config leaves them open
+
+
+def packaged_games(layout: str | Layout, split: str) -> Lesson:
+    """One half of the games of 2019 on `layout`; the other half is unseen.
 
     Raises:
         UserError: a layout without human games.
     """
     layout = load_layout(layout)
     recorded = recorded_layout(layout)
-    demos = load_demonstrations(recorded, config.split)
-    other = load_demonstrations(recorded, "test" if config.split == "train" else "train")
+    demos = load_demonstrations(recorded, split)
+    other = load_demonstrations(recorded, "test" if split == "train" else "train")
+    return Lesson(AGENT_IDS[split], layout, RULES, split, demos, other, PUBLISHED_EPOCHS[recorded])
+
+
+def own_games(path: str | Path, layout: str | Layout, rules: str) -> Lesson:
+    """What the people in a recordings file of the game client did on `layout` under `rules`, whoever else played.
+
+    Raises:
+        UserError: the file cannot be read, or nobody played there.
+    """
+    layout = load_layout(layout)
+    games = [
+        game
+        for game in read_games(path)
+        if game.header.layout_hash == layout.hash and game.header.rules == rules
+        if game.human_seats and len(game.rew)
+    ]
+    if not games:
+        raise UserError(f"{path} holds no game of a person on {layout.name} with rules={rules}")
+    features = [_recorded_features(game) for game in games]  # [T * humans, F] each
+    acts = [game.joint_act[:, game.human_seats].reshape(-1) for game in games]
+    number = np.repeat(np.arange(len(games)), [len(one) for one in acts])
+    demos = Demonstrations(np.concatenate(features), np.concatenate(acts).astype(np.int64), number)
+    return Lesson(RECORDED_ID, layout, rules, "recorded", demos, None, RECORDED_EPOCHS)
+
+
+def _recorded_features(game: RecordedGame) -> NDArray[np.float32]:
+    """[T * H, F] what the H people saw before each of their actions."""
+    env = OvercookedVectorEnv(game.header.kitchen(), len(game.rew), rules=game.header.rules)
+    for tick, state in enumerate(game.states()[:-1]):
+        env.load_state_dict(tick, state)
+    features = env.feature_obs()[:, game.human_seats]
+    return features.reshape(-1, features.shape[-1])
+
+
+def train_clone(
+    lesson: Lesson, config: BCConfig, seed: int, on_epoch: Callable[[Epoch], None] | None = None
+) -> StoredAgent:
+    """The clone of the people in `lesson`, with its accuracies on the card.
+
+    `held_back` is about validation games of the same people, `unseen` about games of people it never saw; `accuracy`
+    takes the likeliest action, `chance` draws one.
+
+    Raises:
+        UserError: `config.val_fraction` leaves no game to learn from.
+    """
+    demos = lesson.demos
     back = held_back(demos, config.val_fraction, seed)
-    epochs = config.epochs or PUBLISHED_EPOCHS[recorded]
+    judged = {"fitted": demos.rows(~back), "held_back": demos.rows(back), "unseen": lesson.unseen}
+    judged = {name: rows for name, rows in judged.items() if rows is not None and len(rows.acts)}
+    watched = list(judged.values())[-1]  # the strictest there is
+    epochs = config.epochs or lesson.epochs
 
     def watch(done: int, net: PopulationNet, loss: float) -> None:
         if on_epoch is not None:
-            metrics = {"train/bc_loss": loss, **_progress(net, other)}
+            metrics = {"train/bc_loss": loss, **_progress(net, watched)}
             on_epoch(Epoch(done, epochs, done * int((~back).sum()), metrics))
 
     net = clone(demos.rows(~back), config, [seed], epochs, watch)
-    judged = {"fitted": demos.rows(~back), "held_back": demos.rows(back), "other_half": other}
     card = AgentCard(
-        agent_id=AGENT_IDS[config.split],
-        layouts={layout.name: layout.hash},
-        rules=RULES,
+        agent_id=lesson.agent_id,
+        layouts={lesson.layout.name: lesson.layout.hash},
+        rules=lesson.rules,
         method="bc",
         arch=net.arch,
         seed=seed,
-        human_data=config.split,
+        human_data=lesson.human_data,
         unstick=True,
         extra={
             "epochs": epochs,
             "action_shares": action_shares(demos).tolist(),
-            "accuracy": {name: float(accuracy(net, rows)[0]) for name, rows in judged.items() if len(rows.acts)},
-            "chance": {name: float(chance(net, rows)[0]) for name, rows in judged.items() if len(rows.acts)},
+            "accuracy": {name: float(accuracy(net, rows)[0]) for name, rows in judged.items()},
+            "chance": {name: float(chance(net, rows)[0]) for name, rows in judged.items()},
         },
     )
     return StoredAgent(card, net)

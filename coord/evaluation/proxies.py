@@ -63,6 +63,6 @@ def _train(path: Path, config: bc.BCConfig, layout: Layout) -> StoredAgent:
     with locked_folder(path.parent):
         if (made_meanwhile := _read(path)) is not None:
             return made_meanwhile
-        agent = bc.train_clone(layout, config, SEED)
+        agent = bc.train_clone(bc.packaged_games(layout, config.split), config, SEED)
         save_agent(path, agent.card, agent.net, config=dataclasses.asdict(config))
         return agent

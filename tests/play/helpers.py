@@ -8,15 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coord.agents import KitchenView, RandomAgent
-from coord.agents_greedy import GreedyAgent
+from coord.agents import RandomAgent
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv, load_layout
 from play.inputs import STAY
 from play.seats import AGENT, HUMAN, Choice, SeatInfo
 from play.session import Session
-
-EAST = 2
 
 
 class ScriptSeat:
@@ -38,32 +35,15 @@ class ScriptSeat:
 
     def choose(self, tick: int, now_s: float) -> Choice:
         action = self.actions[tick] if tick < len(self.actions) else STAY
-        return Choice(action, self.info.kind, key_s=now_s - 0.05 if self.info.kind == HUMAN else None)
+        if self.info.kind == HUMAN:
+            return Choice(action, HUMAN, key_s=now_s - 0.05)
+        return Choice(action, AGENT, latency_ms=1.5)
 
     def interrupt(self) -> None:
         self.interrupted = True
 
     def close(self) -> None:
         self.closed = True
-
-
-class AgentHere(ScriptSeat):
-    """An agent asked on the spot: no worker, never late."""
-
-    def __init__(self, agent, seat: int, layout: str, *, kind: str = AGENT, name: str = "", seed: int = 0) -> None:
-        super().__init__(kind=kind, name=name or agent.agent_id)
-        self.env = OvercookedVectorEnv(layout, 1)
-        self.agent, self.seat = agent, np.array([seat])
-        agent.start(1, self.env.num_players, seed)
-        agent.begin_episode(np.array([0]))
-
-    def observe(self, tick: int, state, now_s: float) -> None:
-        self.env.load_state_dict(0, state)
-
-    def choose(self, tick: int, now_s: float) -> Choice:
-        action = int(self.agent.act(KitchenView(self.env), np.array([0]), self.seat)[0])
-        latency_ms = 1.5 if self.info.kind == AGENT else None
-        return Choice(action, self.info.kind, latency_ms=latency_ms)
 
 
 def run_session(session: Session, *, ticks: int | None = None, start_s: float = 100.0) -> float:
@@ -76,14 +56,26 @@ def run_session(session: Session, *, ticks: int | None = None, start_s: float = 
     return now_s
 
 
-def play_greedy(
-    store=None, *, layout="cramped_room", ticks=120, rules="classic", participant="", study_round=None, seat=0, seed=0
+# One cook alone makes a soup in cramped_room, from any seat-0 start; the rules of either kind start the pot.
+N, S, E, W, ACT = 0, 1, 2, 3, 5
+_ONION = [W, W, ACT, E, N, ACT]
+COOK = [N, *_ONION[1:], *_ONION, *_ONION, ACT, W, S, S, ACT, N, E, N, *[STAY] * 14, ACT, S, E, S, ACT, W, W]
+HELPER = [E, ACT]  # takes an onion and keeps it
+
+
+def play_cook(
+    store=None, *, layout="cramped_room", ticks=120, rules="classic", participant="", study_round=None, seat=0, late=0
 ) -> Session:
-    """A finished game of a "person" (a greedy cook recorded as human) with a partner called greedy."""
-    seats = [AgentHere(GreedyAgent(), one, layout, seed=seed) for one in (0, 1)]
-    seats[seat] = AgentHere(GreedyAgent(), seat, layout, kind=HUMAN, name=participant or "human", seed=seed + 1)
+    """A finished game of a person at `seat` with an agent called greedy; whoever sits at seat 0 does the cooking.
+
+    The cook begins after `late` ticks: a soup is served every 47 ticks or so.
+    """
+    seats = [ScriptSeat([STAY] * late + COOK * 20), ScriptSeat(HELPER)]
+    for number, one in enumerate(seats):
+        kind, name = (HUMAN, participant or "human") if number == seat else (AGENT, "greedy")
+        one.info = SeatInfo(kind, name, name)
     recorder = None if store is None else store.recorder(participant=participant, study_round=study_round)
-    session = Session(layout, seats, rules=rules, ticks=ticks, tick_hz=10, seed=seed, recorder=recorder)
+    session = Session(layout, seats, rules=rules, ticks=ticks, tick_hz=10, recorder=recorder)
     session.close(run_session(session))
     return session
 
@@ -107,7 +99,7 @@ class East(RandomAgent):
     agent_id = "east"
 
     def act(self, view, rows, seats):
-        return np.full(len(rows), EAST)
+        return np.full(len(rows), E)
 
 
 class HangsAt(East):

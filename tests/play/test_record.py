@@ -18,7 +18,7 @@ from coord.overcooked.recorded import SCHEMA_VERSION, layout_from_json, layout_t
 from play.record import Store, default_path
 from play.replay import verify
 from play.session import Session
-from tests.play.helpers import ScriptSeat, play_greedy, run_session
+from tests.play.helpers import ScriptSeat, play_cook, run_session
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ KILLED = """
     import sys, time
     from play.record import Store
     from play.session import Session
-    from tests.play.helpers import ScriptSeat, play_greedy
+    from tests.play.helpers import ScriptSeat, play_cook
     store = Store(sys.argv[1])
-    play_greedy(store, ticks=40)
+    play_cook(store, ticks=40)
     session = Session("cramped_room", [ScriptSeat([0, 5, 3] * 999), ScriptSeat([1, 2] * 999, kind="agent")],
                       ticks=3000, tick_hz=50, recorder=store.recorder())
     session.start(time.monotonic())
@@ -140,9 +140,9 @@ def fill_disk(store: Store, pages: int = 4) -> None:
 
 
 def test_a_full_disk_stops_the_record_and_nothing_else(store):
-    play_greedy(store, ticks=100)
+    play_cook(store, ticks=100)
     fill_disk(store)
-    session = play_greedy(store, ticks=600)
+    session = play_cook(store, ticks=600)
     assert session.done
     assert "the disk is full; games finished before are safe" in session.recording_error
     assert store.game(1).header.outcome == "finished"
@@ -175,7 +175,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, content, message):
 def test_damage_in_the_middle_is_one_clear_line(tmp_path):
     path = tmp_path / "games.sqlite"
     store = Store(path)
-    play_greedy(store, ticks=300)
+    play_cook(store, ticks=300)
     store.close()
     data = bytearray(path.read_bytes())
     data[8192:-8192] = b"\xa5" * (len(data) - 16384)
@@ -209,7 +209,7 @@ def test_an_unusable_place_is_one_clear_line(tmp_path):
 
 
 def test_gaps_are_noticed(store):
-    play_greedy(store, ticks=20)
+    play_cook(store, ticks=20)
     with store.transaction() as connection:
         connection.execute("DELETE FROM ticks WHERE tick = 7")
     with pytest.raises(UserError, match="has gaps"):
@@ -217,8 +217,8 @@ def test_gaps_are_noticed(store):
 
 
 def test_deleted_games_leave_no_bytes(store):
-    play_greedy(store, ticks=50, participant="p-deadbeef")
-    play_greedy(store, ticks=50, participant="p-stays")
+    play_cook(store, ticks=50, participant="p-deadbeef")
+    play_cook(store, ticks=50, participant="p-stays")
     store.delete(1)
     store.close()
     data = store.path.read_bytes()
@@ -252,7 +252,7 @@ def test_every_layout_survives_its_json():
 
 
 def test_state_hash_knows_what_matters():
-    state = play_greedy(ticks=40).state
+    state = play_cook(ticks=40).state
     shuffled = {**state, "objects": state["objects"][::-1]}
     assert state_hash(shuffled) == state_hash(state)
     moved = {**state, "players": [{**state["players"][0], "position": (9, 9)}, *state["players"][1:]]}

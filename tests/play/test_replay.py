@@ -13,7 +13,7 @@ from coord.run.cli import main
 from play.export import COLUMNS
 from play.record import Store
 from play.replay import Replay, verify
-from tests.play.helpers import play_greedy
+from tests.play.helpers import play_cook
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,9 @@ def recordings(tmp_path_factory):
     """A file with two classic games and one under the other rules."""
     path = tmp_path_factory.mktemp("data") / "games.sqlite"
     store = Store(path)
-    play_greedy(store, ticks=200)
-    play_greedy(store, ticks=60, layout="coordination_ring", participant="p-1", study_round=0)
-    play_greedy(store, ticks=150, rules="overcooked-ai", layout="asymmetric_advantages")
+    play_cook(store, ticks=200)
+    play_cook(store, ticks=60, layout="coordination_ring", participant="p-1", study_round=0)
+    play_cook(store, ticks=150, rules="overcooked-ai")
     store.close()
     return path
 
@@ -151,7 +151,7 @@ def test_a_recovered_game_is_told_once(store, capsys):
     with store.transaction() as connection:
         connection.execute("UPDATE games SET outcome = NULL, owner = '999999999:' WHERE id = 3")
     assert main(["games", "list", f"data={store.path}"]) == 0
-    assert "game 3 (asymmetric_advantages) was cut off: recovered 150 of 150 ticks" in capsys.readouterr().err
+    assert "game 3 (cramped_room) was cut off: recovered 150 of 150 ticks" in capsys.readouterr().err
 
 
 READ_BY_OVERCOOKED_AI = """

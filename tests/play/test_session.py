@@ -13,7 +13,7 @@ from coord.overcooked.recorded import state_hash
 from play.inputs import PRESETS, STAY
 from play.seats import HUMAN, MISS, Choice, HumanSeat
 from play.session import ROUTINE, Session
-from tests.play.helpers import ScriptSeat, play_greedy, run_session
+from tests.play.helpers import ScriptSeat, play_cook, run_session
 
 
 class SilentSeat(ScriptSeat):
@@ -94,9 +94,9 @@ def test_the_session_is_the_kitchen():
     assert len(counts) > 3
 
 
-def test_greedy_cooks_score():
-    session = play_greedy(ticks=200)
-    assert session.score >= 20
+def test_soups_score():
+    session = play_cook(ticks=200)
+    assert session.score == 80
     assert session.score == 20 * sum(event.name == "delivery" for event in session.events)
 
 

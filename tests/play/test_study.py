@@ -382,7 +382,7 @@ def test_the_order_effect_is_found_and_partners_are_not_taken_for_it(tmp_path, s
 
 
 def test_exclusions_follow_the_file(tmp_path, store):
-    study = load_study(study_file(tmp_path, SMALL.replace("unfinished: false", "unfinished: true, idle_share: 0.99")))
+    study = load_study(study_file(tmp_path, SMALL.replace("unfinished: false", "unfinished: true")))
     good = finish(StudyRun.enrol(study, store), store)
     careless = finish(StudyRun.enrol(study, store), store, {"check": "a"})
     early = StudyRun.enrol(study, store)
@@ -397,6 +397,13 @@ def test_exclusions_follow_the_file(tmp_path, store):
     }
     assert never.participant not in reasons
     assert {row["people"] for row in report.scores} == {1}
+
+
+def test_people_who_never_move_can_be_excluded(tmp_path, store):
+    study = load_study(study_file(tmp_path, SMALL.replace("unfinished: false", "idle_share: 0.99")))
+    finish(StudyRun.enrol(study, store), store)
+    (person,) = make_report(study, store).participants
+    assert person["excluded"] == "idle in 100% of the ticks"
 
 
 def test_the_written_report(tmp_path, store, capsys):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from coord.agents_greedy import GreedyAgent
 from coord.overcooked import EVENTS, load_layout
+from play.inputs import STAY
 from play.session import Session
 from play.tutorial import KITCHEN, PHASES, Tutorial
-from tests.play.helpers import AgentHere, ScriptSeat
+from tests.play.helpers import ACT, COOK, E, N, S, ScriptSeat, W
+
+# Walks up and down; three onions into the pot; a dish; the soup; to the hatch.
+ALONE = [W, W, E, E, W, W, E, E, *[E, E, ACT, W, N, ACT] * 3]
+ALONE += [W, S, S, W, ACT, N, N, E, N, *[STAY] * 20, ACT, W, S, S, E, S, ACT]
 
 
 def play(session: Session, tutorial: Tutorial, *, until: str) -> None:
@@ -21,12 +25,11 @@ def play(session: Session, tutorial: Tutorial, *, until: str) -> None:
 def test_a_cook_goes_through_all_lessons():
     tutorial = Tutorial()
     assert tutorial.new_kitchen
-    alone = AgentHere(GreedyAgent(), 0, KITCHEN, kind="human", name="human")
-    play(Session(KITCHEN, [alone], ticks=2000, tick_hz=10), tutorial, until="partner")
+    play(Session(KITCHEN, [ScriptSeat(ALONE)], ticks=200, tick_hz=10), tutorial, until="partner")
     assert tutorial.new_kitchen
     phase = tutorial.phase
-    together = [AgentHere(GreedyAgent(), seat, phase.layout) for seat in (0, 1)]
-    play(Session(phase.layout, together, ticks=2000, tick_hz=10), tutorial, until="")
+    together = [ScriptSeat(COOK * 3), ScriptSeat(kind="agent")]
+    play(Session(phase.layout, together, ticks=200, tick_hz=10), tutorial, until="")
     assert tutorial.done
     assert not tutorial.new_kitchen
 

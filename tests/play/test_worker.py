@@ -47,7 +47,7 @@ def test_answers_the_state_it_was_sent():
     worker = ready(make())
     assert (worker.status, worker.agent_id, worker.checkpoint_sha256) == ("ready", "east", "")
     found = answer(worker, 5)
-    assert (found.tick, found.action) == (5, helpers.EAST)
+    assert (found.tick, found.action) == (5, helpers.E)
     assert 0 < found.latency_ms == worker.latency_ms
     assert worker.take(5) is None  # consumed
     worker.close()
@@ -63,7 +63,7 @@ def test_a_late_answer_is_a_miss_and_the_next_state_is_served():
     seat.observe(2, helpers.state_at(2), 0.0)
     until(lambda: worker._answer is not None, lambda: worker.poll(0.0))
     choice = seat.choose(2, 0.0)
-    assert (choice.action, choice.source) == (helpers.EAST, AGENT)
+    assert (choice.action, choice.source) == (helpers.E, AGENT)
     assert (seat.info.name, seat.info.label, seat.info.ref, seat.info.seed) == ("east", "B", "east", 3)
     seat.close()
 
@@ -91,7 +91,7 @@ def test_a_hang_is_noticed_by_the_clock_and_can_be_restarted():
     worker.restart(13.0)
     ready(worker)
     until(lambda: worker._answer is not None, lambda: worker.poll(13.5))
-    assert worker.take(4).action == helpers.EAST  # it went on from the newest state
+    assert worker.take(4).action == helpers.E  # it went on from the newest state
     worker.close()
 
 
@@ -142,7 +142,7 @@ def test_processes_answer_hang_and_die_without_the_game():
     for worker in (hanging, dying):
         ready(worker)
         assert worker.status == "ready", worker.message
-        assert answer(worker, 1).action == helpers.EAST
+        assert answer(worker, 1).action == helpers.E
     hanging.submit(3, helpers.state_at(3), 10.0)
     process = hanging._process
     hanging.poll(12.5)

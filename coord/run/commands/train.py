@@ -17,6 +17,7 @@ EXAMPLES = (
     "coord train layout=cramped_room partners=runs/pool out=runs/ego",
     "coord train layout=cramped_room partners=runs/pool members=3 out=runs/egos",
     "coord train algo=bc layout=cramped_room out=runs/bc",
+    "coord train algo=bc layout=cramped_room data=games.sqlite out=runs/people",
     "coord train resume=runs/ego",
 )
 
@@ -63,22 +64,21 @@ def train_ego(cfg: TrainConfig) -> Path:
     from coord.agent_files import AGENT_FILE
     from coord.errors import UserError
     from coord.evaluation.agents import load_training_partners
-    from coord.overcooked import load_layout
     from coord.run.training import Job, open_run, run_job, set_threads
     from populations import pool, training
 
     if cfg.members < 1:
         raise UserError(f"members={cfg.members}: must be at least 1")
     set_threads(cfg.threads)
-    load_layout(cfg.layout)
     partners = load_training_partners(cfg.partners, cfg.layout, cfg.rules)
     name = cfg.name or ("ego" if partners else "sp")
+    where = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
+    # Before the folder is made: whatever cannot be built leaves nothing behind.
+    state, env = training.build(cfg.algo, **where, members=cfg.members, seed=cfg.seed, partners=partners)
     folder = open_run(cfg, algo="ppo" if partners else "sp")
     done = folder / (AGENT_FILE if cfg.members == 1 else pool.MANIFEST)
     if done.exists():
         return folder
-    where = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
-    state, env = training.build(cfg.algo, **where, members=cfg.members, seed=cfg.seed, partners=partners)
     title = f"ppo on {cfg.layout} with {len(partners)} partners" if partners else f"ppo self-play on {cfg.layout}"
     job = Job(folder, title, f"coord train resume={folder}", state, env, cfg.save_every_s)
     run_job(job)
@@ -94,24 +94,26 @@ def train_clone(cfg: TrainConfig) -> Path:
     """
     from coord.agent_files import AGENT_FILE, save_agent
     from coord.algos import bc
-    from coord.overcooked import load_layout
     from coord.run.config import to_dict
     from coord.run.logger import Logger
     from coord.run.progress import Progress
     from coord.run.training import open_run, set_threads
 
     set_threads(cfg.threads)
-    recorded = bc.recorded_layout(load_layout(cfg.layout))  # refused before a folder is made
+    if cfg.data is None:  # read, and refused, before a folder is made
+        lesson = bc.packaged_games(cfg.layout, cfg.algo.split)
+    else:
+        lesson = bc.own_games(cfg.data, cfg.layout, cfg.rules)
     folder = open_run(cfg, algo="bc")
     if (folder / AGENT_FILE).exists():
         return folder
-    title, epochs = f"clone people on {cfg.layout}", cfg.algo.epochs or bc.PUBLISHED_EPOCHS[recorded]
+    title, epochs = f"clone people on {cfg.layout}", cfg.algo.epochs or lesson.epochs
     with Logger(folder) as logger, Progress(title, epochs, unit="epochs") as progress:
 
         def on_epoch(epoch: bc.Epoch) -> None:
             logger.log(epoch.metrics, epoch.decisions)
             progress.update(epoch.done, epoch.metrics)
 
-        clone = bc.train_clone(cfg.layout, cfg.algo, cfg.seed, on_epoch)
+        clone = bc.train_clone(lesson, cfg.algo, cfg.seed, on_epoch)
     save_agent(folder / AGENT_FILE, clone.card, clone.net, config=to_dict(cfg))
     return folder

@@ -21,6 +21,7 @@ from coord.algos.bc import (
     cloning_loss,
     held_back,
     load_demonstrations,
+    packaged_games,
     recorded_layout,
     train_clone,
 )
@@ -121,7 +122,7 @@ def test_terrain_decides_which_games_fit() -> None:
 
 @pytest.fixture(scope="module")
 def quick_clone() -> StoredAgent:
-    return train_clone("coordination_ring", BCConfig(split="test", epochs=8), seed=0)
+    return train_clone(packaged_games("coordination_ring", "test"), BCConfig(split="test", epochs=8), seed=0)
 
 
 @pytest.mark.learn
@@ -129,12 +130,12 @@ def test_a_clone_of_real_games_predicts_people_it_never_saw(quick_clone: StoredA
     facts = quick_clone.card.extra
     staying = facts["action_shares"][4]
     # Published: .48 on this layout; people stand still in about half of the ticks, so a constant guess gets close.
-    assert facts["accuracy"]["other_half"] > 0.46
-    assert facts["chance"]["other_half"] > staying * 0.7
+    assert facts["accuracy"]["unseen"] > 0.46
+    assert facts["chance"]["unseen"] > staying * 0.7
     assert facts["accuracy"]["fitted"] > staying
     # Clones must follow what they see, not only the shares of the actions.
     constant = sum(share**2 for share in facts["action_shares"])
-    assert facts["chance"]["other_half"] > constant + 0.05
+    assert facts["chance"]["unseen"] > constant + 0.05
 
 
 @pytest.mark.learn
@@ -155,7 +156,7 @@ def test_command_trains_a_clone_with_its_log(tmp_path: Path, capsys: pytest.Capt
     assert rows[1]["train/bc_loss"] < rows[0]["train/bc_loss"] < np.log(6)
     stored = read_agent(folder / "agent.safetensors")
     assert stored.card.human_data == "test"
-    assert stored.card.extra["accuracy"]["other_half"] == pytest.approx(rows[1]["eval/bc_accuracy"])
+    assert stored.card.extra["accuracy"]["unseen"] == pytest.approx(rows[1]["eval/bc_accuracy"])
     with pytest.raises(UserError, match="for evaluation only"):
         load_training_partners([str(folder)], "forced_coordination", "classic")
     assert main(["train", "algo=bc", "layout=large_room", f"out={tmp_path / 'no'}"]) == 2

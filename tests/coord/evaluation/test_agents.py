@@ -14,7 +14,7 @@ from coord.errors import UserError
 from coord.evaluation.agents import load_agent, load_agents, load_training_partners
 from coord.evaluation.proxies import load_clone
 from coord.nets import PopulationNet
-from coord.overcooked import load_layout
+from coord.overcooked import Layout, load_layout
 from populations.pool import NewMember, add_members
 from tests.agent_fixtures import card, index_member, member, network
 
@@ -26,14 +26,14 @@ def clones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Clones in a cache of the test's own; their training is replaced by a network drawn from the half's name."""
     trained: list[str] = []
 
-    def untrained(layout: object, config: proxies.bc.BCConfig, seed: int) -> StoredAgent:
+    def untrained(home: Layout, config: proxies.bc.BCConfig, seed: int) -> StoredAgent:
         trained.append(config.split)
-        home = load_layout(layout)
         fields = {"human_data": config.split, "unstick": True, "method": "bc"}
         mine = card(proxies.bc.AGENT_IDS[config.split], layout=home.name, **fields)
         return StoredAgent(mine, network(len(config.split)))
 
     monkeypatch.setenv("COORD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(proxies.bc, "packaged_games", lambda layout, split: load_layout(layout))
     monkeypatch.setattr(proxies.bc, "train_clone", untrained)
     return trained
 
