@@ -26,21 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coord.errors import UserError
-from coord.files import atomic_write_bytes, atomic_write_json, atomic_write_text
-
-__all__ = [
-    "atomic_write_bytes",
-    "atomic_write_json",
-    "atomic_write_text",
-    "file_hash",
-    "git_version",
-    "library_versions",
-    "load",
-    "portable",
-    "provenance",
-    "read_document",
-    "save",
-]
+from coord.files import atomic_write_bytes
 
 FORMAT_VERSION = 1
 _HEADER_KEY = "coord"

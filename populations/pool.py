@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coord import checkpoint
 from coord.agent_files import (
     MANIFEST,
     MANIFEST_SCHEMA,
@@ -26,6 +25,7 @@ from coord.agent_files import (
 )
 from coord.agents import PolicyAgent
 from coord.errors import UserError
+from coord.files import atomic_write_json
 from coord.nets import PopulationNet
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -79,7 +79,7 @@ def add_members(folder: str | Path, members: Sequence[NewMember]) -> list[dict[s
         entries = read_manifest(folder) if (folder / MANIFEST).exists() else []
         _check_ids([entry["id"] for entry in entries], [new.card.agent_id for new in members], folder)
         added = [_write_member(folder, new) for new in members]
-        checkpoint.atomic_write_json(folder / MANIFEST, {"schema": MANIFEST_SCHEMA, "members": [*entries, *added]})
+        atomic_write_json(folder / MANIFEST, {"schema": MANIFEST_SCHEMA, "members": [*entries, *added]})
     return added
 
 

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from coord.checkpoint import atomic_write_json
 from coord.errors import UserError
+from coord.files import atomic_write_json
 from coord.overcooked import Layout, OvercookedVectorEnv, load_layout, render
 
 

@@ -22,7 +22,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from coord import __version__, checkpoint
+from coord import __version__
 from coord.evaluation import charts
 from coord.evaluation.glossary import TERMS
 from coord.evaluation.published import Published, published_returns
@@ -40,6 +40,7 @@ from coord.evaluation.run_folder import (
     difference,
     read_folder,
 )
+from coord.files import atomic_write_text
 from coord.overcooked.render import SEAT_HATS
 
 FILE_NAME = "report.html"
@@ -127,7 +128,7 @@ def build_report(path: str | Path, out: str | Path | None = None, *, meanings: M
     """
     folder = read_folder(path)
     target = Path(out) if out else folder.path / FILE_NAME
-    checkpoint.atomic_write_text(target, render(folder, meanings or {}))
+    atomic_write_text(target, render(folder, meanings or {}))
     return target
 
 

@@ -194,18 +194,3 @@ def test_interruption_while_writing_leaves_no_temporary_file(
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(tmp_path / "a.safetensors", {"w": torch.ones(3)}, {})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_exist_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write .*Not a directory"):
-        checkpoint.atomic_write_json(tmp_path / "file" / "below" / "x.json", {})
-
-
-def test_text_and_json_are_written_whole(tmp_path: Path) -> None:
-    checkpoint.atomic_write_text(tmp_path / "a.txt", "früh\n")
-    checkpoint.atomic_write_json(tmp_path / "a.json", {"a": [1, 2]})
-    assert (tmp_path / "a.txt").read_bytes() == "früh\n".encode()
-    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1, 2]}
-    with pytest.raises(ValueError, match="not JSON compliant"):  # NaN would be unreadable elsewhere
-        checkpoint.atomic_write_json(tmp_path / "a.json", {"a": float("nan")})

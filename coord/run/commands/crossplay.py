@@ -27,8 +27,9 @@ def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from pathlib import Path
 
-    from coord.checkpoint import atomic_write_json, provenance
+    from coord.checkpoint import provenance
     from coord.evaluation.crossplay import draw_heat_map
+    from coord.files import atomic_write_json
     from coord.run.config import load, to_dict
 
     cfg = load("crossplay", overrides, positional=("pool",))

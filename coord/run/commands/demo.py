@@ -151,10 +151,10 @@ def _run(step: Step) -> None:
 
 def record_games(cfg: DemoConfig, out: Path) -> None:
     """Games of the first ego of each method with the human proxy, as files that the report can show."""
-    from coord.checkpoint import atomic_write_json
     from coord.evaluation.agents import load_agent, load_agents
     from coord.evaluation.matches import Match, MatchRules, play_matches
     from coord.evaluation.replay import Game, save_game
+    from coord.files import atomic_write_json
     from coord.overcooked import load_layout
 
     layout = load_layout(cfg.layout)
@@ -181,7 +181,7 @@ def record_games(cfg: DemoConfig, out: Path) -> None:
 
 def write_summary(out: Path) -> None:
     """Tell the report which ego is the headline and what everybody is called."""
-    from coord.checkpoint import atomic_write_json
+    from coord.files import atomic_write_json
 
     labels = {str(out / folder): label for folder, label in METHODS.items()}
     summary = {"title": "FCP on one kitchen", "ego": str(out / "fcp"), "baseline": str(out / "sp"), "labels": labels}

@@ -35,8 +35,9 @@ class EvaluateConfig:
 
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
-    from coord.checkpoint import atomic_write_json, provenance
+    from coord.checkpoint import provenance
     from coord.evaluation import human_games
+    from coord.files import atomic_write_json
     from coord.run.config import load, to_dict
 
     cfg = load("evaluate", overrides)
