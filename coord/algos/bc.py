@@ -267,8 +267,11 @@ def train_clone(
     """
     demos = lesson.demos
     back = held_back(demos, config.val_fraction, seed)
-    judged = {"fitted": demos.rows(~back), "held_back": demos.rows(back), "unseen": lesson.unseen}
-    judged = {name: rows for name, rows in judged.items() if rows is not None and len(rows.acts)}
+    judged = {"fitted": demos.rows(~back)}
+    if back.any():
+        judged["held_back"] = demos.rows(back)
+    if lesson.unseen is not None:
+        judged["unseen"] = lesson.unseen
     watched = list(judged.values())[-1]  # the strictest there is
     epochs = config.epochs or lesson.epochs
 

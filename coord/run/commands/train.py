@@ -69,6 +69,8 @@ def train_ego(cfg: TrainConfig) -> Path:
 
     if cfg.members < 1:
         raise UserError(f"members={cfg.members}: must be at least 1")
+    if cfg.data is not None:
+        raise UserError(f"data={cfg.data} is for algo=bc; algo=ppo learns by playing")
     set_threads(cfg.threads)
     partners = load_training_partners(cfg.partners, cfg.layout, cfg.rules)
     name = cfg.name or ("ego" if partners else "sp")
