@@ -17,6 +17,7 @@ class Diverged(Exception):
 def unknown(what: str, value: object, allowed: Iterable[object]) -> UserError:
     """Error for a name that is not among `allowed`, naming the closest valid one."""
     names = [str(name) for name in allowed]
-    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    guesses = [name for name in names if not name.startswith("<")]  # "<file>" stands for any name
+    close = difflib.get_close_matches(str(value), guesses, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ""
     return UserError(f"unknown {what} '{value}'{hint}; allowed: {', '.join(names)}")

@@ -55,7 +55,8 @@ class ToyEnv:
     def finished(self) -> Episodes:
         """See `RowEnv.finished`."""
         member = np.repeat(np.arange(self.members), self.rows)
-        return Episodes(member, self.final_total.reshape(-1).numpy(), np.full(member.shape, -1), np.full(member.shape, -1))
+        none = np.full(member.shape, -1)
+        return Episodes(member, self.final_total.reshape(-1).numpy(), none, none)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Not needed by these tests."""

@@ -51,7 +51,6 @@ def train_pool(cfg: PopulationConfig) -> Path:
         UserError: unknown method or layout, a folder that holds another run, a full disk; see also `run_job`.
     """
     from coord.errors import UserError, unknown
-    from coord.overcooked import load_layout
     from coord.partner_env import SelfPlayEnv
     from coord.run.training import Job, open_run, run_job, set_threads
     from populations import pool, training
@@ -62,12 +61,12 @@ def train_pool(cfg: PopulationConfig) -> Path:
     if cfg.members < 1:
         raise UserError(f"members={cfg.members}: must be at least 1")
     set_threads(cfg.threads)
-    load_layout(cfg.layout)  # refuse a bad layout before a folder is made
+    where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
+    # Before the folder is made: whatever cannot be built leaves nothing behind.
+    state, env = training.build(cfg.algo, **where, members=cfg.members, seed=cfg.seed)
     folder = open_run(cfg, algo=cfg.method)
     if (folder / pool.MANIFEST).exists():
         return folder
-    where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
-    state, env = training.build(cfg.algo, **where, members=cfg.members, seed=cfg.seed)
     assert isinstance(env, SelfPlayEnv)  # no partners were given
     method = METHODS[cfg.method](cfg.members)
     method.observe(state)
