@@ -58,7 +58,7 @@ def test_a_crash_while_adding_leaves_the_pool_as_it_was(pool: Path, monkeypatch:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "atomic_write_json", killed)
+    monkeypatch.setattr("populations.pool.atomic_write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         add_members(pool, [member("c", 3)])
     monkeypatch.undo()
