@@ -37,11 +37,6 @@ class Schedule:
         return self.values[i - 1] + share * (self.values[i] - self.values[i - 1])
 
 
-def constant(value: float) -> Schedule:
-    """The same value for ever."""
-    return Schedule((0,), (value,))
-
-
 def linear(start: float, end: float, num_steps: int) -> Schedule:
-    """From `start` at step 0 to `end` at `num_steps`, then `end`."""
-    return Schedule((0, num_steps), (start, end))
+    """From `start` at step 0 to `end` at `num_steps`, then `end`; no steps at all: `end` from the beginning."""
+    return Schedule((0, num_steps), (start, end)) if num_steps > 0 else Schedule((0,), (end,))

@@ -30,6 +30,7 @@ from coord.optim import PopulationAdam
 from coord.partner_env import Episodes, RowEnv
 from coord.returns import TIME_LIMITS, gae, next_values
 from coord.rollout import Rollout, allocate, collect
+from coord.schedules import linear
 from coord.types import NUM_ACTIONS
 
 RECENT_EPISODES = 50  # the window of `rollout/return`: the mean of a member's last 50 episodes
@@ -197,13 +198,9 @@ class _Batch:
     size: int  # T*B
 
 
-def _linear(start: float, end: float, share: float) -> float:
-    return start + (end - start) * min(max(share, 0.0), 1.0)
-
-
 def shaping_coef(cfg: PPOConfig, env_step: int) -> float:
     """Weight of the shaping reward: 1 at the start, 0 from `shaping_horizon` on."""
-    return _linear(1.0, 0.0, env_step / cfg.shaping_horizon) if cfg.shaping_horizon else 0.0
+    return linear(1.0, 0.0, cfg.shaping_horizon)(env_step)
 
 
 def prepare(state: PPOState, roll: Rollout) -> _Batch:
@@ -242,8 +239,8 @@ def update(state: PPOState, roll: Rollout) -> dict[str, Tensor]:
     """All epochs and minibatches on one rollout; returns metrics [M]. Raises Diverged on NaN or infinity."""
     cfg = state.cfg
     batch = prepare(state, roll)
-    lr = state.hyper["lr"] * _linear(1.0, cfg.lr_final, state.env_step / cfg.total_steps)
-    ent = _linear(cfg.ent_coef, cfg.ent_coef_final, state.env_step / max(cfg.ent_horizon, 1))
+    lr = state.hyper["lr"] * linear(1.0, cfg.lr_final, cfg.total_steps)(state.env_step)
+    ent = linear(cfg.ent_coef, cfg.ent_coef_final, cfg.ent_horizon)(state.env_step)
     ent_coef = state.hyper["ent_scale"] * ent
     coefs = torch.stack([state.hyper["clip_coef"], state.hyper["vf_coef"], ent_coef], 1)
     offset = torch.arange(state.net.members)[:, None] * batch.size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coord.schedules import Schedule, constant, linear
+from coord.schedules import Schedule, linear
 
 
 def test_points_lines_and_ends() -> None:
@@ -21,9 +21,13 @@ def test_flat_before_the_first_point() -> None:
     assert Schedule((100, 200), (1.0, 0.0))(150) == 0.5
 
 
-def test_constant_and_linear() -> None:
-    assert constant(0.3)(0) == constant(0.3)(1e9) == 0.3
-    assert linear(1.0, 0.0, 200)(50) == 0.75
+def test_one_point_is_a_constant() -> None:
+    assert Schedule((0,), (0.3,))(-1) == Schedule((0,), (0.3,))(1e9) == 0.3
+
+
+def test_linear() -> None:
+    assert [linear(1.0, 0.0, 200)(step) for step in (0, 50, 200, 999)] == [1.0, 0.75, 0.0, 0.0]
+    assert linear(1.0, 0.2, 0)(0) == 0.2
 
 
 @pytest.mark.parametrize(
