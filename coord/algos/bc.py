@@ -267,7 +267,7 @@ def train_clone(
     """
     demos = lesson.demos
     back = held_back(demos, config.val_fraction, seed)
-    judged = {"fitted": demos.rows(~back)}
+    judged: dict[str, Demonstrations] = {"fitted": demos.rows(~back)}
     if back.any():
         judged["held_back"] = demos.rows(back)
     if lesson.unseen is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from coord.algos.bc import BCConfig
@@ -47,12 +47,13 @@ def run(overrides: Sequence[str]) -> int:
     from coord.run.config import load
 
     cfg = load("train", overrides)
-    folder = train_clone(cfg) if isinstance(cfg.algo, BCConfig) else train_ego(cfg)
+    algo = cfg.algo
+    folder = train_clone(cfg, algo) if isinstance(algo, BCConfig) else train_ego(cfg, algo)
     print(f"agent written to {folder}")
     return 0
 
 
-def train_ego(cfg: TrainConfig) -> Path:
+def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
     """PPO in self-play or with partners; finishes a run that was interrupted. The run folder.
 
     It holds `agent.safetensors`, or with several members a pool of them.
@@ -74,9 +75,9 @@ def train_ego(cfg: TrainConfig) -> Path:
     set_threads(cfg.threads)
     partners = load_training_partners(cfg.partners, cfg.layout, cfg.rules)
     name = cfg.name or ("ego" if partners else "sp")
-    where = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
+    where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
     # Before the folder is made: whatever cannot be built leaves nothing behind.
-    state, env = training.build(cfg.algo, **where, members=cfg.members, seed=cfg.seed, partners=partners)
+    state, env = training.build(algo, **where, members=cfg.members, seed=cfg.seed, partners=partners)
     folder = open_run(cfg, algo="ppo" if partners else "sp")
     done = folder / (AGENT_FILE if cfg.members == 1 else pool.MANIFEST)
     if done.exists():
@@ -88,7 +89,7 @@ def train_ego(cfg: TrainConfig) -> Path:
     return folder
 
 
-def train_clone(cfg: TrainConfig) -> Path:
+def train_clone(cfg: TrainConfig, algo: BCConfig) -> Path:
     """Behaviour cloning; the run folder with `agent.safetensors`.
 
     Raises:
@@ -103,19 +104,19 @@ def train_clone(cfg: TrainConfig) -> Path:
 
     set_threads(cfg.threads)
     if cfg.data is None:  # read, and refused, before a folder is made
-        lesson = bc.packaged_games(cfg.layout, cfg.algo.split)
+        lesson = bc.packaged_games(cfg.layout, algo.split)
     else:
         lesson = bc.own_games(cfg.data, cfg.layout, cfg.rules)
     folder = open_run(cfg, algo="bc")
     if (folder / AGENT_FILE).exists():
         return folder
-    title, epochs = f"clone people on {cfg.layout}", cfg.algo.epochs or lesson.epochs
+    title, epochs = f"clone people on {cfg.layout}", algo.epochs or lesson.epochs
     with Logger(folder) as logger, Progress(title, epochs, unit="epochs") as progress:
 
         def on_epoch(epoch: bc.Epoch) -> None:
             logger.log(epoch.metrics, epoch.decisions)
             progress.update(epoch.done, epoch.metrics)
 
-        clone = bc.train_clone(lesson, cfg.algo, cfg.seed, on_epoch)
+        clone = bc.train_clone(lesson, algo, cfg.seed, on_epoch)
     save_agent(folder / AGENT_FILE, clone.card, clone.net, config=to_dict(cfg))
     return folder
