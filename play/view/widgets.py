@@ -213,7 +213,7 @@ class Entry:
         if event.key == "backspace":
             self._set(self.text[:-1])
             return True
-        return event.key not in ("up", "down", "tab", "return", "enter", "escape", "page up", "page down")
+        return event.nav in ("", "left", "right") or event.key == "space"
 
     def _set(self, text: str) -> None:
         self.text = text[: self.limit]
