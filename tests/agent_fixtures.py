@@ -7,8 +7,8 @@ import torch
 from coord.agent_files import AgentCard, StoredAgent
 from coord.algos.bc import recorded_layout
 from coord.nets import Arch, PopulationNet
-from coord.types import NUM_ACTIONS
 from coord.overcooked import IndexSpec, Layout, load_layout
+from coord.types import NUM_ACTIONS
 from populations.pool import NewMember
 
 ARCH = Arch(kind="mlp_features", inputs=96, hidden=(4,))
