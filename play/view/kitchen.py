@@ -123,7 +123,8 @@ class KitchenPainter:
             x, y = PLATE_AT[side_of(player)]
             surface.blit(dish, dish.get_rect(center=(spot[0] + round(x * tile), spot[1] + round(y * tile))))
         mark = max(14, round(tile * 0.26))
-        self.ui.seat_mark(surface, seat, (spot[0] + mark // 2 + 1, spot[1] + tile - mark // 2 - 1), mark)
+        x = tile - mark // 2 - 1 if side_of(player) == "WEST" else mark // 2 + 1  # never over what the hands hold
+        self.ui.seat_mark(surface, seat, (spot[0] + x, spot[1] + tile - mark // 2 - 1), mark)
 
     def _pointer(self, surface: pygame.Surface, seat: int, spot: tuple[int, int], now_s: float) -> None:
         """The bobbing arrow over the chef of a person at this window."""
