@@ -1,10 +1,10 @@
 """What a study found: scores and ratings per partner, order effects, exclusions; one HTML page and CSV tables.
 
 Method. The unit of sampling is the person: every interval is a 95 % percentile bootstrap in which participants are
-drawn with replacement, each with all their games or answers (`cluster_bootstrap_ci`), so that several games of one
-person do not pass for independent ones. Differences between partners are taken within participants who met both. The
-order effect is the slope of score over round, after each participant's mean score with each (layout, partner) cell's
-mean taken out. Games of practice blocks do not count; who is excluded follows from the rules in the study file.
+drawn with replacement, each with all their games or answers, so that several games of one person do not pass for
+independent ones. Differences between partners are taken within participants who met both. The order effect is the
+slope of score over round, with the means of participants and of (block, layout, partner) cells taken out of both.
+Games of practice blocks do not count; who is excluded follows from the rules in the study file.
 """
 
 from __future__ import annotations
@@ -60,11 +60,12 @@ def make_report(study: Study, store: Store) -> Report:
     plans = {one["participant"]: one.pop("plan") for one in people}
     games = _games(store, plans)
     answers = _answers(study, store, plans)
-    for one in people:
-        one["excluded"] = _reason(study, one, games, answers)
-    out = {one["participant"] for one in people if one["excluded"]}
     practice = {block.name for block in study.blocks if block.practice}
-    counted = [game for game in games if game["participant"] not in out and game["block"] not in practice]
+    counted = [game for game in games if game["block"] not in practice]
+    for one in people:
+        one["excluded"] = _reason(study, one, counted, answers)
+    out = {one["participant"] for one in people if one["excluded"]}
+    counted = [game for game in counted if game["participant"] not in out]
     others = store.connection.execute(
         "SELECT count(*) FROM participants WHERE study = ? AND study_hash != ?", (study.title, study.sha256)
     )
