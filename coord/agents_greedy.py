@@ -1,9 +1,9 @@
 """The scripted cook `greedy`: divides the work with the other chefs, walks around them, and never stays stuck.
 
-Each tick it lists the open work, gives every chef a goal (`coord.overcooked.chores`), plans a route for each chef in order of
-priority through space and time (`coord.overcooked.planner`), and takes the first step of its own. Two greedy chefs in one
-kitchen reach the same division from the same state. With anybody else it watches: a chef that makes no progress towards the
-goal it was given loses credit, and without credit it is no longer counted on, only walked around.
+Each tick it lists the open work, gives every chef a goal (`coord.overcooked.chores`), plans a route for each chef in
+order of urgency through space and time (`coord.overcooked.planner`), and takes the first step of its own. Two greedy
+chefs in one kitchen reach the same division from the same state. With anybody else it watches: a chef that makes no
+progress towards the goal it was given loses credit, and without credit it is no longer counted on, only walked around.
 """
 
 from __future__ import annotations
@@ -15,21 +15,31 @@ from numba import njit
 from numpy.typing import NDArray
 
 from coord.agents import KitchenView, RowUniforms, Seeds
-from coord.overcooked.chores import SOON, Scene, build_kit, divide_work
-from coord.overcooked.layouts import MAX_PLAYERS
-from coord.overcooked.planner import FAR, HORIZON, cells_to_go, find_route, keep_order, reserve, walk
-from coord.overcooked.rules import COUNTER, FACING, FLOOR, HELD, INTERACT, NOTHING, PLAYER, POS, STAY
+from coord.overcooked.chores import Chores, Kit, Scene, build_kit, divide_work
+from coord.overcooked.layouts import Layout
+from coord.overcooked.planner import (
+    FAR,
+    HORIZON,
+    cells_to_go,
+    find_route,
+    inner,
+    inner_alloc,
+    keep_order,
+    reserve,
+    walk,
+)
+from coord.overcooked.rules import COUNTER, FACING, HELD, INTERACT, PLAYER, POS, STAY, Array
 
-CREDIT_START, CREDIT_NEEDED, CREDIT_MAX = 8, 4, 12
-DUE = -1
+CREDIT_START, CREDIT_NEEDED, CREDIT_MAX = 8, 4, 12  # ticks of progress
+DUE = -1  # in place of steps to go: the next action should have been the interaction itself
 WALL_AFTER = 10  # ticks without moving after which a chef that does not help counts as furniture
 STILL_AFTER = 2  # ticks without moving after which a chef is expected to stay where it is
 GUESS_TICKS = 2  # ticks for which a chef of unknown plans is expected to stay where it is
-STUCK_AFTER = 5  # ticks without moving, though not at the goal, before stepping aside at random
+STUCK_AFTER = 5  # ticks in which nothing moves, though the goal is not reached, before stepping aside at random
 
 
 class Memory(NamedTuple):
-    """What one player remembers of the last tick, per (kitchen, seat of the player); the last axis is the chef watched."""
+    """What one player remembers of the last tick, per (kitchen, its seat); the last axis is the chef watched."""
 
     credit: np.ndarray  # int16 [N, P, P] how much a chef is counted on
     still: np.ndarray  # int16 [N, P, P] ticks since it changed its cell
@@ -38,7 +48,7 @@ class Memory(NamedTuple):
     goal: np.ndarray  # int16 [N, P, P] goal it was given
     gap: np.ndarray  # int16 [N, P, P] steps it had to go, DUE if it was to interact
     next: np.ndarray  # int16 [N, P, P] pose that the plan foresaw for this tick
-    stuck: np.ndarray  # int16 [N, P] ticks for which the player has had a way to go and has not moved
+    stuck: np.ndarray  # int16 [N, P] ticks with a way to go in which no chef that helps did anything
 
 
 def _new_memory(num_envs: int, num_players: int) -> Memory:
@@ -57,7 +67,7 @@ class GreedyAgent:
             raise ValueError(f"skill must be in (0, 1], got {skill}")
         self.agent_id = "greedy" if skill == 1 else f"greedy(skill={skill:g})"
         self._skill = skill
-        self._kits: dict[tuple[str, str], object] = {}
+        self._kits: dict[tuple[Layout, str], Kit] = {}
 
     def start(self, num_envs: int, num_players: int, seed: Seeds) -> None:
         """See `Agent.start`."""
@@ -80,44 +90,35 @@ class GreedyAgent:
         acts = np.full(len(rows), STAY, np.int64)
         numbers = env.layout_index[rows]
         for number in np.unique(numbers):
-            layout = env.layouts[number]
-            key = (layout.hash, env.rules)
+            key = (env.layouts[number], env.rules)
             if key not in self._kits:
-                self._kits[key] = build_kit(layout, env.rules)
-            chosen = np.flatnonzero(numbers == number)
-            acts[chosen] = _decide_all(
-                self._kits[key], env.state, self._memory, rows[chosen], seats[chosen], luck[chosen], self._skill
-            )
+                self._kits[key] = build_kit(*key)
+            n = np.flatnonzero(numbers == number)
+            acts[n] = _decide(self._kits[key], env.state, self._memory, rows[n], seats[n], luck[n], self._skill)
         return acts
 
 
-@njit(cache=True)
-def _decide_all(kit, state, memory, rows, seats, luck, skill):
-    """Actions int64 [n] for kitchens of one layout."""
+@njit(cache=True, nogil=True)
+def _decide(kit: Kit, state: Array, memory: Memory, rows: Array, seats: Array, luck: Array, skill: float) -> Array:
+    """Actions int64 [n] for kitchens of one layout; luck float64 [n, 2] in [0, 1)."""
     acts = np.empty(len(rows), np.int64)
     for n in range(len(rows)):
-        acts[n] = _decide(kit, state[rows[n]], memory, rows[n], seats[n], luck[n], skill)
+        row, me = rows[n], seats[n]
+        scene = _look(kit, state[row], memory, row, me)
+        _judge(kit, scene, memory, row, me)
+        chores = divide_work(kit, scene)
+        _plan_routes(kit, scene, chores, memory, row, me)
+        acts[n] = _act_on_plan(kit, scene, chores, memory, row, me)
+        if luck[n, 0] >= skill:
+            acts[n] = STAY
+        elif memory.stuck[row, me] >= STUCK_AFTER and luck[n, 1] < 0.5:
+            acts[n] = _step_aside(kit, scene, me, luck[n, 1] * 2)
+        _remember(scene, chores, memory, row, me)
     return acts
 
 
-@njit(cache=True)
-def _decide(kit, packed, memory, n, me, luck, skill):
-    """Action of seat `me` in kitchen `n`."""
-    scene = _look(kit, packed, memory, n, me)
-    _judge(kit, scene, memory, n, me)
-    chores = divide_work(kit, scene)
-    _plan_routes(kit, scene, chores, memory, n, me)
-    act = _act_on_plan(kit, scene, chores, memory, n, me)
-    if luck[0] >= skill:
-        act = STAY
-    elif memory.stuck[n, me] >= STUCK_AFTER and luck[1] < 0.5:
-        act = _step_aside(kit, scene, me, luck[1] * 2)
-    _remember(scene, chores, memory, n, me)
-    return act
-
-
-@njit(cache=True)
-def _look(kit, packed, memory, n, me):
+@inner_alloc
+def _look(kit: Kit, packed: Array, memory: Memory, n: int, me: int) -> Scene:
     """The scene of this tick, with the steps of every chef to everything around those who are only in the way."""
     seats = memory.stuck.shape[1]
     pose, held = np.empty(seats, np.int64), np.empty(seats, np.int64)
@@ -137,10 +138,11 @@ def _look(kit, packed, memory, n, me):
     return Scene(packed, pose, cell, held, dist, helps, memory.goal[n, me])
 
 
-@njit(cache=True)
-def _judge(kit, scene, memory, n, me):
-    """Updates the credit of every chef from what became of the last tick's plan, and how long anybody has stood."""
+@inner
+def _judge(kit: Kit, scene: Scene, memory: Memory, n: int, me: int) -> None:
+    """Updates from what became of the last tick's plan: everyone's credit, how long they stand, and `stuck`."""
     known = memory.pose[n, me, me] >= 0
+    live = not known
     for i in range(len(scene.held)):
         same = memory.pose[n, me, i] == scene.pose[i] and memory.held[n, me, i] == scene.held[i]
         moved = memory.pose[n, me, i] // 4 != scene.cell[i]
@@ -149,12 +151,12 @@ def _judge(kit, scene, memory, n, me):
             gain = _credit_for(kit, scene, memory, n, me, i, same)
             memory.credit[n, me, i] = min(max(memory.credit[n, me, i] + gain, 0), CREDIT_MAX)
         scene.helps[i] = i == me or memory.credit[n, me, i] >= CREDIT_NEEDED
-        if i == me:
-            memory.stuck[n, me] = memory.stuck[n, me] + 1 if known and same and memory.gap[n, me, me] > 0 else 0
+        live = live or (scene.helps[i] and not same)
+    memory.stuck[n, me] = 0 if live or memory.gap[n, me, me] <= 0 else memory.stuck[n, me] + 1
 
 
-@njit(cache=True)
-def _credit_for(kit, scene, memory, n, me, i, same):
+@inner
+def _credit_for(kit: Kit, scene: Scene, memory: Memory, n: int, me: int, i: int, same: bool) -> int:
     """Change of credit: work done counts most, following the plan a little, standing or going astray counts against."""
     if memory.held[n, me, i] != scene.held[i]:
         at_counter = kit.terrain[kit.plan.facing[scene.cell[i], scene.pose[i] % 4]] == COUNTER
@@ -169,8 +171,8 @@ def _credit_for(kit, scene, memory, n, me, i, same):
     return 1 if scene.dist[i, goal] < memory.gap[n, me, i] else -1
 
 
-@njit(cache=True)
-def _remember(scene, chores, memory, n, me):
+@inner
+def _remember(scene: Scene, chores: Chores, memory: Memory, n: int, me: int) -> None:
     """Keeps this tick's state and goals for the next one."""
     for i in range(len(scene.held)):
         goal = chores.goal[i]
@@ -183,23 +185,33 @@ def _remember(scene, chores, memory, n, me):
 # --------------------------------------------------------------------------- walking among others
 
 
-@njit(cache=True)
-def _rank(scene, chores):
-    """Order int64 [P] in which routes are planned: those who do not help, then by ticks to the goal, then without goal."""
-    key = np.full(len(scene.held), 2.0 * FAR)
-    for i in range(len(key)):
-        if not scene.helps[i]:
-            key[i] = -1.0
-        elif chores.goal[i] >= 0:
-            key[i] = max(scene.dist[i, chores.goal[i]], chores.wait[i])
-    return np.argsort(key, kind="mergesort")
+@inner
+def _urgency(scene: Scene, chores: Chores, i: int) -> int:
+    """Sort key for planning routes: those who do not help, then by ticks to the goal, then those without a goal."""
+    if not scene.helps[i]:
+        return -1
+    if chores.goal[i] < 0:
+        return FAR + i
+    return max(scene.dist[i, chores.goal[i]], chores.wait[i])
 
 
-@njit(cache=True)
-def _plan_routes(kit, scene, chores, memory, n, me):
+@inner_alloc
+def _rank(scene: Scene, chores: Chores) -> Array:
+    """Order int64 [P] in which routes are planned."""
+    order = np.arange(len(scene.held))
+    for place in range(1, len(order)):
+        k = place
+        while k > 0 and _urgency(scene, chores, order[k]) < _urgency(scene, chores, order[k - 1]):
+            order[k], order[k - 1] = order[k - 1], order[k]
+            k -= 1
+    return order
+
+
+@inner_alloc
+def _plan_routes(kit: Kit, scene: Scene, chores: Chores, memory: Memory, n: int, me: int) -> None:
     """Writes the next pose of every chef into memory.next: each one's route around those ranked before it.
 
-    A chef that finds no route (somebody ranked before it walks into its dead end) is ranked first, and all is planned anew.
+    A chef that finds no route (another one walks into its dead end) is ranked first, and all is planned anew.
     """
     order = _rank(scene, chores)
     shun = np.zeros(len(kit.terrain), np.bool_)
@@ -209,15 +221,16 @@ def _plan_routes(kit, scene, chores, memory, n, me):
         if trapped < 0:
             return
         i = order[trapped]
-        order[1 : trapped + 1] = order[:trapped].copy()
+        for place in range(trapped, 0, -1):
+            order[place] = order[place - 1]
         order[0] = i
         gives_way[i] = chores.wait[i] > 0
         if gives_way[i]:
             _mark_ways(kit, scene, chores, i, shun)
 
 
-@njit(cache=True)
-def _mark_ways(kit, scene, chores, me, shun):
+@inner_alloc
+def _mark_ways(kit: Kit, scene: Scene, chores: Chores, me: int, shun: Array) -> None:
     """Marks in shun bool [C] the cells that the other chefs would walk on if nobody were in their way."""
     busy = np.zeros((HORIZON + 1, len(kit.terrain)), np.int8)
     free = np.zeros(len(kit.terrain), np.bool_)
@@ -232,8 +245,10 @@ def _mark_ways(kit, scene, chores, me, shun):
                 shun[pose // 4] = True
 
 
-@njit(cache=True)
-def _plan_in_order(kit, scene, chores, memory, n, me, order, gives_way, shun):
+@inner_alloc
+def _plan_in_order(
+    kit: Kit, scene: Scene, chores: Chores, memory: Memory, n: int, me: int, order: Array, gives_way: Array, shun: Array
+) -> int:
     """Plans chef by chef; returns the place in the order of the first that is trapped, -1 if none is."""
     facing, floor = kit.plan.facing, kit.plan.floor
     busy = np.zeros((HORIZON + 1, len(floor)), np.int8)
@@ -255,8 +270,8 @@ def _plan_in_order(kit, scene, chores, memory, n, me, order, gives_way, shun):
     return -1
 
 
-@njit(cache=True)
-def _act_on_plan(kit, scene, chores, memory, n, me):
+@inner
+def _act_on_plan(kit: Kit, scene: Scene, chores: Chores, memory: Memory, n: int, me: int) -> int:
     """Interact on arrival, else the first step or turn of the route."""
     pose, goal = scene.pose[me], chores.goal[me]
     if goal >= 0 and kit.plan.facing[pose // 4, pose % 4] == goal and chores.wait[me] == 0:
@@ -265,12 +280,15 @@ def _act_on_plan(kit, scene, chores, memory, n, me):
     return STAY if follow == pose else follow % 4
 
 
-@njit(cache=True)
-def _step_aside(kit, scene, me, luck):
+@inner
+def _step_aside(kit: Kit, scene: Scene, me: int, luck: float) -> int:
     """A random step to a free neighbour cell, or stay if there is none."""
     for n in range(4):
         press = (int(luck * 4) + n) % 4
         to = kit.plan.facing[scene.cell[me], press]
-        if kit.plan.floor[to] and not (scene.cell == to).any():
+        free = kit.plan.floor[to]
+        for cell in scene.cell:
+            free = free and cell != to
+        if free:
             return press
     return STAY

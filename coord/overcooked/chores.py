@@ -1,9 +1,9 @@
 """Who does what: divides a kitchen's open work among its chefs, for the scripted player (`coord.agents_greedy`).
 
 Every tick the work is listed anew from the packed row (ingredients that pots lack, pots to start, soups to plate and to
-serve) and given out in order of urgency, then of steps: first to chefs whose hands already hold something for it, then to free
-hands. Each chef thereby gets one cell to go to and interact with. Where a chef cannot reach the place an item belongs to,
-items hop over counters that two chefs share; `hop` counts the hand-overs from a chef to the pots and to the serving hatch.
+serve) and given out in order of urgency, then of steps: first to chefs whose hands already hold something for it, then
+to free hands. Each chef thereby gets one cell to go to and interact with. Where a chef cannot reach the place an item
+belongs to, items hop over counters that two chefs share; `hop` counts the hand-overs to the pots and to the hatch.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from coord.overcooked.layouts import RECIPES, Layout
-from coord.overcooked.planner import FAR, Floorplan, build_floorplan
+from coord.overcooked.planner import FAR, Floorplan, build_floorplan, inner, inner_alloc
 from coord.overcooked.rules import (
-    CODE_MASK,
     CONTENT,
     COUNTER,
     DISH,
@@ -30,6 +28,7 @@ from coord.overcooked.rules import (
     SERVING,
     SOUP,
     TOMATO,
+    Array,
     Tables,
     build_tables,
     cooking_tick,
@@ -133,7 +132,7 @@ def _best_aim(
 ) -> tuple[float, tuple[int, int]]:
     """(worth, mix) of the best paid mix that this content can still become with the ingredients that can be had.
 
-    Content of which nothing paid can become is finished as soon as the rules allow: at once, or (classic) when it is full.
+    Content of which nothing paid can come is finished as soon as the rules allow: at once, or (classic) when full.
     """
     paid = []
     for mix, value in rate.items():
@@ -149,14 +148,20 @@ def _best_aim(
 # --------------------------------------------------------------------------- the work
 
 
-@njit(cache=True)
-def content(scene, cell):
+@inner
+def content(scene: Scene, cell: int) -> int:
     """What lies on a counter or stands in a pot."""
     return scene.row[CONTENT + cell]
 
 
-@njit(cache=True)
-def find_supply(kit, scene, hop):
+@inner
+def missing(chores: Chores, k: int) -> int:
+    """Ingredients that pot `k` lacks."""
+    return chores.lack[k, 0] + chores.lack[k, 1]
+
+
+@inner
+def find_supply(kit: Kit, scene: Scene, hop: Array) -> int:
     """Bits of the ingredients that chefs who help can fetch and bring, directly or hand to hand, to a pot."""
     supply = 0
     for cell in kit.stations:
@@ -169,8 +174,8 @@ def find_supply(kit, scene, hop):
     return supply
 
 
-@njit(cache=True)
-def list_work(kit, scene, chores):
+@inner
+def list_work(kit: Kit, scene: Scene, chores: Chores) -> None:
     """Fills in what each pot lacks, and whether it is to be started or plated."""
     aim = kit.aim[chores.supply[0]]
     for k in range(len(kit.pots)):
@@ -186,11 +191,11 @@ def list_work(kit, scene, chores):
         chores.left[k], chores.plate[k] = -1, 2
         chores.lack[k, 0] = aim[onions, tomatoes, 0] - onions
         chores.lack[k, 1] = aim[onions, tomatoes, 1] - tomatoes
-        chores.start[k] = onions + tomatoes > 0 and chores.lack[k].sum() == 0
+        chores.start[k] = onions + tomatoes > 0 and missing(chores, k) == 0
 
 
-@njit(cache=True)
-def share_counter(kit, scene, i, j):
+@inner
+def share_counter(kit: Kit, scene: Scene, i: int, j: int) -> bool:
     """Whether two chefs can face the same counter."""
     for cell in kit.stations:
         if kit.terrain[cell] == COUNTER and scene.dist[i, cell] < FAR and scene.dist[j, cell] < FAR:
@@ -198,11 +203,11 @@ def share_counter(kit, scene, i, j):
     return False
 
 
-@njit(cache=True)
-def count_hops(kit, scene, kind, hop):
+@inner
+def count_hops(kit: Kit, scene: Scene, kind: int, hop: Array) -> None:
     """Writes into hop int64 [P] the hand-overs between each chef and stations of a kind; FAR if there is no chain."""
-    hop[:] = FAR
     for i in range(len(hop)):
+        hop[i] = FAR
         for cell in kit.stations:
             if kit.terrain[cell] == kind and scene.dist[i, cell] < FAR:
                 hop[i] = 0
@@ -213,8 +218,8 @@ def count_hops(kit, scene, kind, hop):
                     hop[i] = hop[j] + 1
 
 
-@njit(cache=True)
-def leads_on(scene, hop, i, cell):
+@inner
+def leads_on(scene: Scene, hop: Array, i: int, cell: int) -> bool:
     """Whether some chef nearer to the goal than `i` (in hand-overs) can face this cell."""
     for j in range(len(hop)):
         if hop[j] < hop[i] and scene.dist[j, cell] < FAR:
@@ -222,8 +227,8 @@ def leads_on(scene, hop, i, cell):
     return False
 
 
-@njit(cache=True)
-def onward(kit, scene, hop, i, cell, kind):
+@inner
+def onward(kit: Kit, scene: Scene, hop: Array, i: int, cell: int, kind: int) -> int:
     """Steps from a shared counter to the nearest station of a kind, for the chef on the other side."""
     best = 20
     for j in range(len(hop)):
@@ -234,9 +239,9 @@ def onward(kit, scene, hop, i, cell, kind):
     return best
 
 
-@njit(cache=True)
-def hand_over(kit, scene, chores, i, way):
-    """(cell, steps there and beyond, how many) of free counters from which an item of `i` gets nearer; cell -1 if none."""
+@inner
+def hand_over(kit: Kit, scene: Scene, chores: Chores, i: int, way: int) -> tuple[int, int, int]:
+    """(cell, steps there and beyond, how many) of free counters that take an item of `i` nearer; cell -1 if none."""
     kind = POT if way == TO_POT else SERVING
     best, cost, free = -1, FAR, 0
     for cell in kit.stations:
@@ -250,11 +255,11 @@ def hand_over(kit, scene, chores, i, way):
     return best, cost, free
 
 
-@njit(cache=True)
-def find_item(kit, scene, chores, i, item, goal):
+@inner
+def find_item(kit: Kit, scene: Scene, chores: Chores, i: int, item: int, goal: int) -> tuple[int, float]:
     """(cell, ticks) of the place where chef `i` gets an item soonest, the way on to `goal` (-1: none) included.
 
-    Items lying on counters are left alone if they lead on to a chef nearer to the pots, or somebody is on the way to them.
+    Items on counters are left alone if they lead on to a chef nearer to the pots, or somebody is on the way to them.
     """
     best, cost = -1, float(FAR)
     room = kit.plan.room[scene.cell[i]]
@@ -278,8 +283,8 @@ def find_item(kit, scene, chores, i, item, goal):
 # --------------------------------------------------------------------------- full hands
 
 
-@njit(cache=True)
-def nearest(kit, scene, i, kind):
+@inner
+def nearest(kit: Kit, scene: Scene, i: int, kind: int) -> int:
     """Station of a kind that chef `i` faces soonest, -1 if none."""
     best, cost = -1, FAR
     for cell in kit.stations:
@@ -288,8 +293,8 @@ def nearest(kit, scene, i, kind):
     return best
 
 
-@njit(cache=True)
-def carry_soups(kit, scene, chores):
+@inner
+def carry_soups(kit: Kit, scene: Scene, chores: Chores) -> None:
     """Soups in hands go to the serving hatch, or towards it."""
     for i in range(len(scene.held)):
         if not scene.helps[i] or scene.held[i] < SOUP:
@@ -300,8 +305,8 @@ def carry_soups(kit, scene, chores):
             pass_on(kit, scene, chores, i, TO_SERVING)
 
 
-@njit(cache=True)
-def pass_on(kit, scene, chores, i, way):
+@inner
+def pass_on(kit: Kit, scene: Scene, chores: Chores, i: int, way: int) -> None:
     """Sends chef `i` to a shared counter with what it holds."""
     cell, _, _ = hand_over(kit, scene, chores, i, way)
     chores.goal[i] = cell
@@ -309,12 +314,12 @@ def pass_on(kit, scene, chores, i, way):
         chores.taken[cell] = True
 
 
-@njit(cache=True)
-def fits(kit, scene, chores, k, x):
-    """Whether pot `k` takes one more of ingredient `x` (0 onion, 1 tomato) now, without loss of more than a little worth."""
+@inner
+def fits(kit: Kit, scene: Scene, chores: Chores, k: int, x: int) -> bool:
+    """Whether pot `k` takes one more of ingredient `x` (0 onion, 1 tomato) now, at little loss of worth."""
     if chores.lack[k, x] > 0:
         return True
-    if chores.lack[k].sum() == 0:
+    if missing(chores, k) == 0:
         return False
     seq = max(content(scene, kit.pots[k]) & SEQ_MASK, 1)
     onions, tomatoes = kit.mix[seq, 0], kit.mix[seq, 1]
@@ -324,24 +329,24 @@ def fits(kit, scene, chores, k, x):
     return worth[onions + (x == 0), tomatoes + (x == 1)] > GOOD_ENOUGH * worth[onions, tomatoes]
 
 
-@njit(cache=True)
-def carry_cost(kit, scene, chores, i, k, soon):
-    """Ticks until what `i` holds can go to pot `k`; FAR if it does not belong there (now, or with `soon` a little later)."""
+@inner
+def carry_cost(kit: Kit, scene: Scene, chores: Chores, i: int, k: int, soon: bool) -> int:
+    """Ticks until what `i` holds can go to pot `k`; FAR if it does not belong there (now, or with `soon` later)."""
     held, steps = scene.held[i], scene.dist[i, kit.pots[k]]
     if steps >= FAR:
         return FAR
     if held == DISH:
         if chores.plate[k] == (2 if soon else 1):
-            return max(steps, chores.left[k]) + (10 * chores.lack[k].sum() if soon else 0)
+            return max(steps, chores.left[k]) + (10 * missing(chores, k) if soon else 0)
         return FAR
     x = held - ONION
     if soon:
         return max(steps, chores.left[k]) if chores.later[k, x] > 0 else FAR
-    return steps - 2 * (3 - chores.lack[k].sum()) if fits(kit, scene, chores, k, x) else FAR
+    return steps - 2 * (3 - missing(chores, k)) if fits(kit, scene, chores, k, x) else FAR
 
 
-@njit(cache=True)
-def carry_to_pots(kit, scene, chores, soon):
+@inner
+def carry_to_pots(kit: Kit, scene: Scene, chores: Chores, soon: bool) -> None:
     """Pairs dishes and ingredients in hands with pots, cheapest pair first."""
     while True:
         chef, pot, cost = -1, -1, FAR
@@ -357,8 +362,8 @@ def carry_to_pots(kit, scene, chores, soon):
         take_carry(kit, scene, chores, chef, pot, soon)
 
 
-@njit(cache=True)
-def take_carry(kit, scene, chores, i, k, soon):
+@inner
+def take_carry(kit: Kit, scene: Scene, chores: Chores, i: int, k: int, soon: bool) -> None:
     """Chef `i` brings what it holds to pot `k`."""
     chores.goal[i] = kit.pots[k]
     chores.wait[i] = SOON if soon else max(0, chores.left[k])
@@ -370,8 +375,8 @@ def take_carry(kit, scene, chores, i, k, soon):
     open_[k, x if open_[k, x] > 0 else 1 - x] -= 1
 
 
-@njit(cache=True)
-def pass_to_pots(kit, scene, chores):
+@inner
+def pass_to_pots(kit: Kit, scene: Scene, chores: Chores) -> None:
     """Dishes and ingredients in hands that reach no pot go over a shared counter."""
     for i in range(len(scene.held)):
         if scene.helps[i] and NOTHING < scene.held[i] <= DISH and 0 < chores.hop[TO_POT, i] < FAR:
@@ -381,15 +386,15 @@ def pass_to_pots(kit, scene, chores):
 # --------------------------------------------------------------------------- free hands
 
 
-@njit(cache=True)
-def offer(best, score, task, k, x, cell):
+@inner
+def offer(best: Array, score: float, task: int, k: int, x: int, cell: int) -> None:
     """Keeps the task with the lowest score in best float64 [5]."""
     if cell >= 0 and score < best[0]:
         best[0], best[1], best[2], best[3], best[4] = score, task, k, x, cell
 
 
-@njit(cache=True)
-def offer_pot_work(kit, scene, chores, i, best):
+@inner
+def offer_pot_work(kit: Kit, scene: Scene, chores: Chores, i: int, best: Array) -> None:
     """Tasks for a chef that reaches pots: start them, bring dishes and ingredients."""
     for k in range(len(kit.pots)):
         pot = kit.pots[k]
@@ -401,13 +406,13 @@ def offer_pot_work(kit, scene, chores, i, best):
             if chores.lack[k, x] > 0 or chores.later[k, x] > 0:
                 cell, ticks = find_item(kit, scene, chores, i, ONION + x, pot)
                 task = FILL if chores.lack[k, x] > 0 else FILL_LATER
-                offer(best, task * TIER + ticks + 3 * chores.lack[k].sum() + max(0, chores.left[k]), task, k, x, cell)
+                offer(best, task * TIER + ticks + 3 * missing(chores, k) + max(0, chores.left[k]), task, k, x, cell)
         if chores.plate[k] > 0:
             offer_plate(kit, scene, chores, i, k, best)
 
 
-@njit(cache=True)
-def offer_plate(kit, scene, chores, i, k, best):
+@inner
+def offer_plate(kit: Kit, scene: Scene, chores: Chores, i: int, k: int, best: Array) -> None:
     """A dish for pot `k`: urgent if an ingredient brought first would make the soup wait."""
     pot, room = kit.pots[k], kit.plan.room[scene.cell[i]]
     cell, ticks = find_item(kit, scene, chores, i, DISH, pot)
@@ -422,8 +427,8 @@ def offer_plate(kit, scene, chores, i, k, best):
     offer(best, task * TIER + max(ticks, chores.left[k]) + serve, task, k, 0, cell)
 
 
-@njit(cache=True)
-def lying_ahead(kit, scene, chores, i, item):
+@inner
+def lying_ahead(kit: Kit, scene: Scene, chores: Chores, i: int, item: int) -> int:
     """How many of an item lie where a chef nearer to the pots will find them."""
     count = 0
     for cell in kit.stations:
@@ -432,30 +437,36 @@ def lying_ahead(kit, scene, chores, i, item):
     return count
 
 
-@njit(cache=True)
-def offer_supply(kit, scene, chores, i, best):
-    """Tasks for a chef that reaches no pot but a counter on the way: fetch what they need. One counter stays free for dishes."""
+@inner
+def offer_supply(kit: Kit, scene: Scene, chores: Chores, i: int, best: Array) -> None:
+    """Tasks for a chef that reaches no pot but a counter on the way. One counter stays free for dishes."""
     over, ticks_on, free = hand_over(kit, scene, chores, i, TO_POT)
     if over < 0:
         return
     for item in (ONION, TOMATO):
         x = item - ONION
         ahead = lying_ahead(kit, scene, chores, i, item)
-        now, soon = chores.lack[:, x].sum() - ahead, chores.lack[:, x].sum() + chores.later[:, x].sum() - ahead
+        now, soon = -ahead, -ahead
+        for k in range(len(kit.pots)):
+            now += chores.lack[k, x]
+            soon += chores.lack[k, x] + chores.later[k, x]
         if soon > 0 and free > 1:
             cell, ticks = find_item(kit, scene, chores, i, item, over)
             task = FILL if now > 0 else FILL_LATER
             offer(best, task * TIER + ticks + ticks_on, task, -1, x, cell)
     ahead = lying_ahead(kit, scene, chores, i, DISH)
-    now, soon = (chores.plate == 1).sum() - ahead, (chores.plate > 0).sum() - ahead
+    now, soon = -ahead, -ahead
+    for k in range(len(kit.pots)):
+        now += chores.plate[k] == 1
+        soon += chores.plate[k] > 0
     if soon > 0:
         cell, ticks = find_item(kit, scene, chores, i, DISH, over)
         task = PLATE if now > 0 else PLATE_LATER
         offer(best, task * TIER + ticks + ticks_on, task, -1, 0, cell)
 
 
-@njit(cache=True)
-def offer_soups(kit, scene, chores, i, best):
+@inner
+def offer_soups(kit: Kit, scene: Scene, chores: Chores, i: int, best: Array) -> None:
     """Soups lying on counters, unless they lead on to a chef nearer to the serving hatch."""
     hop = chores.hop[TO_SERVING]
     if hop[i] >= FAR:
@@ -467,8 +478,18 @@ def offer_soups(kit, scene, chores, i, best):
             offer(best, SERVE * TIER + scene.dist[i, cell], SERVE, -1, 0, cell)
 
 
-@njit(cache=True)
-def take_task(kit, chores, i, best):
+@inner
+def offer_tasks(kit: Kit, scene: Scene, chores: Chores, i: int, best: Array) -> None:
+    """All open tasks that chef `i` could do with free hands."""
+    offer_soups(kit, scene, chores, i, best)
+    if chores.hop[TO_POT, i] == 0:
+        offer_pot_work(kit, scene, chores, i, best)
+    elif chores.hop[TO_POT, i] < FAR:
+        offer_supply(kit, scene, chores, i, best)
+
+
+@inner
+def take_task(kit: Kit, chores: Chores, i: int, best: Array) -> None:
     """Chef `i` takes the task in best; what it covers is no longer open."""
     task, k, x, cell = int(best[1]), int(best[2]), int(best[3]), int(best[4])
     chores.goal[i] = cell
@@ -476,24 +497,24 @@ def take_task(kit, chores, i, best):
     if task == START:
         chores.start[k] = False
     elif task == PLATE or task == PLATE_LATER:
-        take_one(chores.plate, k, 2 if task == PLATE_LATER else 1)
+        take_one(chores.plate, k, True)
     elif task == FILL:
-        take_one(chores.lack[:, x], k, 0)
+        take_one(chores.lack[:, x], k, False)
     elif task == FILL_LATER:
-        take_one(chores.later[:, x], k, 0)
+        take_one(chores.later[:, x], k, False)
 
 
-@njit(cache=True)
-def take_one(open_, k, whole):
-    """Takes one unit off pot `k`, or with k -1 off the first pot that wants one; `whole` > 0: off a flag up to that value."""
+@inner
+def take_one(open_: Array, k: int, whole: int) -> None:
+    """Takes one unit (with `whole` all) off pot `k`, or with k -1 off the first pot that wants any."""
     for pot in range(len(open_)):
         if (k < 0 and open_[pot] > 0) or pot == k:
             open_[pot] = 0 if whole else open_[pot] - 1
             return
 
 
-@njit(cache=True)
-def assign_free_hands(kit, scene, chores):
+@inner_alloc
+def assign_free_hands(kit: Kit, scene: Scene, chores: Chores) -> None:
     """Gives tasks to chefs with free hands, the most urgent and then the cheapest first."""
     best, mine = np.empty(5), np.empty(5)
     while True:
@@ -502,11 +523,7 @@ def assign_free_hands(kit, scene, chores):
             if scene.held[i] != NOTHING or not scene.helps[i] or chores.goal[i] >= 0:
                 continue
             mine[0] = best[0]
-            offer_soups(kit, scene, chores, i, mine)
-            if chores.hop[TO_POT, i] == 0:
-                offer_pot_work(kit, scene, chores, i, mine)
-            elif chores.hop[TO_POT, i] < FAR:
-                offer_supply(kit, scene, chores, i, mine)
+            offer_tasks(kit, scene, chores, i, mine)
             if mine[0] < best[0]:
                 chef = i
                 best[:] = mine
@@ -518,21 +535,17 @@ def assign_free_hands(kit, scene, chores):
 # --------------------------------------------------------------------------- hands full of the wrong thing
 
 
-@njit(cache=True)
-def is_needed_elsewhere(kit, scene, chores, i):
+@inner_alloc
+def is_needed_elsewhere(kit: Kit, scene: Scene, chores: Chores, i: int) -> bool:
     """Whether work is open that chef `i` could do if its hands were free."""
     best = np.empty(5)
     best[0] = float(FAR)
-    offer_soups(kit, scene, chores, i, best)
-    if chores.hop[TO_POT, i] == 0:
-        offer_pot_work(kit, scene, chores, i, best)
-    elif chores.hop[TO_POT, i] < FAR:
-        offer_supply(kit, scene, chores, i, best)
+    offer_tasks(kit, scene, chores, i, best)
     return best[0] < FAR and best[1] < FILL_LATER and not (best[1] == PLATE_LATER and scene.held[i] == DISH)
 
 
-@njit(cache=True)
-def find_rest(kit, scene, chores, i):
+@inner
+def find_rest(kit: Kit, scene: Scene, chores: Chores, i: int) -> int:
     """Free counter to put something aside: near, near the pots, and rather not one that hand-overs need."""
     best, cost = -1, float(FAR)
     for cell in kit.stations:
@@ -552,8 +565,8 @@ def find_rest(kit, scene, chores, i):
     return best
 
 
-@njit(cache=True)
-def put_aside(kit, scene, chores):
+@inner_alloc
+def put_aside(kit: Kit, scene: Scene, chores: Chores) -> None:
     """Chefs that only wait with an item, or have no use for it, put it down if there is other work for them."""
     for i in range(len(scene.held)):
         if not scene.helps[i] or scene.held[i] == NOTHING:
@@ -569,8 +582,8 @@ def put_aside(kit, scene, chores):
                 chores.goal[i] = find_any_pot(kit, scene, chores, i)
 
 
-@njit(cache=True)
-def find_any_pot(kit, scene, chores, i):
+@inner
+def find_any_pot(kit: Kit, scene: Scene, chores: Chores, i: int) -> int:
     """For an ingredient that can be put down nowhere: a pot from which something paid can still come, -1 if none."""
     for k in range(len(kit.pots)):
         seq = max(content(scene, kit.pots[k]) & SEQ_MASK, 1)
@@ -581,8 +594,8 @@ def find_any_pot(kit, scene, chores, i):
     return -1
 
 
-@njit(cache=True)
-def clear_counters(kit, scene, chores):
+@inner
+def clear_counters(kit: Kit, scene: Scene, chores: Chores) -> None:
     """When no counter is left to hand things over, an idle chef on the far side takes something away."""
     for i in range(len(scene.held)):
         hop = chores.hop[TO_POT]
@@ -593,9 +606,9 @@ def clear_counters(kit, scene, chores):
                 take_away(kit, scene, chores, i, j)
 
 
-@njit(cache=True)
-def take_away(kit, scene, chores, i, j):
-    """Chef `j` goes for the nearest thing on a counter that it shares with `i`, a dish only if there is nothing else."""
+@inner
+def take_away(kit: Kit, scene: Scene, chores: Chores, i: int, j: int) -> None:
+    """Chef `j` goes for the nearest thing on a counter it shares with `i`, a dish only if there is nothing else."""
     cost = 2 * FAR
     for cell in kit.stations:
         if kit.terrain[cell] != COUNTER or max(scene.dist[i, cell], scene.dist[j, cell]) >= FAR or chores.taken[cell]:
@@ -605,8 +618,8 @@ def take_away(kit, scene, chores, i, j):
             chores.goal[j], cost = cell, steps
 
 
-@njit(cache=True)
-def divide_work(kit, scene):
+@inner_alloc
+def divide_work(kit: Kit, scene: Scene) -> Chores:
     """Goals of all chefs in the present state."""
     seats, pots = len(scene.held), len(kit.pots)
     chores = Chores(

@@ -1,7 +1,7 @@
 """Walking in a kitchen: step counts from a chef to every cell it can face, and routes around moving chefs.
 
-A pose is `cell * 4 + orientation`. A chef faces a cell when it stands beside it and looks at it; a press towards floor walks
-(and looks that way), a press towards anything else only turns. All functions are scalar compiled code on small arrays.
+A pose is `cell * 4 + orientation`. A chef faces a cell when it stands beside it and looks at it; a press towards floor
+walks (and looks that way), a press towards anything else only turns. All functions are compiled code on small arrays.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from coord.overcooked.rules import FLOOR
+from coord.overcooked.rules import FLOOR, Array
 
 FAR = 10_000  # steps to a cell that cannot be reached
 HORIZON = 20  # ticks a route looks ahead
+
+# Called from compiled code only: without the wrappers for Python, which for arguments of many arrays take most of the
+# time to compile, and `inner` (no allocation) without reference counts either.
+inner_alloc = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
 
 class Floorplan(NamedTuple):
@@ -23,7 +28,7 @@ class Floorplan(NamedTuple):
     facing: np.ndarray  # int16 [C, 4] neighbour cell of each floor cell by orientation
     floor: np.ndarray  # bool [C]
     room: np.ndarray  # int16 [C] number of the piece of floor, -1 off the floor
-    leg: np.ndarray  # int16 [R, C, C] steps in that room from facing the one cell to facing the other, FAR if impossible
+    leg: np.ndarray  # int16 [R, C, C] steps in that room between facing the one and the other cell, FAR if none
     spine: np.ndarray  # int16 [C] place along a room that is one lane, where nobody can pass; -1 elsewhere
     size: np.ndarray  # int16 [R] cells of each room
 
@@ -39,7 +44,7 @@ def build_floorplan(terrain: np.ndarray, facing: np.ndarray) -> Floorplan:
 
 
 @njit(cache=True)
-def _find_lanes(facing, floor, room, size):
+def _find_lanes(facing: Array, floor: Array, room: Array, size: Array) -> Array:
     """int16 [C]: places along rooms without a fork or a loop, counted from one end; -1 in other rooms."""
     ways = np.zeros(len(floor), np.int64)
     for cell in range(len(floor)):
@@ -62,9 +67,9 @@ def _find_lanes(facing, floor, room, size):
     return spine
 
 
-@njit(cache=True)
-def keep_order(plan, cells, i, open_floor):
-    """Closes to chef `i` the ends of its lane that the chefs (cells int64 [P]) before and behind it need to stand on."""
+@inner
+def keep_order(plan: Floorplan, cells: Array, i: int, open_floor: Array) -> None:
+    """Closes to chef `i` the ends of its lane that belong to the chefs before and behind it; cells int64 [P]."""
     place = plan.spine[cells[i]]
     if place < 0:
         return
@@ -80,7 +85,7 @@ def keep_order(plan, cells, i, open_floor):
 
 
 @njit(cache=True)
-def _number_rooms(facing, floor):
+def _number_rooms(facing: Array, floor: Array) -> Array:
     """int16 [C]: connected pieces of floor, numbered in the order of their first cell."""
     room = np.full(len(floor), -1, np.int16)
     queue = np.empty(len(floor), np.int64)
@@ -102,7 +107,7 @@ def _number_rooms(facing, floor):
 
 
 @njit(cache=True)
-def _fill_legs(facing, floor, room, leg):
+def _fill_legs(facing: Array, floor: Array, room: Array, leg: Array) -> None:
     """For every floor cell and orientation: the walk from there improves the legs of the cell it faces."""
     steps = np.empty(len(floor), np.int16)
     for cell in range(len(floor)):
@@ -117,11 +122,11 @@ def _fill_legs(facing, floor, room, leg):
                 leg[room[cell], seen, goal] = min(leg[room[cell], seen, goal], steps[goal])
 
 
-@njit(cache=True)
-def walk(facing, open_floor, cell, way, steps):
+@inner_alloc
+def walk(facing: Array, open_floor: Array, cell: int, way: int, steps: Array) -> None:
     """Writes into steps int16 [C] the ticks until a chef in this pose faces each cell that is not open floor.
 
-    open_floor bool [C] is where it may walk; floor that is not open (somebody stands there) counts as something to face.
+    open_floor bool [C] is where it may walk; floor that is not open (somebody is there) counts as something to face.
     """
     steps[:] = FAR
     depth = np.full(4 * len(open_floor), -1, np.int16)
@@ -142,14 +147,20 @@ def walk(facing, open_floor, cell, way, steps):
                 tail += 1
 
 
-@njit(cache=True)
-def cells_to_go(facing, open_floor, goal, away):
+@inner
+def is_beside(facing: Array, cell: int, goal: int) -> bool:
+    """Whether a floor cell has `goal` as a neighbour."""
+    return facing[cell, 0] == goal or facing[cell, 1] == goal or facing[cell, 2] == goal or facing[cell, 3] == goal
+
+
+@inner_alloc
+def cells_to_go(facing: Array, open_floor: Array, goal: int, away: Array) -> None:
     """Writes into away int16 [C] the cells between each open cell and one beside `goal`; FAR where there is no way."""
     away[:] = FAR
     queue = np.empty(len(open_floor), np.int64)
     head, tail = 0, 0
     for cell in range(len(open_floor)):
-        if open_floor[cell] and (facing[cell] == goal).any():
+        if open_floor[cell] and is_beside(facing, cell, goal):
             away[cell], queue[tail] = 0, cell
             tail += 1
     while head < tail:
@@ -162,8 +173,8 @@ def cells_to_go(facing, open_floor, goal, away):
                 tail += 1
 
 
-@njit(cache=True)
-def is_clear(busy, tick, here, to):
+@inner
+def is_clear(busy: Array, tick: int, here: int, to: int) -> bool:
     """Whether a chef may be on `to` after the tick that begins at `tick`, with the routes in busy in mind.
 
     busy int8 [HORIZON + 1, C] holds who stands where at each tick (0 nobody): neither share a cell nor trade cells.
@@ -173,16 +184,21 @@ def is_clear(busy, tick, here, to):
     return to == here or busy[tick, to] == 0 or busy[tick, to] != busy[tick + 1, here]
 
 
-@njit(cache=True)
-def is_arrived(facing, busy, shun, tick, pose, goal, hold):
-    """Whether the pose faces the goal (or is not to be shunned, if that is -1) and its cell stays free for `hold` ticks."""
+@inner
+def is_arrived(facing: Array, busy: Array, shun: Array, tick: int, pose: int, goal: int, hold: int) -> bool:
+    """Whether the pose faces the goal (with -1: is not to be shunned) and its cell stays free for `hold` ticks."""
     if shun[pose // 4] if goal < 0 else facing[pose // 4, pose % 4] != goal:
         return False
-    return not busy[tick : tick + hold + 1, pose // 4].any()
+    for later in range(tick, min(tick + hold + 1, len(busy))):
+        if busy[later, pose // 4] != 0:
+            return False
+    return True
 
 
-@njit(cache=True)
-def find_route(facing, floor, busy, shun, start, goal, hold, away, route):
+@inner_alloc
+def find_route(
+    facing: Array, floor: Array, busy: Array, shun: Array, start: int, goal: int, hold: int, away: Array, route: Array
+) -> int:
     """Earliest arrival among other chefs' routes, breadth first over (tick, pose).
 
     start pose; goal cell to face, or -1 to end anywhere outside shun bool [C]; hold ticks to remain there; away from
@@ -207,8 +223,10 @@ def find_route(facing, floor, busy, shun, start, goal, hold, away, route):
     return _trace(came, HORIZON, best, route)
 
 
-@njit(cache=True)
-def _expand(facing, floor, busy, tick, layer, size, came, after):
+@inner
+def _expand(
+    facing: Array, floor: Array, busy: Array, tick: int, layer: Array, size: Array, came: Array, after: Array
+) -> int:
     """Poses one tick later into `after` with their origin in came; returns how many."""
     grown = 0
     for n in range(size):
@@ -226,18 +244,19 @@ def _expand(facing, floor, busy, tick, layer, size, came, after):
     return grown
 
 
-@njit(cache=True)
-def _trace(came, tick, pose, route):
+@inner
+def _trace(came: Array, tick: int, pose: int, route: Array) -> int:
     """Writes the way back from a pose at a tick; the route rests at its end. Returns the tick."""
-    route[tick:] = pose
+    for t in range(tick, len(route)):
+        route[t] = pose
     for t in range(tick, 0, -1):
         pose = came[t, pose]
         route[t - 1] = pose
     return tick
 
 
-@njit(cache=True)
-def reserve(busy, route, until, who):
+@inner
+def reserve(busy: Array, route: Array, until: int, who: int) -> None:
     """Marks who's cells along a route up to and with tick `until`."""
     for tick in range(min(until, len(busy) - 1) + 1):
         busy[tick, route[tick] // 4] = who
