@@ -19,5 +19,5 @@ def unknown(what: str, value: object, allowed: Iterable[object]) -> UserError:
     names = [str(name) for name in allowed]
     guesses = [name for name in names if not name.startswith("<")]  # "<file>" stands for any name
     close = difflib.get_close_matches(str(value), guesses, n=1, cutoff=0.5)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
-    return UserError(f"unknown {what} '{value}'{hint}; allowed: {', '.join(names)}")
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return UserError(f"unknown {what} '{value}'; {hint}allowed: {', '.join(names)}")

@@ -82,8 +82,8 @@ def test_leading_words_fill_named_fields() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["episode=3"], r"unknown field .* 'episode'; did you mean 'episodes'\?; allowed: ego, partners, layout"),
-        (["rules=clasic"], r"unknown rules 'clasic'; did you mean 'classic'\?; allowed: classic, overcooked-ai"),
+        (["episode=3"], r"unknown field .* 'episode'; did you mean 'episodes'\? allowed: ego, partners, layout"),
+        (["rules=clasic"], r"unknown rules 'clasic'; did you mean 'classic'\? allowed: classic, overcooked-ai"),
         (["seed=x"], "seed=x: expected a whole number"),
         (["seed=1.5"], "seed=1.5: expected a whole number"),
         (["seed=null"], "seed=None: expected a whole number"),
@@ -105,7 +105,7 @@ def test_mistakes_are_named(words: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["algo=pppo"], r"unknown algo 'pppo'; did you mean 'ppo'\?; allowed: "),
+        (["algo=pppo"], r"unknown algo 'pppo'; did you mean 'ppo'\? allowed: "),
         (["lr=0.1"], r"unknown field 'lr' of coord train; did you mean 'algo.lr'\?"),
         (["algo.lrr=0.1"], "unknown field .* 'algo.lrr'; did you mean 'algo.lr'"),
         (["algo.gamma=2"], "algo.gamma=2.0: must be between 0 and 1"),
