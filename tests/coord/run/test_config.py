@@ -118,9 +118,9 @@ def test_mistakes_inside_a_choice_are_named(words: list[str], message: str) -> N
 
 
 def test_a_choice_brings_its_own_fields() -> None:
-    cfg = config.load("train", ["algo=ppo", "algo.lr=3e-4", "algo.total_steps=1e6", "algo.hidden=[8]"])
+    cfg = config.load("train", ["algo=ppo", "algo.lr=3e-4", "algo.total_steps=1e6", "algo.hidden=[128]"])
     assert isinstance(cfg, TrainConfig)
-    assert (cfg.algo.lr, cfg.algo.total_steps, cfg.algo.hidden) == (3e-4, 1_000_000, (8,))
+    assert (cfg.algo.lr, cfg.algo.total_steps, cfg.algo.hidden) == (3e-4, 1_000_000, (128,))
     assert type(cfg.algo).__name__ == "PPOConfig"
 
 
