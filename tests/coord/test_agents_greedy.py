@@ -140,7 +140,7 @@ def test_one_and_four_seats(layout: str, least: float) -> None:
 @pytest.mark.parametrize("rules", r.RULES)
 @pytest.mark.parametrize("seat", [0, 1])
 def test_works_alone_wherever_that_is_possible(seat: int, rules: str) -> None:
-    """The other chef never moves; wherever one chef reaches all it takes from where that one stands, soups are served."""
+    """The other chef never moves; wherever all it takes can be reached around it, soups are served."""
     names = [name for name in usable_layouts() if is_possible_alone(load_layout(name), seat, rules)]
     seats: list[Agent] = [StayAgent(), StayAgent()]
     seats[seat] = GreedyAgent()
