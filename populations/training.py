@@ -28,7 +28,8 @@ def build(
 ) -> tuple[ppo.PPOState, SelfPlayEnv | PartnerEnv]:
     """Fresh learners and their kitchens: self-play without `partners`, one seat each with them.
 
-    Member m depends on (seed, m) only, not on how many train beside it.
+    In self-play member m depends on (seed, m) only, not on how many train beside it; with partners the draws of
+    partners and of their actions are shared among members.
     """
     seeds = [seeding.derive(seed, "member", m) for m in range(members)]
     kitchens = OvercookedVectorEnv(layout, cfg.num_envs * members, horizon=horizon, rules=rules, seed=seed)
