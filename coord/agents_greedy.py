@@ -53,7 +53,8 @@ class Memory(NamedTuple):
 
 def _new_memory(num_envs: int, num_players: int) -> Memory:
     pairs = (num_envs, num_players, num_players)
-    return Memory(*(np.zeros(pairs, np.int16) for _ in range(7)), np.zeros((num_envs, num_players), np.int16))
+    shapes = [pairs if name != "stuck" else pairs[:2] for name in Memory._fields]
+    return Memory._make(np.zeros(shape, np.int16) for shape in shapes)
 
 
 class GreedyAgent:
