@@ -234,7 +234,12 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
 
 def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
     """Hydra words that put `configs/<group>/<choice>/<layout>.yaml`, where it exists, on top of a choice."""
+    if not groups:
+        return []
+    from coord.overcooked import LAYOUT_ALIASES  # takes half a second, and help goes without it
+
     layout = str(words.get("layout", _yaml(f"{command}.yaml").get("layout", "")))
+    layout = LAYOUT_ALIASES.get(layout, layout)
     root = resources.files("configs")
     return [
         f"+{group}/{choice}@{group}={layout}"

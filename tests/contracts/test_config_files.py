@@ -85,3 +85,9 @@ def test_values_for_a_layout_fit_and_change_something(name: str) -> None:
     tuned = config.from_dict(config.config_class(choice), {**values_of(choice), **values})
     assert tuned != default
     assert all(getattr(tuned, key) != getattr(default, key) for key in values), "a value equal to the default is dead"
+
+
+def test_an_old_name_of_a_layout_brings_the_same_values() -> None:
+    by_new, by_old = (config.compose("train", {"layout": name})["algo"] for name in ("forced_coordination", "random0"))
+    assert by_old == by_new
+    assert by_old != config.compose("train", {})["algo"]
