@@ -22,7 +22,7 @@ from coord.partner_env import RowEnv
 from coord.run import folder
 from coord.run.interrupt import Interrupt, Interrupted
 from coord.run.logger import Logger
-from coord.run.progress import Progress
+from coord.run.progress import Progress, compact
 
 STATE_FILE = "ckpt/state.safetensors"
 
@@ -154,6 +154,7 @@ def run_job(job: Job) -> PPOState:
         Progress(job.title, total, start=start) as progress,
         Interrupt() as interrupt,
     ):
+        progress.note(f"{compact(total - start)} steps to go into {job.folder}; tensorboard --logdir {job.folder}")
         watch = _Watch(job, logger, progress, interrupt)
         train(job.state, job.env, Hooks(watch.on_update, watch.should_stop))
         job.save()
