@@ -22,8 +22,9 @@ EXAMPLES = (
 
 PROXY = "human_proxy"
 METHODS = {"fcp": "FCP", "sp": "self-play"}
-# Many partners are many tasks: smaller steps, and an entropy bonus that lasts, keep the ego from settling on a few.
-EGO_WORDS = ("algo.lr=0.001", "algo.num_envs=72", "algo.ent_coef=0.03", "algo.ent_horizon=3000000")
+# Many partners are many tasks, and those that hardly act teach the ego to do all the work itself only if shaping and the
+# entropy bonus last: the former to the end, the latter nearly so.
+EGO_KITCHENS, EGO_EXPLORES = 72, 2_000_000
 GAMES_SHOWN = 20  # games recorded per ego, of which the report shows best, median and worst
 
 
@@ -34,9 +35,9 @@ class DemoConfig:
     layout: str = "cramped_room"
     pool_members: int = 6
     pool_steps: int = 600_000
-    ego_members: int = 3
+    ego_members: int = 4
     sp_steps: int = 1_000_000
-    fcp_steps: int = 3_000_000
+    fcp_steps: int = 2_400_000
     episodes: int = 100
     seed: int = 0
     threads: int = 0
@@ -95,7 +96,9 @@ def steps(cfg: DemoConfig, out: Path) -> list[Step]:
 
     population = (f"members={cfg.pool_members}", f"algo.total_steps={cfg.pool_steps}", where, seed, threads)
     baseline = (f"members={cfg.ego_members}", f"algo.total_steps={cfg.sp_steps}", where, f"seed={cfg.seed + 1000}")
-    ego = (f"members={cfg.ego_members}", f"algo.total_steps={cfg.fcp_steps}", *EGO_WORDS, where, seed, threads)
+    explore = (f"algo.ent_horizon={EGO_EXPLORES}", f"algo.shaping_horizon={cfg.fcp_steps}")
+    budget = (f"algo.total_steps={cfg.fcp_steps}", f"algo.num_envs={EGO_KITCHENS}", *explore)
+    ego = (f"members={cfg.ego_members}", *budget, where, seed, threads)
     return [
         Step(
             f"train a pool of {cfg.pool_members} self-play partners, three checkpoints each",
