@@ -22,7 +22,7 @@ EXAMPLES = (
 
 PROXY = "human_proxy"
 METHODS = {"fcp": "FCP", "sp": "self-play"}
-# Many partners are many tasks, and those that hardly act teach the ego to do all the work itself only if shaping and the
+# Many partners are many tasks, and those that hardly act teach the ego to do all the work only if shaping and the
 # entropy bonus last: the former to the end, the latter nearly so.
 EGO_KITCHENS, EGO_EXPLORES = 72, 2_000_000
 GAMES_SHOWN = 20  # games recorded per ego, of which the report shows best, median and worst
