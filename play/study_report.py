@@ -74,9 +74,9 @@ def make_report(study: Study, store: Store) -> Report:
         participants=people,
         games=games,
         answers=answers,
-        scores=_scores(counted),
-        differences=_differences(counted),
-        ratings=_ratings(study, [answer for answer in answers if answer["participant"] not in out]),
+        scores=_in_file_order(study, _scores(counted)),
+        differences=_differences(study, counted),
+        ratings=_in_file_order(study, _ratings([row for row in answers if row["participant"] not in out])),
         order=_order(counted),
         order_slope=_order_slope(counted),
         others=others.fetchone()[0],
@@ -209,7 +209,17 @@ def _scores(games: Sequence[Row]) -> list[Row]:
 _BEHAVIOUR = ("idle_share_person", "idle_share_partner", "collisions", "miss_share")
 
 
-def _differences(games: Sequence[Row]) -> list[Row]:
+def _in_file_order(study: Study, rows: list[Row]) -> list[Row]:
+    """Rows sorted by block, question, layout and partner, each in the order of the study file."""
+    names = [block.name for block in study.blocks]
+    names += [one.id for items in study.questionnaires.values() for one in items]
+    names += [layout for block in study.blocks for layout in block.layouts] + study.partners
+    place = {name: i for i, name in reversed(list(enumerate(names)))}
+    keys = ("block", "question", "layout", "partner")
+    return sorted(rows, key=lambda row: [place[row[key]] for key in keys if key in row])
+
+
+def _differences(study: Study, games: Sequence[Row]) -> list[Row]:
     """Mean score with one partner minus that with another, within each participant."""
     table = []
     for (block,), group in _grouped(games, "block").items():
@@ -217,7 +227,7 @@ def _differences(games: Sequence[Row]) -> list[Row]:
             key: float(np.mean([row["score"] for row in rows]))
             for key, rows in _grouped(group, "partner", "participant").items()
         }
-        partners = list(dict.fromkeys(partner for partner, _ in means))
+        partners = [one for one in study.partners if any(one == partner for partner, _ in means)]
         for one, other in combinations(partners, 2):
             pairs = [
                 {"participant": who, "gain": score - means[other, who]}
@@ -229,7 +239,7 @@ def _differences(games: Sequence[Row]) -> list[Row]:
     return table
 
 
-def _ratings(study: Study, answers: Sequence[Row]) -> list[Row]:
+def _ratings(answers: Sequence[Row]) -> list[Row]:
     """Mean answer per Likert question and partner, for questions about a game."""
     likert = [row for row in answers if row["kind"] == "likert" and row["partner"]]
     return [
@@ -331,10 +341,11 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 _STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1c2733}
+body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1c2733}
 h1{font-size:1.6rem} h2{font-size:1.2rem;margin-top:2.2rem} table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.3rem .7rem;border-bottom:1px solid #d8dee4;vertical-align:middle}
-td.number,th.number{text-align:right;font-variant-numeric:tabular-nums} .quiet{color:#57636f}
+td.number,th.number{text-align:right;font-variant-numeric:tabular-nums} td.number{white-space:nowrap}
+.wide{overflow-x:auto} .quiet{color:#57636f}
 """
 
 
@@ -349,6 +360,9 @@ def summary(report: Report) -> str:
         f"{len(report.games)} games, {len(report.answers)} answers. "
         f"Consent text {study.consent_hash[:12]}, study file {study.sha256[:12]}.{other}"
     )
+
+
+_NUMBER = ' class="number"'
 
 
 def _html(report: Report) -> str:
@@ -379,16 +393,18 @@ def _table(rows: Sequence[Row], keys: Sequence[str], more: Sequence[str] = ()) -
     low, high = min(0.0, *(row["low"] for row in rows)), max(row["high"] for row in rows)
     scale = _scale(low, high if high > low else low + 1.0)
     names = [*keys, "people", "n", "mean", "95 % interval", "", *more]
-    head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in names)
+    head = "".join(
+        f"<th{'' if name in keys else _NUMBER}>{html.escape(name.replace('_', ' '))}</th>" for name in names
+    )
     lines = []
     for row in rows:
         cells = [f"<td>{html.escape(str(row[key]))}</td>" for key in keys]
         numbers = [str(row["people"]), str(row["n"]), f"{row['mean']:.2f}", f"[{row['low']:.2f}, {row['high']:.2f}]"]
-        cells += [f'<td class="number">{number}</td>' for number in numbers]
+        cells += [f"<td{_NUMBER}>{number}</td>" for number in numbers]
         cells.append(f"<td>{_whisker(row, scale)}</td>")
-        cells += [f'<td class="number">{row[name]:.2f}</td>' for name in more]
+        cells += [f"<td{_NUMBER}>{row[name]:.2f}</td>" for name in more]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
 
 
 def _scale(low: float, high: float) -> Callable[[float], float]:

@@ -475,8 +475,9 @@ def test_an_empty_or_missing_file(tmp_path):
         load_study(tmp_path / "none.yaml")
 
 
-def test_the_example_passes_its_check(capsys):
-    assert main(["study", "check", str(EXAMPLE)]) == 0
+def test_check_shows_the_balance(tmp_path, capsys):
+    quick = EXAMPLE.read_text().replace("human_proxy", "stay")  # nothing to be trained first
+    assert main(["study", "check", str(study_file(tmp_path, quick))]) == 0
     out = capsys.readouterr().out
     assert "4 games" in out
     assert "  8   8   8   seats 12/12" in out

@@ -29,8 +29,8 @@ def until(condition, poll=lambda: None) -> None:
         time.sleep(0.002)
 
 
-def ready(worker: PartnerWorker) -> PartnerWorker:
-    until(lambda: worker.status != "loading", lambda: worker.poll(0.0))
+def ready(worker: PartnerWorker, now_s: float = 0.0) -> PartnerWorker:
+    until(lambda: worker.status != "loading", lambda: worker.poll(now_s))
     return worker
 
 
@@ -89,7 +89,7 @@ def test_a_hang_is_noticed_by_the_clock_and_can_be_restarted():
     worker.submit(4, helpers.state_at(4), 12.2)
     assert worker.take(4) is None
     worker.restart(13.0)
-    ready(worker)
+    ready(worker, 13.0)
     until(lambda: worker._answer is not None, lambda: worker.poll(13.5))
     assert worker.take(4).action == helpers.E  # it went on from the newest state
     worker.close()
