@@ -41,6 +41,8 @@ BARS = {"frame_ms_p99": 16.0, "inference_ms_p99": 5.0, "start_s": 2.0, "growth_m
 FIRST_FRAME = """
 import sys, time
 from pathlib import Path
+from coord.run.config import load
+load("play", [])
 from play.app import App, Options
 folder = Path(sys.argv[1])
 app = App(Options(file=folder / "games.sqlite", settings=folder / "settings.json", folders=()))
@@ -72,7 +74,7 @@ def bench_play(minutes: float, seconds: float = 20.0) -> dict[str, Any]:
 
 
 def start_up(folder: Path) -> float:
-    """Seconds from starting a fresh Python to the menu's first frame."""
+    """Seconds from starting a fresh Python to the menu's first frame, reading the configuration included."""
     began = time.time()
     command = [sys.executable, "-c", FIRST_FRAME, str(folder)]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=True)

@@ -38,9 +38,7 @@ def replay_list(app: App) -> Screen:
             return [Text("No games yet. Play one, and it is here.", color=theme.MUTED, center=True), Space(),
                     Button("Back", app.pop)]  # fmt: skip
         return [
-            Button(
-                f"{game.id}  {layout_title(game.layout)}", partial(open_replay, app, game.id), note=game_note(game)
-            )
+            Button(f"{game.id}  {layout_title(game.layout)}", partial(open_replay, app, game.id), note=game_note(game))
             for game in games
         ]
 
