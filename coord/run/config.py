@@ -233,19 +233,38 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
 
 
 def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
-    """Hydra words that put `configs/<group>/<choice>/<layout>.yaml`, where it exists, on top of a choice."""
+    """Hydra words that put files on top of a choice.
+
+    `configs/<group>/<choice>/<layout>.yaml` applies where it exists; with `preset=<name>`, the file of that layout
+    in `configs/<group>/<choice>/<name>/` instead, which must exist.
+    """
     if not groups:
         return []
     from coord.overcooked import LAYOUT_ALIASES  # takes half a second, and help goes without it
 
     layout = str(words.get("layout", _yaml(f"{command}.yaml").get("layout", "")))
     layout = LAYOUT_ALIASES.get(layout, layout)
-    root = resources.files("configs")
-    return [
-        f"+{group}/{choice}@{group}={layout}"
-        for group, choice in groups.items()
-        if re.fullmatch(r"\w+", layout) and (root / group / choice / f"{layout}.yaml").is_file()
-    ]
+    found = []
+    for group, choice in groups.items():
+        folder = f"{group}/{choice}"
+        if words.get("preset"):
+            folder += f"/{words['preset']}"
+            _check_preset(group, choice, words["preset"], layout)
+        path = resources.files("configs") / folder / f"{layout}.yaml"
+        if re.fullmatch(r"\w+", layout) and path.is_file():
+            found.append(f"+{folder}@{group}={layout}")
+    return found
+
+
+def _check_preset(group: str, choice: str, preset: str, layout: str) -> None:
+    """Raise UserError unless the choice has that preset for that layout."""
+    root = resources.files("configs") / group / choice
+    presets = sorted(item.name for item in root.iterdir() if item.is_dir()) if root.is_dir() else []
+    if preset not in presets:
+        raise unknown(f"preset of {group}={choice}", preset, presets)
+    layouts = options(f"{group}/{choice}/{preset}")
+    if layout not in layouts:
+        raise unknown(f"layout with preset={preset}", layout, layouts)
 
 
 def _check_names(command: str, values: Mapping[str, str], base: Mapping[str, Any]) -> None:

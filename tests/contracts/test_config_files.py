@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from coord.errors import UserError
 from coord.run import config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -15,7 +16,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(
     str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml") if path.parent.name != "study"
 )
-OVERLAYS = [name for name in FILES if name.count("/") == 2]
+OVERLAYS = [name for name in FILES if name.count("/") >= 2]
 NAMES = [name for name in FILES if name not in OVERLAYS]
 
 
@@ -78,7 +79,7 @@ def test_every_choice_composes(name: str) -> None:
 def test_values_for_a_layout_fit_and_change_something(name: str) -> None:
     from coord.overcooked import layout_names
 
-    choice, _, layout = name.rpartition("/")
+    choice, layout = "/".join(name.split("/")[:2]), name.rpartition("/")[2]
     assert layout in layout_names()
     values = values_of(name)
     default = config.from_dict(config.config_class(choice), values_of(choice))
@@ -91,3 +92,13 @@ def test_an_old_name_of_a_layout_brings_the_same_values() -> None:
     by_new, by_old = (config.compose("train", {"layout": name})["algo"] for name in ("forced_coordination", "random0"))
     assert by_old == by_new
     assert by_old != config.compose("train", {})["algo"]
+
+
+def test_a_preset_replaces_what_is_tuned_for_the_layout() -> None:
+    published = config.load("train", ["preset=published", "layout=random0"]).algo
+    assert (published.network, published.num_envs, published.clip_coef) == ("cnn", 30, 0.05)
+    assert published.total_steps == 7_500_000
+    with pytest.raises(UserError, match="did you mean 'published'"):
+        config.load("train", ["preset=publishd"])
+    with pytest.raises(UserError, match="asymmetric_advantages"):
+        config.load("train", ["preset=published", "layout=bottleneck"])

@@ -25,6 +25,7 @@ class PopulationConfig:
     algo: PPOConfig
     method: str = "fcp"
     members: int = 4
+    preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
     horizon: int = 400

@@ -27,6 +27,7 @@ class TrainConfig:
     """Fields of configs/train.yaml, which says what each means."""
 
     algo: PPOConfig | BCConfig
+    preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
     horizon: int = 400
