@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from coord.stats import Statistic, bootstrap_ci, iqm, mean
+from coord.stats import Statistic, bootstrap_ci, cluster_bootstrap_ci, iqm, mean
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,13 @@ def test_one_value_gives_a_point_and_none_is_refused() -> None:
         bootstrap_ci([])
     with pytest.raises(ValueError, match="at least one"):
         bootstrap_ci([[1.0], []])
+
+
+def test_cluster_bootstrap_draws_whole_clusters() -> None:
+    assert cluster_bootstrap_ci([0, 0, 10, 10], ["a", "a", "b", "b"]) == (0.0, 10.0)  # a mean is 0, 5 or 10
+    assert cluster_bootstrap_ci([1, 2, 6], ["a", "a", "a"]) == (3.0, 3.0)
+    values = np.random.default_rng(0).normal(size=50)
+    alone = cluster_bootstrap_ci(values, range(50))
+    np.testing.assert_allclose(alone, bootstrap_ci([values], resamples=4000), atol=0.03)
+    with pytest.raises(ValueError, match="at least one value"):
+        cluster_bootstrap_ci([], [])
