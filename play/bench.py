@@ -92,24 +92,25 @@ def window(folder: Path, seconds: float) -> dict[str, Any]:
             time.sleep(1 / FPS)
         if app.top is not screen:
             raise RuntimeError(f"the game did not start: {screen.stage.problem}")
-        frames, presses = _play(app, screen, seconds)
+        frames, cpu, presses = _play(app, screen, seconds)
         missed = screen.stage.session.misses[1] / max(1, screen.stage.session.tick)
     return {
         "video": os.environ.get("SDL_VIDEODRIVER", "default"),
         "frame_ms": _quantiles(frames),
+        "frame_cpu_ms": _quantiles(cpu),  # without what other programs took of the machine
         "input_to_tick_ms": {**_quantiles(presses), "tick_ms": round(1000 / choice.tick_hz, 1)},
         "missed_share": round(missed, 4),
     }
 
 
-def _play(app: App, screen: GameScreen, seconds: float) -> tuple[list[float], list[float]]:
-    """Press keys at random moments for that long; ms of each frame, ms from each press to its tick."""
+def _play(app: App, screen: GameScreen, seconds: float) -> tuple[list[float], list[float], list[float]]:
+    """Press keys at random moments for that long; ms and CPU ms of each frame, ms from each press to its tick."""
     rng = np.random.default_rng(0)
-    frames, presses = [], []
+    frames, cpu, presses = [], [], []
     began_s = next_frame_s = time.monotonic()
     press_s, pending = began_s + 0.3, None  # a pending press: (when it happened, latencies known then, lag to dispatch)
     while next_frame_s < began_s + seconds:
-        frame_began = time.perf_counter()
+        frame_began, cpu_began = time.perf_counter(), time.thread_time()
         now_s = time.monotonic()
         if now_s >= press_s:
             key = str(rng.choice(KEYS))
@@ -122,9 +123,10 @@ def _play(app: App, screen: GameScreen, seconds: float) -> tuple[list[float], li
             presses.append(screen.stage.latencies_ms[-1] + pending[1])
             pending = None
         frames.append((time.perf_counter() - frame_began) * 1000)
+        cpu.append((time.thread_time() - cpu_began) * 1000)
         next_frame_s = max(next_frame_s + 1 / FPS, time.monotonic())
         time.sleep(max(0.0, next_frame_s - time.monotonic()))
-    return frames, presses
+    return frames, cpu, presses
 
 
 def inference(name: str, ticks: int = 300) -> dict[str, float]:
