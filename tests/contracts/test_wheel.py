@@ -34,7 +34,8 @@ def test_every_file_of_the_packages_is_inside(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     ours = {str(path.relative_to(ROOT)) for path in tracked()}
     expected = {name for name in ours if name.split("/")[0] in (*PACKAGES, "configs")}
-    assert not expected - inside
+    missing = sorted(expected - inside)
+    assert not missing
     assert not {name for name in inside if name.startswith("tests/")}
     assert len(expected) > 50
 

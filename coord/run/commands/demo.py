@@ -174,7 +174,7 @@ def record_games(cfg: DemoConfig, out: Path) -> None:
                 grid=list(layout.grid),
                 rules=where.rules,
                 horizon=where.horizon,
-                agents=[METHODS[method], PROXY],
+                agents=[str(out / method), PROXY],
                 total=float(played.returns[0, number]),
                 joint_actions=played.joint_acts[0, number].tolist(),
             )
