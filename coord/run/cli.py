@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -38,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the entry point of the console script."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        return dispatch(argv)
+        code = dispatch(argv)
+        sys.stdout.flush()  # here, so that a closed pipe is noticed where it is expected
+        return code
     except UserError as error:
         return _fail(str(error), 2)
     except Diverged as error:
@@ -46,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of our output (head, less) went away: nothing is wrong
-        sys.stderr.close()
+        # What is still buffered would fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno not in (

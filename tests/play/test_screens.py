@@ -342,6 +342,7 @@ def test_no_sound_device_is_a_line_in_the_settings(driver, monkeypatch):
     def refuse(*_):
         raise pygame.error("no such audio device")
 
+    pygame.mixer.quit()  # another test may have left it open
     monkeypatch.setattr(pygame.mixer, "init", refuse)
     driver.app.change(sound=True)
     assert driver.app.sound.problem == "no sound: no such audio device"
