@@ -12,7 +12,10 @@ from pathlib import Path
 
 from numba import config, njit
 
-_SOURCES = ("compiled.py", "events.py", "layouts.py", "rules.py", "observations.py", "vector_env.py", "features.py")
+_SOURCES = (
+    *("compiled.py", "events.py", "layouts.py", "rules.py", "observations.py", "vector_env.py", "features.py"),
+    *("planner.py", "chores.py", "../agents_greedy.py"),
+)
 
 
 def _use_cache_of_these_sources() -> None:
