@@ -67,7 +67,7 @@ class RowEnv(Protocol):
         """Inverse of `get_state`."""
 
 
-class _Rows:
+class KitchenRows:
     """What both envs share: kitchens of M members, and observations of one kind as tensors."""
 
     def __init__(self, env: OvercookedVectorEnv, members: int, obs_kind: str) -> None:
@@ -95,7 +95,7 @@ class _Rows:
         return per_member.expand(-1, -1, seats).flatten(1)
 
 
-class SelfPlayEnv(_Rows):
+class SelfPlayEnv(KitchenRows):
     """The learner holds every seat; row (n, p) of member m is seat p of its kitchen n."""
 
     def __init__(self, env: OvercookedVectorEnv, members: int = 1, obs_kind: str = "index") -> None:
@@ -248,7 +248,7 @@ class MixedPartners:
             part.set_state({k.partition(".")[2]: v for k, v in state.items() if k.partition(".")[0] == str(i)})
 
 
-class PartnerEnv(_Rows):
+class PartnerEnv(KitchenRows):
     """One seat learns, the others belong to partners drawn from a pool; an ordinary single-agent vector env.
 
     The learner's seat is fixed per kitchen and balanced over kitchens; at each episode start a kitchen draws its

@@ -32,6 +32,7 @@ LAYERS: dict[str, int] = {
     "coord.agents_greedy": 2,
     "coord.agent_files": 2,
     "coord.partner_env": 2,
+    "coord.pair_env": 2,
     "coord.rollout": 2,
     "coord.algos": 3,
     "coord.preference": 3,
