@@ -138,6 +138,11 @@ class PPOState:
     def __post_init__(self) -> None:
         self.learner = fused.Learner(self.net.tensors(), self.net.parameters()) if self.net.is_fused else None
 
+    @property
+    def members(self) -> int:
+        """M."""
+        return self.net.members
+
     def log_episodes(self, episodes: Episodes) -> None:
         """Adds finished episodes to the members' windows."""
         for member, ret in zip(episodes.member, episodes.ret, strict=True):

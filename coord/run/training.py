@@ -6,6 +6,7 @@ ends with the same parameters, bit for bit, as one that was not. When they are t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,14 +18,15 @@ import torch
 from torch import Tensor
 
 from coord import checkpoint
-from coord.algos.ppo import Hooks, PPOState, train
-from coord.partner_env import RowEnv
+from coord.algos import ppo
 from coord.run import folder
 from coord.run.interrupt import Interrupt, Interrupted
 from coord.run.logger import Logger
 from coord.run.progress import Progress, compact
 
 STATE_FILE = "ckpt/state.safetensors"
+PER_MEMBER = re.compile(r"rollout/(return|success)|(eval|reward)/.*")  # metrics also logged member by member
+SAVE_SHARE = 0.05  # saving takes at most this share of the time, whatever save_every_s says
 
 
 class Savable(Protocol):
@@ -37,6 +39,27 @@ class Savable(Protocol):
         """Inverse of `state_dict`."""
 
 
+class Learner(Savable, Protocol):
+    """What is trained: M members in step."""
+
+    cfg: Any  # has total_steps
+    env_step: int  # per member
+
+    @property
+    def members(self) -> int:
+        """M."""
+
+
+class Env(Protocol):
+    """Where it is trained."""
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Everything that changes, for exact resume."""
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `get_state`."""
+
+
 @dataclass
 class Job:
     """A training run that can be resumed."""
@@ -44,11 +67,14 @@ class Job:
     folder: Path  # run folder, already created
     title: str  # for the progress panel
     resume_command: str  # printed when the run is interrupted
-    state: PPOState
-    env: RowEnv
+    state: Learner
+    env: Env
     save_every_s: float = 60.0
     extra: Savable | None = None
-    on_update: Callable[[PPOState], None] = lambda state: None
+    on_update: Callable[[Any], None] = lambda state: None
+    train: Callable[[Any, Any, ppo.Hooks], Any] = ppo.train  # continues from wherever state and env are
+    shown: Mapping[str, str] = field(default_factory=lambda: {"return": "rollout/return", "entropy": "train/entropy"})
+    phase: Callable[[Any], str] = lambda state: ""  # beside the title, such as "pretraining"
     elapsed_s: float = field(default=0.0, init=False)  # training time of earlier parts included
 
     def save(self) -> None:
@@ -101,12 +127,12 @@ def open_run(cfg: Any, *, algo: str) -> Path:
 
 
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Means over members, and the return of each member of a population."""
+    """Means over members, and the values of each member where they are worth a curve of their own."""
     out = {}
     for key, value in metrics.items():
         values = np.asarray(value, dtype=float).reshape(-1)
         out[key] = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-        if key == "rollout/return" and len(values) > 1:
+        if len(values) > 1 and PER_MEMBER.fullmatch(key):
             out |= {f"{key}/{m}": float(v) for m, v in enumerate(values)}
     return out
 
@@ -117,37 +143,46 @@ class _Watch:
     def __init__(self, job: Job, logger: Logger, progress: Progress, interrupt: Interrupt) -> None:
         self.job, self.logger, self.progress, self.interrupt = job, logger, progress, interrupt
         self._last_save = self._last_update = time.monotonic()
+        self._save_s = 0.0
         self._last_step = job.state.env_step
+        self.show_phase()
 
-    def on_update(self, state: PPOState, metrics: dict[str, Any]) -> None:
+    def show_phase(self) -> None:
+        """Title and phase on the progress panel."""
+        phase = self.job.phase(self.job.state)
+        self.progress.title = f"{self.job.title}, {phase}" if phase else self.job.title
+
+    def on_update(self, state: Learner, metrics: dict[str, Any]) -> None:
         """After every update."""
         now = time.monotonic()
         took, self._last_update = now - self._last_update, now
         self.job.elapsed_s += took
-        played = (state.env_step - self._last_step) * state.net.members
+        played = (state.env_step - self._last_step) * state.members
         self._last_step = state.env_step
         row = _scalars(metrics) | {"time/steps_per_s": played / took, "time/elapsed_s": self.job.elapsed_s}
         self.logger.log(row, state.env_step)
-        shown = {"return": row["rollout/return"], "entropy": row["train/entropy"]}
-        self.progress.update(state.env_step * state.net.members, shown)
+        self.show_phase()
+        shown = {label: row[key] for label, key in self.job.shown.items() if key in row}
+        self.progress.update(state.env_step * state.members, shown)
         self.job.on_update(state)
-        if now - self._last_save >= self.job.save_every_s:
+        if now - self._last_save >= self.job.save_every_s and (now - self._last_save) * SAVE_SHARE >= self._save_s:
             self.job.save()
             self._last_save = time.monotonic()
+            self._save_s = self._last_save - now
 
-    def should_stop(self, state: PPOState) -> bool:
+    def should_stop(self, state: Learner) -> bool:
         """After Ctrl-C."""
         return self.interrupt.requested
 
 
-def run_job(job: Job) -> PPOState:
+def run_job(job: Job) -> Learner:
     """Trains to the end of the budget and leaves a final checkpoint.
 
     Raises Interrupted (after saving) on Ctrl-C, Diverged on NaN (the last checkpoint stays), UserError on a damaged
     checkpoint, an unwritable folder or a full disk.
     """
     resumed = job.load()
-    members = job.state.net.members
+    members = job.state.members
     total, start = job.state.cfg.total_steps * members, job.state.env_step * members
     with (
         Logger(job.folder, resume_step=resumed) as logger,
@@ -156,7 +191,7 @@ def run_job(job: Job) -> PPOState:
     ):
         progress.note(f"{compact(total - start)} steps to go into {job.folder}; tensorboard --logdir {job.folder}")
         watch = _Watch(job, logger, progress, interrupt)
-        train(job.state, job.env, Hooks(watch.on_update, watch.should_stop))
+        job.train(job.state, job.env, ppo.Hooks(watch.on_update, watch.should_stop))
         job.save()
         if interrupt.requested and job.state.env_step < job.state.cfg.total_steps:
             raise Interrupted(job.resume_command)
