@@ -2,9 +2,12 @@
 
 Members never mix: the gradient norm is taken per member, so M agents trained together get the same updates as each
 alone. Adam as in Kingma and Ba (2015), Algorithm 1, with the gradient scaled to `max_grad_norm` first.
+`FusedAdam` is for losses that need neither clipping nor a rate per member, on any device.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numba as nb
 import numpy as np
@@ -78,3 +81,52 @@ class PopulationAdam:
         for name, param in self.params.items():
             for tensor in (param, self.mean[name], self.var[name]):
                 tensor[target] = tensor[source]
+
+
+class FusedAdam:
+    """Adam with decoupled weight decay (AdamW, Loshchilov and Hutter 2019) over a dict of tensors, in one kernel.
+
+    Every element is treated alike, so members of a population never mix. Works on any device.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Tensor],
+        *,
+        eps: float = 1e-8,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.params = dict(params)
+        self.mean = {name: torch.zeros_like(p) for name, p in self.params.items()}
+        self.var = {name: torch.zeros_like(p) for name, p in self.params.items()}
+        self.count = torch.zeros((), device=next(iter(self.params.values())).device)  # steps taken
+        self.eps, self.betas, self.weight_decay = eps, betas, weight_decay
+
+    @torch.no_grad()
+    def step(self, grads: Mapping[str, Tensor], lr: float) -> None:
+        """Moves the parameters in place along gradients of the same names and shapes."""
+        self.count += 1
+        groups = (self.params, grads, self.mean, self.var)
+        torch._fused_adamw_(
+            *([group[name] for name in self.params] for group in groups),
+            [],
+            [self.count] * len(self.params),
+            lr=lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=self.weight_decay,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def reset(self) -> None:
+        """Forgets the moments, as if no step had been taken."""
+        for tensor in self.tensors().values():
+            tensor.zero_()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The moments and the step count by name, to be saved, and restored in place."""
+        moments = {f"mean.{k}": v for k, v in self.mean.items()} | {f"var.{k}": v for k, v in self.var.items()}
+        return moments | {"count": self.count}

@@ -7,7 +7,9 @@ sees OmegaConf. The conversion is our own because OmegaConf 2.3 refuses `Literal
 cannot take a frozen dataclass as a schema; ours also says what was expected.
 
 A choice may be tuned per layout: `configs/algo/ppo/<layout>.yaml` replaces some defaults of `algo/ppo.yaml`
-when that layout is asked for; words on the command line win over both.
+when that layout is asked for. A command that trains on tasks is tuned as a whole: `configs/prefer/<method>.yaml`,
+then `configs/prefer/<preset>/<suite>.yaml`, `.../<task>.yaml` and `.../<task>/<method>.yaml` replace fields of any
+of its parts, where they exist. Words on the command line win over all of them.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ CONFIGS: dict[str, str] = {
     "study": "coord.run.commands.study:StudyConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
+    "algo/sac": "coord.algos.sac:SACConfig",
 }
 
 # Fields that may differ when a saved run is continued; anything else would make it a different run.
@@ -75,7 +78,7 @@ def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
     groups = _choices(command, words)
     chosen = [f"{group}={choice}" for group, choice in groups.items()]
     with hydra.initialize_config_module("configs", version_base="1.3"):
-        node = hydra.compose(command, chosen + _layout_overlays(command, groups, words))
+        node = hydra.compose(command, chosen + _overlays(command, groups, words))
     merged = typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
     values = {key: text for key, text in words.items() if key not in groups}
     _check_names(command, values, merged)
@@ -230,6 +233,38 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
         if choice not in options(group):
             raise unknown(group, choice, options(group))
     return groups
+
+
+def _overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
+    """Hydra words that put files on top of the defaults: per task for commands with a field `env`, else per layout."""
+    defaults = _yaml(f"{command}.yaml")
+    if "env" in defaults:
+        return _task_overlays(command, groups["method"], {**defaults, **words})
+    return _layout_overlays(command, groups, words)
+
+
+def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list[str]:
+    """The files of a method and of a task under a preset, from general to particular.
+
+    Raises:
+        UserError: unknown task or preset, or a preset that says nothing about the task.
+    """
+    from coord.control.tasks import task_spec
+
+    preset, task = str(fields["preset"]), str(fields["env"])
+    root = resources.files("configs") / command
+    presets = sorted(item.name for item in root.iterdir() if item.is_dir())
+    if preset not in presets:
+        raise unknown("preset", preset, presets)
+    own = [f"{command}/{preset}/{name}" for name in (task_spec(task).suite, task)]
+    if not any(_exists(name) for name in own):
+        raise unknown(f"task with preset={preset}", task, options(f"{command}/{preset}"))
+    names = [f"{command}/{method}", *own, f"{command}/{preset}/{method}", f"{own[-1]}/{method}"]
+    return [f"+{folder}@_global_={leaf}" for folder, _, leaf in (name.rpartition("/") for name in names if _exists(name))]
+
+
+def _exists(name: str) -> bool:
+    return (resources.files("configs") / f"{name}.yaml").is_file()
 
 
 def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:

@@ -45,10 +45,14 @@ class TrainConfig:
 def run(overrides: Sequence[str]) -> int:
     """Train as the words say; the exit code."""
     from coord.algos.bc import BCConfig
+    from coord.algos.sac import SACConfig
+    from coord.errors import UserError
     from coord.run.config import load
 
     cfg = load("train", overrides)
     algo = cfg.algo
+    if isinstance(algo, SACConfig):
+        raise UserError("algo=sac learns control tasks: see coord prefer method=sac; coord train takes ppo and bc")
     folder = train_clone(cfg, algo) if isinstance(algo, BCConfig) else train_ego(cfg, algo)
     print(f"agent written to {folder}")
     return 0
