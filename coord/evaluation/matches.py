@@ -21,6 +21,7 @@ from coord.errors import UserError
 from coord.overcooked import EVENTS, Layout, OvercookedVectorEnv
 
 MAX_KITCHENS = 4096  # per chunk
+QUARTERS = 4
 
 
 class Match(NamedTuple):
@@ -37,6 +38,7 @@ class Games:
 
     returns: NDArray[np.float32]  # [n, E] task return of the team
     events: NDArray[np.int32]  # [n, E, P, len(EVENTS)] counts per seat
+    quarters: NDArray[np.float32]  # [n, E, 4] task return of each quarter of the game's ticks
     joint_acts: NDArray[np.int8] | None = None  # [n, E, T, P] what everybody did, if it was recorded
 
 
@@ -83,6 +85,7 @@ def play_matches(
     return Games(
         returns,
         events.reshape(*shape, where.layout.num_players, len(EVENTS)),
+        np.concatenate([chunk[3] for chunk in chunks]).reshape(*shape, QUARTERS),
         None if joint_acts is None else joint_acts.reshape(*shape, *joint_acts.shape[1:]),
     )
 
@@ -99,8 +102,8 @@ def _check(where: MatchRules, matches: Sequence[Match], episodes: int) -> None:
 
 def _play(
     where: MatchRules, agents: Sequence[Agent], games: Sequence[tuple[Match, int]], seed: int, record: bool
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int8]]:
-    """Returns [n], event counts [n, P, events] and joint actions [n, T, P] (T = 0: not recorded) of n games."""
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int8], NDArray[np.float32]]:
+    """Returns [n], event counts [n, P, events], joint actions [n, T, P] (T = 0: not recorded) and quarters [n, 4]."""
     env = OvercookedVectorEnv(
         where.layout,
         len(games),
@@ -119,14 +122,15 @@ def _play(
     view = KitchenView(env)
     joint_act = np.empty(seated.shape, np.int64)  # [n, P]
     played = np.empty((len(games), where.horizon if record else 0, env.num_players), np.int8)  # [n, T, P]
+    quarters = np.zeros((len(games), QUARTERS), np.float32)
     for tick in range(where.horizon):
         for who, (rows, seats) in seats_of.items():
             joint_act[rows, seats] = agents[who].act(view, rows, seats)
         if record:
             played[:, tick] = joint_act
-        env.step(joint_act)
+        quarters[:, tick * QUARTERS // where.horizon] += env.step(joint_act).rew
         view.invalidate()
-    return env.episode_return(final=True).copy(), env.event_counts(final=True).astype(np.int32), played
+    return env.episode_return(final=True).copy(), env.event_counts(final=True).astype(np.int32), played, quarters
 
 
 def _seating(games: Sequence[tuple[Match, int]], num_players: int) -> NDArray[np.int64]:

@@ -42,7 +42,8 @@ def result_of(pool: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
     def played(_: MatchRules, agents: list, matches: list[Match], *, episodes: int, seed: int) -> Games:
         assert all(match.ego_seat == 0 for match in matches)
         returns = np.array([[10.0 * match.ego + match.partner] * episodes for match in matches], np.float32)
-        return Games(returns, np.zeros((len(matches), episodes, 2, len(EVENTS)), np.int32))
+        quarters = np.zeros((len(matches), episodes, 4), np.float32)
+        return Games(returns, np.zeros((len(matches), episodes, 2, len(EVENTS)), np.int32), quarters)
 
     monkeypatch.setattr(crossplay, "play_matches", played)
     opened = open_pool(pool)

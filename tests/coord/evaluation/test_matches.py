@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from coord.agents import KitchenView, PolicyAgent, RandomAgent, StayAgent
+from coord.agents_greedy import GreedyAgent
 from coord.errors import UserError
 from coord.evaluation.matches import Match, MatchRules, _game_seed, both_seats, play_matches
 from coord.overcooked import EVENTS, OvercookedVectorEnv, load_layout
@@ -96,6 +97,14 @@ def test_returns_and_counts_are_those_of_the_env_step_by_step() -> None:
         view.invalidate()
     assert games.returns[0, 0] == earned
     np.testing.assert_array_equal(games.events[0, 0], env.event_counts(final=True)[0])
+
+
+def test_quarters_add_up_to_the_return() -> None:
+    where = MatchRules(layout=load_layout("cramped_room"), horizon=122)  # no multiple of four
+    games = play_matches(where, [GreedyAgent()], [Match(0, 0, 0)], episodes=2)
+    assert games.returns.sum() > 0
+    np.testing.assert_allclose(games.quarters.sum(-1), games.returns)
+    assert (games.quarters[..., 0] == 0).all()  # nobody can serve a soup within 31 ticks
 
 
 def test_recorded_actions_replay_to_the_same_games() -> None:

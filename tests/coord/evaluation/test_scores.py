@@ -26,7 +26,7 @@ DELIVERY = EVENTS.index("delivery")
 def test_rows_put_the_ego_first_whatever_its_seat(monkeypatch: pytest.MonkeyPatch) -> None:
     events = np.zeros((2, 2, 2, len(EVENTS)), np.int32)
     events[:, :, 0, DELIVERY], events[:, :, 1, DELIVERY] = 7, 1  # seat 0 delivers, whoever sits there
-    games = Games(np.array([[20, 40], [0, 20]], np.float32), events)
+    games = Games(np.array([[20, 40], [0, 20]], np.float32), events, np.zeros((2, 2, 4), np.float32))
     monkeypatch.setattr(scores, "play_matches", lambda *_, **__: games)
     result = score([StayAgent()], [StayAgent()], ScoreRequest(where=WHERE, episodes=2))
     assert [row["ego_seat"] for row in result["rows"]] == [0, 1]
