@@ -104,6 +104,11 @@ def loss_row(out, act, scalars, coefs, scale, grad, work, parts):  # type: ignor
     parts[4] += scale if by_logp == 0 and adv != 0 else 0
 
 
+def total_loss(parts: Tensor, coefs: Tensor) -> Tensor:
+    """policy_loss + vf_coef value_loss - ent_coef entropy, [M], of parts [M, 5] (`LOSS_PARTS`)."""
+    return parts[:, 0] + coefs[:, 1] * parts[:, 1] - coefs[:, 2] * parts[:, 2]
+
+
 # ------------------------------------------------------------------------------------------------- kernels
 # Flat arrays, unsigned indices and constant trip counts: needed for straight vector code (see coord.nets).
 

@@ -33,6 +33,7 @@ from coord.rollout import Rollout, allocate, collect
 from coord.schedules import linear
 from coord.types import NUM_ACTIONS
 
+Loss = Callable[["PPOState"], Tensor]  # a scalar that is added to the sum of the members' losses of a minibatch
 RECENT_EPISODES = 50  # the window of `rollout/return`: the mean of a member's last 50 episodes
 
 
@@ -66,9 +67,9 @@ class PPOConfig:
         for name in ("total_steps", "num_envs", "rollout_len", "num_epochs", "num_minibatches"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
-        for name, low, high in (("gamma", 0, 1), ("gae_lambda", 0, 1), ("lr_final", 0, 1), ("lr", 0, 1)):
-            if not low <= getattr(self, name) <= high:
-                raise UserError(f"{name}={getattr(self, name)}: must be between {low} and {high}")
+        for name in ("gamma", "gae_lambda", "lr_final", "lr"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be between 0 and 1")
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
         Arch(kind=self.network, hidden=self.hidden)  # refuses impossible ones
@@ -96,17 +97,12 @@ class _PPOLoss(torch.autograd.Function):
         _loss_rows(*(t.detach().numpy() for t in (out, act, scalars, coefs, grad, parts)))
         ctx.save_for_backward(grad)
         ctx.mark_non_differentiable(parts)
-        return total_loss(parts, coefs), parts
+        return fused.total_loss(parts, coefs), parts
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (grad,) = ctx.saved_tensors
         return grad * grads[0][:, None, None], None, None, None
-
-
-def total_loss(parts: Tensor, coefs: Tensor) -> Tensor:
-    """policy_loss + vf_coef value_loss - ent_coef entropy, [M], of parts [M, 5] (`fused.LOSS_PARTS`)."""
-    return parts[:, 0] + coefs[:, 1] * parts[:, 1] - coefs[:, 2] * parts[:, 2]
 
 
 def ppo_loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,8 +174,7 @@ class PPOState:
 def create(cfg: PPOConfig, arch: Arch, seeds: list[int]) -> PPOState:
     """A population with one member per seed; a member depends on its own seed only, not on its neighbours."""
     net = PopulationNet.create(arch, [seeding.torch_generator(s, "net") for s in seeds])
-    full = {"lr": cfg.lr, "clip_coef": cfg.clip_coef, "vf_coef": cfg.vf_coef}
-    full |= {"ent_scale": 1.0, "gae_lambda": cfg.gae_lambda}
+    full = {name: getattr(cfg, name) for name in ("lr", "clip_coef", "vf_coef", "gae_lambda")} | {"ent_scale": 1.0}
     return PPOState(
         cfg,
         net,
@@ -240,7 +235,7 @@ def _gradients(state: PPOState, batch: _Batch, rows: Tensor, coefs: Tensor) -> T
     return parts
 
 
-def update(state: PPOState, roll: Rollout) -> dict[str, Tensor]:
+def update(state: PPOState, roll: Rollout, extra_loss: Loss | None = None) -> dict[str, Tensor]:
     """All epochs and minibatches on one rollout; returns metrics [M]. Raises Diverged on NaN or infinity."""
     cfg = state.cfg
     batch = prepare(state, roll)
@@ -254,8 +249,10 @@ def update(state: PPOState, roll: Rollout) -> dict[str, Tensor]:
         order = torch.stack([torch.randperm(batch.size, generator=gen) for gen in state.gens]) + offset
         for rows in order.chunk(cfg.num_minibatches, 1):
             parts = _gradients(state, batch, rows.contiguous(), coefs)
+            if extra_loss is not None:
+                extra_loss(state).backward()
             norm = state.optim.step(lr, cfg.max_grad_norm)
-            history.append(torch.cat([parts, total_loss(parts, coefs)[:, None], norm[:, None]], 1))
+            history.append(torch.cat([parts, fused.total_loss(parts, coefs)[:, None], norm[:, None]], 1))
     state.update_step += 1
     names = [f"train/{name}" for name in (*fused.LOSS_PARTS, "loss", "grad_norm")]
     metrics = dict(zip(names, torch.stack(history).mean(0).unbind(1), strict=True))
@@ -274,6 +271,8 @@ class Hooks:
 
     on_update: Callable[[PPOState, dict[str, Any]], None] = lambda state, metrics: None
     should_stop: Callable[[PPOState], bool] = lambda state: False
+    on_rollout: Callable[[PPOState, Rollout], None] = lambda state, roll: None  # before the update; may change rewards
+    extra_loss: Loss | None = None  # called for every minibatch
 
 
 def make_arch(cfg: PPOConfig, env: Any) -> Arch:
@@ -292,7 +291,8 @@ def train(state: PPOState, env: RowEnv, hooks: Hooks | None = None) -> PPOState:
     while state.env_step < cfg.total_steps and not hooks.should_stop(state):
         collect(state.net, env, state.gens, roll, state.log_episodes)
         state.env_step += cfg.rollout_len * env.kitchens
-        metrics: dict[str, Any] = update(state, roll)
+        hooks.on_rollout(state, roll)
+        metrics: dict[str, Any] = update(state, roll, hooks.extra_loss)
         metrics["rollout/return"] = state.mean_returns()
         metrics["rollout/shaping_coef"] = shaping_coef(cfg, state.env_step)
         hooks.on_update(state, metrics)

@@ -17,7 +17,7 @@ from coord import fused
 from coord.algos import ppo
 from coord.algos.ppo import PPOConfig, PPOState
 from coord.errors import Diverged, UserError
-from coord.nets import HEADS, NUM_ACTIONS, Arch, PopulationNet
+from coord.nets import HEADS, NUM_ACTIONS, Arch, PopulationNet, append_dense
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import SelfPlayEnv
 from coord.rollout import allocate, collect
@@ -179,35 +179,39 @@ def test_loss_equals_the_reference_in_value_and_gradient() -> None:
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
     assert 0.1 < results[0][1][:, 4].mean() < 0.6
-    assert torch.equal(ppo.total_loss(results[0][1], coefs), results[0][0])
+    assert torch.equal(fused.total_loss(results[0][1], coefs), results[0][0])
 
 
 # --------------------------------------------------------------------------------------- fused kernels
 
 
-def fused_net(members: int, inputs: int = 90) -> PopulationNet:
+def fused_net(members: int, inputs: int = 90, extra: int = 0) -> PopulationNet:
     """Members with biases and a policy head that are no longer zero."""
     gens = [torch.Generator().manual_seed(m) for m in range(members)]
-    net = PopulationNet.create(Arch(inputs=inputs, hidden=(64, 64)), gens)
+    net = PopulationNet.create(Arch(inputs=inputs, hidden=(64, 64), extra=extra), gens)
     with torch.no_grad():
         for name, tensor in net.tensors().items():
             tensor += 0.1 * torch.randn(tensor.shape, generator=gens[0]) if name != "table" else 0.0
     return net
 
 
-def index_rows(rows: int, inputs: int = 90, facts: int = 9) -> Tensor:
-    """[R, K] with padding after a random number of facts, none and all included."""
+def index_rows(rows: int, inputs: int = 90, facts: int = 9, extra: int = 0) -> Tensor:
+    """[R, K + E] with padding after a random number of facts, none and all included."""
     gen = torch.Generator().manual_seed(3)
     length = torch.randint(facts + 1, (rows, 1), generator=gen)
     idx = torch.randint(inputs, (rows, facts), generator=gen)
-    return torch.where(torch.arange(facts) < length, idx, inputs).to(torch.int16)
+    facts_only = torch.where(torch.arange(facts) < length, idx, inputs).to(torch.int16)
+    values = torch.rand(rows, extra, generator=gen) * 2 - 1
+    return torch.from_numpy(append_dense(facts_only.numpy(), values.numpy()))
 
 
 # 512 rows in all decide between the serial and the parallel kernel; blocks hold 64, the last one fewer.
-@pytest.mark.parametrize(("members", "batch"), [(1, 1), (3, 63), (2, 255), (2, 256), (3, 333)])
-def test_fused_forward_equals_the_network(members: int, batch: int) -> None:
-    net = fused_net(members)
-    idx = index_rows(members * batch).view(members, batch, -1)
+@pytest.mark.parametrize(
+    ("members", "batch", "extra"), [(1, 1, 0), (3, 63, 2), (2, 255, 0), (2, 256, 0), (2, 256, 5), (3, 333, 8)]
+)
+def test_fused_forward_equals_the_network(members: int, batch: int, extra: int) -> None:
+    net = fused_net(members, extra=extra)
+    idx = index_rows(members * batch, extra=extra).view(members, batch, -1)
     assert net.is_fused
     slow = net.outputs(idx)
     with torch.no_grad():
@@ -217,10 +221,10 @@ def test_fused_forward_equals_the_network(members: int, batch: int) -> None:
     torch.testing.assert_close(quick, slow, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("members", "batch"), [(1, 3), (3, 170), (2, 530)])
-def test_fused_gradients_equal_autograd(members: int, batch: int) -> None:
-    net, total = fused_net(members), 600
-    idx = index_rows(members * total)
+@pytest.mark.parametrize(("members", "batch", "extra"), [(1, 3, 0), (3, 170, 0), (2, 530, 0), (2, 170, 1), (1, 530, 8)])
+def test_fused_gradients_equal_autograd(members: int, batch: int, extra: int) -> None:
+    net, total = fused_net(members, extra=extra), 600
+    idx = index_rows(members * total, extra=extra)
     act, scalars, coefs = minibatch((members, total), torch.float32)
     gen = torch.Generator().manual_seed(5)
     rows = torch.stack([torch.randperm(total, generator=gen)[:batch] + m * total for m in range(members)])
