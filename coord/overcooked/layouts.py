@@ -122,16 +122,21 @@ class Layout:
 def load_layout(source: str | Path | Layout) -> Layout:
     """A layout by name or alias, from a file (.layout mapping or bare grid), or from a grid string (has line breaks).
 
+    `generated:<seed>` names a random kitchen (see `coord.overcooked.generator`).
+
     Raises UserError naming the row, the column and the reason for a bad grid, or the closest name for an unknown one.
     """
     if isinstance(source, Layout):
         return source
     if source in HISTORICAL_GRIDS:
-        params = {"grid": HISTORICAL_GRIDS[str(source)], "start_all_orders": [{"ingredients": RECIPES[2]}]}
-        return _build(str(source), params)
+        return from_grid(_split_rows(HISTORICAL_GRIDS[str(source)]), str(source))
     if isinstance(source, str) and "\n" in source:
         digest = hashlib.sha256("\n".join(_split_rows(source)).encode()).hexdigest()
         return _from_text(source, f"grid-{digest[:8]}")
+    if str(source).startswith("generated:"):
+        from coord.overcooked.generator import generate_layout, parse_name  # which builds on this module
+
+        return generate_layout(*parse_name(str(source)))
     folder, names = _package_files()
     name = LAYOUT_ALIASES.get(str(source), str(source))
     if name in names:
@@ -139,7 +144,14 @@ def load_layout(source: str | Path | Layout) -> Layout:
     path = Path(source)
     if path.suffix or path.is_file():
         return _load_file(path)
-    raise unknown("layout", str(source), [*names, *LAYOUT_ALIASES, *HISTORICAL_GRIDS])
+    raise unknown("layout", str(source), [*names, *LAYOUT_ALIASES, *HISTORICAL_GRIDS, "generated:<seed>"])
+
+
+def from_grid(grid: tuple[str, ...], name: str = "") -> Layout:
+    """A layout of three-onion soups, as the classic ones are; without a name it is called by a digest of its grid."""
+    text = "\n".join(grid)
+    name = name or f"grid-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return _build(name, {"grid": text, "start_all_orders": [{"ingredients": RECIPES[2]}]})
 
 
 def layout_names() -> list[str]:

@@ -1,0 +1,388 @@
+"""Random kitchens in which a soup can be served, so that training may meet a new one in every episode.
+
+A kitchen is drawn from its seed alone: size, shape family, counters and stations, start tiles. It is kept only if a
+delivery can be completed by its cooks together (`find_problem`): each of onion, pot, dish and hatch must be in reach of
+the right hands, and where the floor falls into several rooms, things pass over counters that two rooms share. The
+five classic kitchens, however mirrored or turned, are never drawn, so that they stay held out.
+
+By name, wherever a layout is accepted: `generated:7`, or with any of size, family and number of cooks in front of the
+seed: `generated:9x6:7`, `generated:divided:7`, `generated:7x5:ring:3p:7`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from coord import seeding
+from coord.errors import UserError, unknown
+from coord.overcooked.layouts import MAX_PLAYERS, Layout, from_grid, load_layout
+
+PREFIX = "generated"
+HELD_OUT = (
+    "cramped_room",
+    "asymmetric_advantages",
+    "coordination_ring",
+    "forced_coordination",
+    "counter_circuit_o_1order",
+)
+SET_SIZE = 1_000_000  # seeds that belong to one set of `generate_layouts`
+MAX_TRIES = 3000  # drawings of one kitchen before its configuration is refused
+
+Cell = tuple[int, int]  # (x, y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """What kitchens are drawn. A range (low, high) includes both ends."""
+
+    width: int = 0  # columns, border included; 0: drawn from `widths`
+    height: int = 0  # rows, border included; 0: drawn from `heights`
+    widths: tuple[int, int] = (5, 9)
+    heights: tuple[int, int] = (4, 7)
+    family: str = ""  # a key of FAMILIES; "": drawn
+    players: int = 2
+    pots: tuple[int, int] = (1, 2)
+    onions: tuple[int, int] = (1, 2)  # dispensers
+    dishes: tuple[int, int] = (1, 2)  # dispensers
+    servings: tuple[int, int] = (1, 2)
+    density: float = 0.15  # share of the floor that becomes single counters (never in a ring)
+    allow_idle: bool = False  # whether a cook may stand where it can do nothing
+
+    def __post_init__(self) -> None:
+        if self.family and self.family not in FAMILIES:
+            raise unknown("family of kitchens", self.family, FAMILIES)
+        if not 1 <= self.players <= MAX_PLAYERS:
+            raise UserError(f"players={self.players}: allowed are 1 to {MAX_PLAYERS}")
+        if (self.width == 0) != (self.height == 0):
+            raise UserError(f"width={self.width}, height={self.height}: give both, or neither")
+        if not 0 <= self.density < 1:
+            raise UserError(f"density={self.density}: must be at least 0 and below 1")
+        for name in ("widths", "heights", "pots", "onions", "dishes", "servings"):
+            low, high = getattr(self, name)
+            if not 1 <= low <= high:
+                raise UserError(f"{name}={[low, high]}: a range (low, high) with 1 <= low <= high is needed")
+
+
+# --------------------------------------------------------------------------- shapes
+# Each carves the floor out of an inner area of w x h cells (x, y from 0), which a border of counters will surround.
+
+
+def _carve_open(rng: np.random.Generator, w: int, h: int) -> set[Cell]:
+    """One room."""
+    return {(x, y) for x in range(w) for y in range(h)}
+
+
+def _carve_ring(rng: np.random.Generator, w: int, h: int) -> set[Cell]:
+    """A way around a block of counters."""
+    wide, high = int(rng.integers(1, w - 1)), int(rng.integers(1, h - 1))
+    left, top = int(rng.integers(1, w - wide)), int(rng.integers(1, h - high))
+    block = {(x, y) for x in range(left, left + wide) for y in range(top, top + high)}
+    return _carve_open(rng, w, h) - block
+
+
+def _carve_corridor(rng: np.random.Generator, w: int, h: int) -> set[Cell]:
+    """Two rooms joined by a lane where nobody can pass."""
+    long = int(rng.integers(1, w - 1))
+    left, lane = int(rng.integers(1, w - long)), int(rng.integers(h))
+    band = {(x, y) for x in range(left, left + long) for y in range(h) if y != lane}
+    return _carve_open(rng, w, h) - band
+
+
+def _carve_rooms(rng: np.random.Generator, w: int, h: int) -> set[Cell]:
+    """Two rooms behind one line of counters, which may have a step."""
+    step = int(rng.integers(2)) if w > 3 else 0
+    left, turn = int(rng.integers(1, w - 1 - step)), int(rng.integers(1, h))
+    wall = {(left + step * (y >= turn), y) for y in range(h)}
+    return _carve_open(rng, w, h) - wall
+
+
+class _Family(NamedTuple):
+    carve: Callable[[np.random.Generator, int, int], set[Cell]]
+    inner: Cell  # least size of the inner area, either way round
+    clutter: bool  # whether single counters may stand in it
+    complete: bool | None  # whether some room has all it takes to serve; None: it follows from the shape
+
+
+FAMILIES: dict[str, _Family] = {
+    "open": _Family(_carve_open, (2, 2), True, None),
+    "ring": _Family(_carve_ring, (3, 3), False, None),
+    "corridor": _Family(_carve_corridor, (3, 2), True, None),
+    "divided": _Family(_carve_rooms, (3, 2), True, False),  # no room has everything: hand-over is forced
+    "split": _Family(_carve_rooms, (3, 2), True, True),  # some room has everything, the other helps
+}
+
+
+# --------------------------------------------------------------------------- names
+
+
+def name_of(seed: int, config: GeneratorConfig) -> str:
+    """The name by which `load_layout` finds this kitchen; "" if the name cannot say all of the configuration."""
+    size = f"{config.width}x{config.height}" if config.width else ""
+    cooks = f"{config.players}p" if config.players != 2 else ""
+    name = ":".join(part for part in (PREFIX, size, config.family, cooks, str(seed)) if part)
+    return name if parse_name(name) == (seed, config) else ""
+
+
+def parse_name(name: str) -> tuple[int, GeneratorConfig]:
+    """Seed and configuration of a name such as `generated:9x6:ring:7`.
+
+    Raises:
+        UserError: no seed at the end, or a part that is neither a size, a family nor a number of cooks.
+    """
+    _, *parts, seed = name.split(":")
+    if not re.fullmatch(r"\d{1,18}", seed):
+        raise UserError(f"layout '{name}': the seed '{seed}' is not a whole number, e.g. {PREFIX}:7")
+    config = GeneratorConfig()
+    for part in parts:
+        if match := re.fullmatch(r"(\d{1,3})x(\d{1,3})", part):
+            config = replace(config, width=int(match[1]), height=int(match[2]))
+        elif match := re.fullmatch(r"(\d{1,3})p", part):
+            config = replace(config, players=int(match[1]))
+        elif part in FAMILIES:
+            config = replace(config, family=part)
+        else:
+            raise unknown(f"part of layout '{name}'", part, [*FAMILIES, "9x6", "2p"])
+    return int(seed), config
+
+
+# --------------------------------------------------------------------------- drawing
+
+
+def generate_layout(seed: int, config: GeneratorConfig | None = None) -> Layout:
+    """The kitchen of this seed and configuration: always the same one.
+
+    Raises:
+        UserError: kitchens of this size and configuration do not exist, or hardly.
+    """
+    config = config or GeneratorConfig()
+    rng = seeding.rng(seed, "kitchen")
+    for _ in range(MAX_TRIES):
+        grid = _draw(rng, config)
+        if grid is None:
+            continue
+        layout = from_grid(grid, name_of(seed, config))
+        if shape_key(layout) not in _held_out_keys():
+            return layout
+    raise UserError(f"found no kitchen in which a soup can be served in {MAX_TRIES} tries: {config}")
+
+
+def generate_layouts(count: int, seed: int = 0, config: GeneratorConfig | None = None) -> list[Layout]:
+    """`count` kitchens of which no two have the same terrain, however mirrored or turned.
+
+    Their seeds are seed * SET_SIZE, seed * SET_SIZE + 1, ..., so sets of different seeds are drawn independently.
+
+    Raises:
+        UserError: fewer such kitchens were found (the configuration leaves too little choice).
+    """
+    kitchens: dict[tuple[str, ...], Layout] = {}
+    for number in range(seed * SET_SIZE, seed * SET_SIZE + 20 * count + 100):
+        if len(kitchens) == count:
+            break
+        layout = generate_layout(number, config)
+        kitchens.setdefault(shape_key(layout), layout)
+    if len(kitchens) < count:
+        raise UserError(f"count={count}: found only {len(kitchens)} different kitchens of this configuration")
+    return list(kitchens.values())
+
+
+def _draw(rng: np.random.Generator, config: GeneratorConfig) -> tuple[str, ...] | None:
+    """One attempt: rows of a kitchen, or None if it is none that was asked for."""
+    w, h = (size - 2 for size in _draw_size(rng, config))
+    fitting = [name for name, family in FAMILIES.items() if _ways(family, w, h)]
+    if config.family:
+        fitting = [name for name in fitting if name == config.family]
+    if not fitting:
+        return None
+    family = FAMILIES[fitting[int(rng.integers(len(fitting)))]]
+    floor = _carve(rng, family, w, h)
+    if family.clutter:
+        _clutter(rng, floor, config.density)
+    tiles = _place_stations(rng, floor, w, h, config)
+    if tiles is None:
+        return None
+    starts = _place_cooks(rng, floor, config.players)
+    rows = tuple("".join(starts.get((x, y), tiles[x, y]) for x in range(w + 2)) for y in range(h + 2))
+    return rows if _is_wanted(rows, family, config) else None
+
+
+def _draw_size(rng: np.random.Generator, config: GeneratorConfig) -> Cell:
+    if config.width:
+        return config.width, config.height
+    (least_w, most_w), (least_h, most_h) = config.widths, config.heights
+    return int(rng.integers(least_w, most_w + 1)), int(rng.integers(least_h, most_h + 1))
+
+
+def _ways(family: _Family, w: int, h: int) -> list[bool]:
+    """Which ways round the family fits: as it is (False), turned (True)."""
+    least_w, least_h = family.inner
+    return [turned for turned in (False, True) if (h if turned else w) >= least_w and (w if turned else h) >= least_h]
+
+
+def _carve(rng: np.random.Generator, family: _Family, w: int, h: int) -> set[Cell]:
+    """Floor of a w x h inner area, in cells of the whole grid."""
+    ways = _ways(family, w, h)
+    if ways[int(rng.integers(len(ways)))]:
+        return {(y + 1, x + 1) for x, y in family.carve(rng, h, w)}
+    return {(x + 1, y + 1) for x, y in family.carve(rng, w, h)}
+
+
+def _clutter(rng: np.random.Generator, floor: set[Cell], density: float) -> None:
+    """Turns some floor into counters, as long as no room is parted or lost."""
+    rooms, cells = len(_rooms(floor)), sorted(floor)
+    for i in rng.permutation(len(cells))[: rng.binomial(len(cells), density)]:
+        floor.remove(cells[i])
+        if len(_rooms(floor)) != rooms:
+            floor.add(cells[i])
+
+
+def _place_stations(
+    rng: np.random.Generator, floor: set[Cell], w: int, h: int, config: GeneratorConfig
+) -> dict[Cell, str] | None:
+    """Every tile of the grid, with stations on counters that somebody can stand beside; None if there are too few."""
+    tiles = {(x, y): " " if (x, y) in floor else "X" for x in range(w + 2) for y in range(h + 2)}
+    ranges = {"P": config.pots, "O": config.onions, "D": config.dishes, "S": config.servings}
+    wanted = [kind for kind, (low, high) in ranges.items() for _ in range(int(rng.integers(low, high + 1)))]
+    places = [cell for cell, tile in tiles.items() if tile == "X" and any(side in floor for side in _sides(cell))]
+    if len(places) < len(wanted):
+        return None
+    for kind, i in zip(wanted, rng.permutation(len(places)), strict=False):
+        tiles[places[i]] = kind
+    return tiles
+
+
+def _place_cooks(rng: np.random.Generator, floor: set[Cell], players: int) -> dict[Cell, str]:
+    """Start tiles in a random order; no room gets a second cook while another has none."""
+    queues = [[room[i] for i in rng.permutation(len(room))] for room in map(sorted, _rooms(floor))]
+    turns = [queue[k] for k in range(max(map(len, queues))) for queue in queues if k < len(queue)][:players]
+    digits = rng.permutation(len(turns)) + 1
+    return {cell: str(digit) for cell, digit in zip(turns, digits, strict=True)}
+
+
+def _is_wanted(rows: tuple[str, ...], family: _Family, config: GeneratorConfig) -> bool:
+    kitchen = _survey(rows)
+    if sum(char.isdigit() for row in rows for char in row) < config.players or not all(kitchen.staffed):
+        return False
+    if family.complete is not None and family.complete != any({"O", "P", "D", "S"} <= t for t in kitchen.touched):
+        return False
+    return not _problem(kitchen, allow_idle=config.allow_idle)
+
+
+# --------------------------------------------------------------------------- can a soup be served?
+
+
+class _Survey(NamedTuple):
+    """Rooms of a kitchen (pieces of connected floor), R of them."""
+
+    staffed: list[bool]  # [R] whether a cook starts there
+    touched: list[set[str]]  # [R] kinds of tiles beside the room's floor
+    group: list[int]  # [R] rooms with cooks that can hand things on to each other have one number
+    pots: list[set[int]]  # per pot the rooms beside it
+
+
+def find_problem(layout: Layout, *, allow_idle: bool = False) -> str:
+    """Why the cooks of a kitchen cannot serve a soup, or one of them cannot help; "" if all is well.
+
+    A soup needs a pot p; ingredients that reach p; a dish that reaches the soup (at p, from whatever side) and the soup
+    a hatch. Things go wherever a cook walks, and over a plain counter that two rooms with cooks share.
+    """
+    return _problem(_survey(layout.grid), allow_idle=allow_idle)
+
+
+def _problem(kitchen: _Survey, *, allow_idle: bool) -> str:
+    within: dict[int, set[str]] = {}
+    for number, touched in zip(kitchen.group, kitchen.touched, strict=True):
+        within.setdefault(number, set()).update(touched)
+    busy = set()
+    for rooms in kitchen.pots:
+        groups = {kitchen.group[room] for room in rooms if kitchen.staffed[room]}
+        supply = {g for g in groups if within[g] & {"O", "T"}}
+        serve = {g for g in groups if {"D", "S"} <= within[g]}
+        if supply and serve:
+            busy |= supply | serve
+    if not busy:
+        return "no cooks can bring ingredients to a pot and its soup on a dish to a hatch"
+    for number, (room, touched) in enumerate(zip(kitchen.group, kitchen.touched, strict=True)):
+        if kitchen.staffed[number] and not allow_idle and (room not in busy or not touched - {"X"}):
+            return f"a cook in room {number + 1} (from the top left) can do nothing"
+    return ""
+
+
+def _survey(grid: tuple[str, ...]) -> _Survey:
+    tiles = {(x, y): char for y, row in enumerate(grid) for x, char in enumerate(row)}
+    rooms = _rooms({cell for cell, char in tiles.items() if char == " " or char.isdigit()})
+    beside: dict[Cell, set[int]] = {}
+    for number, room in enumerate(rooms):
+        for cell in room:
+            for side in _sides(cell):
+                if side not in room:
+                    beside.setdefault(side, set()).add(number)
+    staffed = [any(tiles[cell].isdigit() for cell in room) for room in rooms]
+    group = list(range(len(rooms)))
+    for cell, neighbours in beside.items():
+        joined = {group[n] for n in neighbours if staffed[n]}
+        if tiles[cell] == "X" and len(joined) > 1:
+            group = [min(joined) if g in joined else g for g in group]
+    touched = [{tiles[cell] for cell, near in beside.items() if number in near} for number in range(len(rooms))]
+    return _Survey(staffed, touched, group, [near for cell, near in beside.items() if tiles[cell] == "P"])
+
+
+def _sides(cell: Cell) -> tuple[Cell, ...]:
+    x, y = cell
+    return (x, y - 1), (x, y + 1), (x + 1, y), (x - 1, y)
+
+
+def _rooms(floor: set[Cell]) -> list[set[Cell]]:
+    """Connected pieces, in the order of their first cell row by row."""
+    left, rooms = set(floor), []
+    for first in sorted(floor, key=lambda cell: cell[::-1]):
+        if first not in left:
+            continue
+        room, queue = {first}, [first]
+        left.remove(first)
+        while queue:
+            for side in _sides(queue.pop()):
+                if side in left:
+                    left.remove(side)
+                    room.add(side)
+                    queue.append(side)
+        rooms.append(room)
+    return rooms
+
+
+# --------------------------------------------------------------------------- equality of shape
+
+
+def shape_key(layout: Layout) -> tuple[str, ...]:
+    """The terrain as it is for those who cook: equal for mirrored and turned kitchens.
+
+    Tiles that nobody can stand beside count as counters, and rows and columns of nothing else are cut off. Start
+    tiles do not count.
+    """
+    rows = layout.terrain
+    floor = {(x, y) for y, row in enumerate(rows) for x, char in enumerate(row) if char == " "}
+    known = {side for cell in floor for side in _sides(cell)} | floor
+    xs, ys = [x for x, _ in floor], [y for _, y in floor]
+    cut = tuple(
+        "".join(rows[y][x] if (x, y) in known else "X" for x in range(min(xs) - 1, max(xs) + 2))
+        for y in range(min(ys) - 1, max(ys) + 2)
+    )
+    return min(_images(cut))
+
+
+def _images(rows: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The eight mirrored and turned images of a grid."""
+    for _ in range(4):
+        rows = tuple("".join(column) for column in zip(*rows[::-1], strict=True))  # a quarter turn
+        yield rows
+        yield rows[::-1]
+
+
+@lru_cache(maxsize=1)
+def _held_out_keys() -> frozenset[tuple[str, ...]]:
+    return frozenset(shape_key(load_layout(name)) for name in HELD_OUT)
