@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coord.types import HEADS, NUM_ACTIONS
+from coord.types import FIXED_POINT, HEADS, NUM_ACTIONS
 
 WIDTH = 64  # of both hidden layers
 ROWS = 64  # rows per block: 64 x 64 x 64 is the largest product that OpenBLAS keeps on the calling thread
 CHUNKS = 4  # pieces of a minibatch per member
 LOSS_PARTS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_share")
+NUM_PARAMS = 7  # with those of dense inputs
 _SERIAL_ROWS = 512  # below this, waking a second thread costs more than it brings
 _U = np.uint64
 
@@ -114,8 +115,8 @@ def total_loss(parts: Tensor, coefs: Tensor) -> Tensor:
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
-def _bag_row(table, bias, idx, at, facts, rows, acc, out, o):  # type: ignore[no-untyped-def]
-    """out[o:o+64] = relu(bias + sum of the table rows idx[at:at+facts])."""
+def _bag_row(table, bias, extra, idx, at, facts, rows, acc, out, o):  # type: ignore[no-untyped-def]
+    """out[o:o+64] = relu(bias + sum of the table rows idx[at:at+facts] + dense inputs behind them times `extra`)."""
     for j in range(WIDTH):
         acc[j] = bias[j]
     for k in range(facts):
@@ -125,6 +126,11 @@ def _bag_row(table, bias, idx, at, facts, rows, acc, out, o):  # type: ignore[no
         first = row * _U(WIDTH)
         for j in range(WIDTH):
             acc[j] += table[first + _U(j)]
+    unit = out.dtype.type(1 / FIXED_POINT)
+    for e in range(extra.shape[0]):
+        x = unit * out.dtype.type(idx[at + facts + _U(e)])
+        for j in range(WIDTH):
+            acc[j] += x * extra[e, j]
     for j in range(WIDTH):
         out[o + _U(j)] = max(acc[j], out.dtype.type(0))
 
@@ -138,14 +144,15 @@ def _bias_relu(x, bias):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
 def _forward_block(idx, rows, first, weights, x0, x1, out):  # type: ignore[no-untyped-def]
-    """Layers of the rows `rows[first : first + len(x0)]` of idx [R, K]."""
-    table, bias0, weight1, bias1, weight2, bias2 = weights
+    """Layers of the rows `rows[first : first + len(x0)]` of idx [R, K + E]."""
+    table, bias0, weight1, bias1, weight2, bias2, extra = weights
     flat_idx, flat_table, flat_x0 = idx.reshape(-1), table.reshape(-1), x0.reshape(-1)
-    facts, vocab = _U(idx.shape[1]), _U(table.shape[0])
+    stride, vocab = _U(idx.shape[1]), _U(table.shape[0])
+    facts = stride - _U(extra.shape[0])
     acc = np.empty(WIDTH, x0.dtype)
     for r in range(x0.shape[0]):
-        at = _U(rows[first + r]) * facts
-        _bag_row(flat_table, bias0, flat_idx, at, facts, vocab, acc, flat_x0, _U(r) * _U(WIDTH))
+        at = _U(rows[first + r]) * stride
+        _bag_row(flat_table, bias0, extra, flat_idx, at, facts, vocab, acc, flat_x0, _U(r) * _U(WIDTH))
     np.dot(x0, weight1.T, x1)
     _bias_relu(x1, bias1)
     np.dot(x1, weight2.T, out)
@@ -165,8 +172,8 @@ def _mask_and_sum(grad, x, total):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
-def _scatter_row(grad, g, idx, at, facts, rows, table):  # type: ignore[no-untyped-def]
-    """Adds grad[g:g+64] to the table rows idx[at:at+facts]."""
+def _scatter_row(grad, g, idx, at, facts, rows, table, extra):  # type: ignore[no-untyped-def]
+    """Adds grad[g:g+64] to the table rows idx[at:at+facts], and times the dense inputs behind them to `extra`."""
     for k in range(facts):
         row = _U(idx[at + _U(k)])
         if row >= rows:
@@ -174,13 +181,18 @@ def _scatter_row(grad, g, idx, at, facts, rows, table):  # type: ignore[no-untyp
         first = row * _U(WIDTH)
         for j in range(WIDTH):
             table[first + _U(j)] += grad[g + _U(j)]
+    unit = grad.dtype.type(1 / FIXED_POINT)
+    for e in range(extra.shape[0]):
+        x = unit * grad.dtype.type(idx[at + facts + _U(e)])
+        for j in range(WIDTH):
+            extra[e, j] += x * grad[g + _U(j)]
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
 def _backward_block(idx, rows, first, weights, x0, x1, grad_out, scratch, grads):  # type: ignore[no-untyped-def]
     """Adds the gradients of one block to `grads`."""
-    _, _, weight1, _, weight2, _ = weights
-    table, bias0, grad1, bias1, grad2, bias2 = grads
+    weight1, weight2 = weights[2], weights[4]
+    table, bias0, grad1, bias1, grad2, bias2, extra = grads
     g0, g1, w1, w2 = scratch
     n = x0.shape[0]
     np.dot(grad_out.T, x1, w2)
@@ -195,10 +207,11 @@ def _backward_block(idx, rows, first, weights, x0, x1, grad_out, scratch, grads)
     np.dot(g1[:n], weight1, g0[:n])
     _mask_and_sum(g0[:n], x0, bias0)
     flat_idx, flat_g0, flat_table = idx.reshape(-1), g0.reshape(-1), table.reshape(-1)
-    facts, vocab = _U(idx.shape[1]), _U(table.shape[0])
+    stride, vocab = _U(idx.shape[1]), _U(table.shape[0])
+    facts = stride - _U(extra.shape[0])
     for r in range(n):
-        at = _U(rows[first + r]) * facts
-        _scatter_row(flat_g0, _U(r) * _U(WIDTH), flat_idx, at, facts, vocab, flat_table)
+        at = _U(rows[first + r]) * stride
+        _scatter_row(flat_g0, _U(r) * _U(WIDTH), flat_idx, at, facts, vocab, flat_table, extra)
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
@@ -226,19 +239,19 @@ def _learn_chunk(idx, rows, first, last, act, scalars, weights, coefs, grads, pa
 
 @nb.njit(parallel=True, cache=True)
 def _learn(idx, rows, act, scalars, weights, coefs, grads, parts):  # type: ignore[no-untyped-def]
-    """idx [M*R, K], rows [M, B], weights [M, ...] each, coefs [M, 3], grads [M, C, ...] each, parts [M, C, 5]."""
+    """idx [M*R, K + E], rows [M, B], weights [M, ...] each, coefs [M, 3], grads [M, C, ...] each, parts [M, C, 5]."""
     members, batch = rows.shape
-    table, bias0, weight1, bias1, weight2, bias2 = weights
-    g_table, g_bias0, g_weight1, g_bias1, g_weight2, g_bias2 = grads
+    table, bias0, weight1, bias1, weight2, bias2, extra = weights
+    g_table, g_bias0, g_weight1, g_bias1, g_weight2, g_bias2, g_extra = grads
     for task in nb.prange(members * CHUNKS):
         m, c = task // CHUNKS, task % CHUNKS
         mine = (g_table[m, c], g_bias0[m, c], g_weight1[m, c], g_bias1[m, c], g_weight2[m, c], g_bias2[m, c])
         parts[m, c] = 0
-        g_table[m, c], g_weight1[m, c], g_weight2[m, c] = 0, 0, 0
+        g_table[m, c], g_weight1[m, c], g_weight2[m, c], g_extra[m, c] = 0, 0, 0, 0
         g_bias0[m, c], g_bias1[m, c], g_bias2[m, c] = 0, 0, 0
-        own = (table[m], bias0[m], weight1[m], bias1[m], weight2[m], bias2[m])
+        own = (table[m], bias0[m], weight1[m], bias1[m], weight2[m], bias2[m], extra[m])
         first, last = c * batch // CHUNKS, (c + 1) * batch // CHUNKS
-        _learn_chunk(idx, rows[m], first, last, act, scalars, own, coefs[m], mine, parts[m, c])
+        _learn_chunk(idx, rows[m], first, last, act, scalars, own, coefs[m], (*mine, g_extra[m, c]), parts[m, c])
 
 
 @nb.njit(cache=True)
@@ -252,36 +265,38 @@ def _forward_range(idx, first, last, weights, out):  # type: ignore[no-untyped-d
 
 @nb.njit(cache=True)
 def _forward_serial(idx, weights, out):  # type: ignore[no-untyped-def]
-    """idx [M, B, K] -> out [M, B, 7] on the calling thread."""
-    table, bias0, weight1, bias1, weight2, bias2 = weights
+    """idx [M, B, K + E] -> out [M, B, 7] on the calling thread."""
+    table, bias0, weight1, bias1, weight2, bias2, extra = weights
     for m in range(idx.shape[0]):
-        own = (table[m], bias0[m], weight1[m], bias1[m], weight2[m], bias2[m])
+        own = (table[m], bias0[m], weight1[m], bias1[m], weight2[m], bias2[m], extra[m])
         _forward_range(idx[m], 0, idx.shape[1], own, out[m])
 
 
 @nb.njit(parallel=True, cache=True)
 def _forward_parallel(idx, weights, out):  # type: ignore[no-untyped-def]
     """As `_forward_serial`, CHUNKS pieces per member."""
-    table, bias0, weight1, bias1, weight2, bias2 = weights
+    table, bias0, weight1, bias1, weight2, bias2, extra = weights
     members, batch = idx.shape[0], idx.shape[1]
     for task in nb.prange(members * CHUNKS):
         m, c = task // CHUNKS, task % CHUNKS
-        own = (table[m], bias0[m], weight1[m], bias1[m], weight2[m], bias2[m])
+        own = (table[m], bias0[m], weight1[m], bias1[m], weight2[m], bias2[m], extra[m])
         _forward_range(idx[m], c * batch // CHUNKS, (c + 1) * batch // CHUNKS, own, out[m])
 
 
 # --------------------------------------------------------------------------------------------- entry points
 
 
-def _arrays(tensors: Mapping[str, Tensor]) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.numpy() for tensor in tensors.values())
+def _arrays(tensors: Iterable[Tensor], empty: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Parameters as the kernels want them: the weights of dense inputs last, of shape `empty` where there are none."""
+    arrays = tuple(tensor.numpy() for tensor in tensors)
+    return arrays if len(arrays) == NUM_PARAMS else (*arrays, np.empty(empty, arrays[0].dtype))
 
 
 def forward(tensors: Mapping[str, Tensor], idx: Tensor) -> Tensor:
-    """Logits and value [M, B, 7] of index observations [M, B, K]; `tensors` as `PopulationNet.tensors()` gives them."""
+    """Logits and value [M, B, 7] of index observations [M, B, K + E]; `tensors` as in `PopulationNet`."""
     out = torch.empty(*idx.shape[:2], HEADS, dtype=next(iter(tensors.values())).dtype)
     kernel = _forward_serial if idx.shape[0] * idx.shape[1] < _SERIAL_ROWS else _forward_parallel
-    kernel(idx.contiguous().numpy(), _arrays(tensors), out.numpy())
+    kernel(idx.contiguous().numpy(), _arrays(tensors.values(), (idx.shape[0], 0, WIDTH)), out.numpy())
     return out
 
 
@@ -290,20 +305,20 @@ class Learner:
 
     def __init__(self, tensors: Mapping[str, Tensor], params: Iterable[Tensor]) -> None:
         """tensors: views of the parameters by name; params: the parameters in the same order, which get `.grad`."""
-        self._weights, self._params = _arrays(tensors), list(params)
-        kind = self._params[0].dtype
-        members = self._params[0].shape[0]
+        self._params = list(params)
+        kind, members = self._params[0].dtype, self._params[0].shape[0]
+        self._weights = _arrays(tensors.values(), (members, 0, WIDTH))
         self._partial = [torch.empty(members, CHUNKS, *p.shape[1:], dtype=kind) for p in self._params]
         self._parts = torch.empty(members, CHUNKS, len(LOSS_PARTS), dtype=kind)
 
     def gradients(self, idx: Tensor, rows: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> Tensor:
         """Sets `.grad` of every parameter for the rows [M, B]; returns the parts of the loss [M, 5].
 
-        idx [R, K], act [R], scalars [R, 4] (old_logp, old_val, adv, ret) hold the rows of all members; coefs [M, 3]:
-        clip_coef, vf_coef, ent_coef. Losses are means over a member's own rows.
+        idx [R, K + E], act [R], scalars [R, 4] (old_logp, old_val, adv, ret) hold the rows of all members;
+        coefs [M, 3]: clip_coef, vf_coef, ent_coef. Losses are means over a member's own rows.
         """
         data = [t.numpy() for t in (idx, rows, act, scalars)]
-        partial = tuple(p.numpy() for p in self._partial)
+        partial = _arrays(self._partial, (rows.shape[0], CHUNKS, 0, WIDTH))
         _learn(*data, self._weights, coefs.numpy(), partial, self._parts.numpy())
         for param, grad in zip(self._params, self._partial, strict=True):
             param.grad = grad.sum(1)

@@ -6,7 +6,8 @@ another code path.
 The first layer of the default network reads *indices* (`coord.overcooked.IndexSpec`): a linear layer on a lossless
 kitchen encoding equals the sum of the table rows of its few dynamic facts. Forward is a gather; backward is a
 scatter-add whose tasks own disjoint (member, column block) parts of the table, so it needs neither locks nor
-reduction and gives the same bits for any number of threads.
+reduction and gives the same bits for any number of threads. Behind its indices a row may carry a few dense inputs
+(`Arch.extra`, `append_dense`), so that a policy can read what was inferred beside the kitchen.
 
 Architectures (`ARCHS`): ``mlp_index`` (bag, then dense layers), ``mlp_features`` (dense layers on hand-made
 features), ``cnn`` (the published Overcooked network: 3 convolutions of 25 filters - 5x5 same, 3x3 same, 3x3 valid,
@@ -28,7 +29,7 @@ from torch.nn import functional as F
 
 from coord import fused
 from coord.errors import UserError, unknown
-from coord.types import HEADS, NUM_ACTIONS
+from coord.types import FIXED_POINT, HEADS, NUM_ACTIONS
 
 CNN_CHANNELS = 26
 CNN_FILTERS = 25
@@ -40,13 +41,15 @@ class Arch:
     """What fixes the shape of a network.
 
     kind: a key of `ARCHS`; inputs: table rows without padding (mlp_index) or features (mlp_features), ignored by
-    cnn; board: (W, H) of the encoding, cnn only; hidden: widths of the dense layers.
+    cnn; board: (W, H) of the encoding, cnn only; hidden: widths of the dense layers; extra: dense inputs at the end
+    of an index row (`append_dense`), mlp_index only.
     """
 
     kind: str = "mlp_index"
     inputs: int = 0
     hidden: tuple[int, ...] = (64, 64)
     board: tuple[int, int] = (0, 0)
+    extra: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in ARCHS:
@@ -57,10 +60,12 @@ class Arch:
             raise UserError(f"hidden={list(self.hidden)}: a network needs at least one layer, each of width >= 1")
         if self.kind == "mlp_index" and self.hidden[0] % BLOCK:
             raise UserError(f"hidden={list(self.hidden)}: the first width of mlp_index must be a multiple of {BLOCK}")
+        if self.extra < 0 or (self.extra and self.kind != "mlp_index"):
+            raise UserError(f"extra={self.extra}: dense inputs beside the kitchen are for mlp_index, not {self.kind}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain mapping for JSON."""
-        return asdict(self)
+        """Plain mapping for JSON; `extra` only where there is one, so that other files stay as they always were."""
+        return {k: v for k, v in asdict(self).items() if k != "extra" or v}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Arch:
@@ -78,9 +83,24 @@ _U = np.uint64
 _ROWS_PER_TASK = _U(128)
 
 
+@nb.njit(cache=True, fastmath=True, error_model="numpy")
+def _add_dense(acc, weight, at, width, idx, first, extra):  # type: ignore[no-untyped-def]
+    """Adds x_e weight[at + e width :][:BLOCK] for the `extra` fixed-point numbers x_e at idx[first:]."""
+    for e in range(extra):
+        x = acc.dtype.type(idx[first + _U(e)]) * acc.dtype.type(1 / FIXED_POINT)
+        for j in range(BLOCK):
+            acc[j] += x * weight[at + _U(e) * width + _U(j)]
+
+
 @nb.njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
-def _bag_forward(table, bias, idx, out, members, batch, facts, rows, width):  # type: ignore[no-untyped-def]
-    """out[m, b] = relu(bias[m] + sum_k table[m, idx[m, b, k]]); a row of indices ends at the first one >= rows."""
+def _bag_forward(  # type: ignore[no-untyped-def]
+    table, bias, weight, idx, out, members, batch, facts, extra, rows, width
+):
+    """out[m, b] = relu(bias[m] + sum_k table[m, idx[m, b, k]] + sum_e weight[m, e] x_e).
+
+    The indices end at the first one >= rows; x_e are the last `extra` entries of a row, as fixed-point numbers.
+    """
+    stride = facts + extra
     tasks = (batch + _ROWS_PER_TASK - _U(1)) // _ROWS_PER_TASK
     for task in nb.prange(members * tasks):
         m = _U(task) // tasks
@@ -92,21 +112,23 @@ def _bag_forward(table, bias, idx, out, members, batch, facts, rows, width):  # 
                 for j in range(BLOCK):
                     acc[j] = bias[m * width + _U(j0) + _U(j)]
                 for k in range(facts):
-                    row = _U(idx[row_of_b * facts + _U(k)])
+                    row = _U(idx[row_of_b * stride + _U(k)])
                     if row >= rows:
                         break
                     at = (m * rows + row) * width + _U(j0)
                     for j in range(BLOCK):
                         acc[j] += table[at + _U(j)]
+                _add_dense(acc, weight, m * extra * width + _U(j0), width, idx, row_of_b * stride + facts, extra)
                 for j in range(BLOCK):
                     out[row_of_b * width + _U(j0) + _U(j)] = max(acc[j], out.dtype.type(0))
 
 
 @nb.njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
 def _bag_backward(  # type: ignore[no-untyped-def]
-    idx, out, grad_out, grad_table, grad_bias, members, batch, facts, rows, width
+    idx, out, grad_out, grad_table, grad_bias, grad_weight, members, batch, facts, extra, rows, width
 ):
     """Adds the gradient of `_bag_forward`; every task owns BLOCK columns of one member's table."""
+    stride, unit = facts + extra, out.dtype.type(1 / FIXED_POINT)
     blocks = width // _U(BLOCK)
     for task in nb.prange(members * blocks):
         m = _U(task) // blocks
@@ -120,12 +142,17 @@ def _bag_backward(  # type: ignore[no-untyped-def]
                 g[j] = grad_out[at + _U(j)] if out[at + _U(j)] > 0 else out.dtype.type(0)
                 total[j] += g[j]
             for k in range(facts):
-                row = _U(idx[row_of_b * facts + _U(k)])
+                row = _U(idx[row_of_b * stride + _U(k)])
                 if row >= rows:
                     break
                 at = (m * rows + row) * width + j0
                 for j in range(BLOCK):
                     grad_table[at + _U(j)] += g[j]
+            for e in range(extra):
+                x = unit * out.dtype.type(idx[row_of_b * stride + facts + _U(e)])
+                at = (m * extra + _U(e)) * width + j0
+                for j in range(BLOCK):
+                    grad_weight[at + _U(j)] += x * g[j]
         for j in range(BLOCK):
             grad_bias[m * width + j0 + _U(j)] += total[j]
 
@@ -134,38 +161,48 @@ def _flat(*tensors: Tensor) -> list[np.ndarray]:
     return [t.detach().view(-1).numpy() for t in tensors]
 
 
-def _sizes(table_shape: torch.Size, idx: Tensor) -> list[np.uint64]:
-    """Members, batch, facts, rows and width as the kernels want them."""
-    return [_U(n) for n in (*idx.shape, *table_shape[1:])]
+def _sizes(table_shape: torch.Size, idx: Tensor, extra: int) -> list[np.uint64]:
+    """Members, batch, facts, dense inputs, rows and width as the kernels want them."""
+    members, batch, entries = idx.shape
+    return [_U(n) for n in (members, batch, entries - extra, extra, *table_shape[1:])]
 
 
 class _IndexBag(torch.autograd.Function):
-    """relu(bias + sum of table rows): the first layer of ``mlp_index``."""
+    """relu(bias + sum of table rows + dense inputs): the first layer of ``mlp_index``."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, bias: Tensor, idx: Tensor) -> Tensor:
+    def forward(ctx: Any, table: Tensor, bias: Tensor, weight: Tensor, idx: Tensor) -> Tensor:
         out = torch.empty(*idx.shape[:2], table.shape[2], dtype=table.dtype)
-        _bag_forward(*_flat(table, bias, idx, out), *_sizes(table.shape, idx))
+        _bag_forward(*_flat(table, bias, weight, idx, out), *_sizes(table.shape, idx, weight.shape[1]))
         ctx.save_for_backward(idx, out)
-        ctx.table_shape = table.shape
+        ctx.shapes = table.shape, bias.shape, weight.shape
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         idx, out = ctx.saved_tensors
         grad_out = grads[0].contiguous()
-        grad_table = torch.zeros(ctx.table_shape, dtype=grad_out.dtype)
-        grad_bias = torch.zeros(ctx.table_shape[0], ctx.table_shape[2], dtype=grad_out.dtype)
-        _bag_backward(*_flat(idx, out, grad_out, grad_table, grad_bias), *_sizes(ctx.table_shape, idx))
-        return grad_table, grad_bias, None
+        table, bias, weight = (torch.zeros(shape, dtype=grad_out.dtype) for shape in ctx.shapes)
+        sizes = _sizes(table.shape, idx, weight.shape[1])
+        _bag_backward(*_flat(idx, out, grad_out, table, bias, weight), *sizes)
+        return table, bias, weight, None
 
 
-def index_bag(table: Tensor, bias: Tensor, idx: Tensor) -> Tensor:
-    """relu(bias[m] + sum_k table[m, idx[m, b, k]]).
+def index_bag(table: Tensor, bias: Tensor, idx: Tensor, weight: Tensor | None = None) -> Tensor:
+    """relu(bias[m] + sum_k table[m, idx[m, b, k]] + sum_e x[m, b, e] weight[m, e]).
 
-    table [M, V, H], bias [M, H], idx [M, B, K] integer with padding >= V at the end of a row -> [M, B, H].
+    table [M, V, H], bias [M, H], weight [M, E, H] (None: no dense inputs), idx [M, B, K + E] integer: K indices with
+    padding >= V at their end, then E fixed-point numbers x (see `append_dense`) -> [M, B, H].
     """
-    return _IndexBag.apply(table.contiguous(), bias.contiguous(), idx.contiguous())
+    if weight is None:
+        weight = table.new_empty(table.shape[0], 0, table.shape[2])
+    return _IndexBag.apply(table.contiguous(), bias.contiguous(), weight.contiguous(), idx.contiguous())
+
+
+def append_dense(idx: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rows of indices [..., K] with dense inputs [..., E] in [-1, 1] behind them: int16 [..., K + E]."""
+    fixed = np.rint(FIXED_POINT * np.clip(values, -1, 1)).astype(np.int16)
+    return np.concatenate([idx, fixed], axis=-1)
 
 
 # -------------------------------------------------------------------------------------------- dense layer
@@ -260,6 +297,8 @@ def _mlp_index_shapes(arch: Arch) -> Shapes:
         "table.bias": (first,),
         **_dense_shapes(first, rest),
         **_head_shapes(arch.hidden[-1]),
+        # Last, so that the other parameters are drawn as if there were no dense inputs.
+        **({"extra.weight": (arch.extra, first)} if arch.extra else {}),
     }
 
 
@@ -284,7 +323,7 @@ def _mlp(views: Views, layers: int, x: Tensor) -> Tensor:
 
 
 def _mlp_index_trunk(views: Views, arch: Arch, obs: Tensor) -> Tensor:
-    x = index_bag(views["table"], views["table.bias"], obs)
+    x = index_bag(views["table"], views["table.bias"], obs, views.get("extra.weight"))
     return _mlp(views, len(arch.hidden) - 1, x)
 
 

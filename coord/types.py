@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 NUM_ACTIONS = 6  # north, south, east, west, stay, interact
 HEADS = NUM_ACTIONS + 1  # what an actor-critic puts out: six logits, one value
+FIXED_POINT = 32767  # dense inputs x in [-1, 1] travel in a row of int16 indices as round(FIXED_POINT * x)
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.integer]

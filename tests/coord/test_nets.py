@@ -17,6 +17,7 @@ from coord.nets import (
     NUM_ACTIONS,
     Arch,
     PopulationNet,
+    append_dense,
     dense,
     index_bag,
     param_shapes,
@@ -90,6 +91,54 @@ def test_bag_gradcheck() -> None:
     leaves = (table.requires_grad_(), bias.requires_grad_())
     # fast_mode: along random directions; entry by entry the slow loop above has compared them
     assert torch.autograd.gradcheck(lambda *leaves: index_bag(*leaves, idx), leaves, fast_mode=True)
+
+
+def with_dense(idx: Tensor, extra: int) -> tuple[Tensor, Tensor]:
+    """The rows with dense inputs behind their indices, the ends of the range among them; and the inputs."""
+    gen = torch.Generator().manual_seed(9)
+    values = torch.rand(*idx.shape[:2], extra, generator=gen) * 2.4 - 1.2  # clipped to [-1, 1]
+    rows = torch.from_numpy(append_dense(idx.numpy(), values.numpy()))
+    return rows, (values.clamp(-1, 1) * 32767).round().double() / 32767
+
+
+@pytest.mark.parametrize(("batch", "width", "extra"), [(1, 64, 1), (129, 128, 3), (127, 64, 8)])
+def test_dense_inputs_and_their_gradients_equal_a_slow_loop(batch: int, width: int, extra: int) -> None:
+    table, bias, idx = bag_inputs(2, batch, width)
+    rows, values = with_dense(idx, extra)
+    assert rows.dtype == torch.int16
+    weight = torch.randn(2, extra, width, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+
+    def slow(table: Tensor, bias: Tensor, idx: Tensor, weight: Tensor) -> Tensor:
+        sums = [[table[m, [i for i in row if i < table.shape[1]]].sum(0) for row in idx[m].tolist()] for m in range(2)]
+        return (torch.stack([torch.stack(s) for s in sums]) + bias[:, None] + values @ weight).relu()
+
+    results = []
+    for function, given in ((index_bag, rows), (slow, idx)):
+        leaves = [t.clone().requires_grad_() for t in (table, bias, weight)]
+        out = function(leaves[0], leaves[1], given, leaves[2])
+        (out * torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
+        results.append([out.detach(), *(leaf.grad for leaf in leaves)])
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-7, atol=1e-7)
+    assert bool((results[0][3].abs() > 0).any())
+
+
+@pytest.mark.parametrize("hidden", [(64, 64), (128, 64)])
+def test_dense_inputs_change_nothing_until_they_have_weight(hidden: tuple[int, ...]) -> None:
+    """The other parameters are drawn as without them; both the fused and the general network agree."""
+    plain = PopulationNet.create(Arch(inputs=40, hidden=hidden), generators(1, 2))
+    wide = PopulationNet.create(Arch(inputs=40, hidden=hidden, extra=3), generators(1, 2))
+    for name, tensor in plain.tensors().items():
+        assert torch.equal(tensor, wide.tensors()[name]), name
+    idx = observations(SMALL["mlp_index"], 2, 70)
+    rows, _ = with_dense(idx, 3)
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            assert not torch.allclose(wide.outputs(rows), plain.outputs(idx))
+    with torch.no_grad():
+        wide.extra_weight.zero_()
+        assert torch.equal(wide.outputs(rows), plain.outputs(idx))
+    assert torch.equal(wide.outputs(rows), plain.outputs(idx))
 
 
 def test_what_follows_the_padding_is_not_read() -> None:
@@ -233,6 +282,8 @@ def test_an_unknown_kind_names_the_closest() -> None:
         ({"hidden": ()}, "at least one layer"),
         ({"hidden": (64, 0)}, "width >= 1"),
         ({"kind": "mlp_index", "hidden": (65,)}, "multiple of 64"),
+        ({"kind": "cnn", "extra": 2}, "extra=2: .* for mlp_index, not cnn"),
+        ({"extra": -1}, "extra=-1"),
     ],
 )
 def test_impossible_shapes_are_refused(fields: dict, message: str) -> None:
@@ -256,6 +307,12 @@ def test_an_architecture_survives_json(kind: str) -> None:
     assert Arch.from_dict({k: list(v) if isinstance(v, tuple) else v for k, v in SMALL[kind].to_dict().items()}) == (
         SMALL[kind]
     )
+    assert "extra" not in SMALL[kind].to_dict()  # files of networks without dense inputs are what they always were
+
+
+def test_dense_inputs_survive_json() -> None:
+    arch = Arch(inputs=40, extra=3)
+    assert Arch.from_dict(arch.to_dict()) == arch
 
 
 # ------------------------------------------------------------------------------------------ action choice
