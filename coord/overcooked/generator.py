@@ -181,7 +181,7 @@ def generate_layouts(count: int, seed: int = 0, config: GeneratorConfig | None =
         UserError: fewer such kitchens were found (the configuration leaves too little choice).
     """
     kitchens: dict[tuple[str, ...], Layout] = {}
-    for number in range(seed * SET_SIZE, seed * SET_SIZE + 20 * count + 100):
+    for number in range(seed * SET_SIZE, seed * SET_SIZE + 10 * count + 100):
         if len(kitchens) == count:
             break
         layout = generate_layout(number, config)
