@@ -53,9 +53,7 @@ def bootstrap_ci(
     estimates = [
         statistic(_resample(groups, min(batch, resamples - done), rng), axis=-1) for done in range(0, resamples, batch)
     ]
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(np.concatenate(estimates), [tail, 1.0 - tail])
-    return float(low), float(high)
+    return interval(np.concatenate(estimates), level)
 
 
 def cluster_bootstrap_ci(
@@ -75,10 +73,7 @@ def cluster_bootstrap_ci(
     group = np.array([index[cluster] for cluster in clusters])
     sums, sizes = np.bincount(group, values), np.bincount(group)
     drawn = np.random.default_rng(seed).integers(len(index), size=(resamples, len(index)))
-    estimates = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(estimates, [tail, 1.0 - tail])
-    return float(low), float(high)
+    return interval(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), level)
 
 
 def nested_bootstrap_ci(
@@ -90,9 +85,16 @@ def nested_bootstrap_ci(
     chance of training as well as that of play (with few runs it is a rough one).
     Raises: ValueError unless all three sizes are at least 1.
     """
+    return interval(nested_bootstrap(values, statistic, resamples=resamples, seed=seed), level)
+
+
+def nested_bootstrap(
+    values: ArrayLike, statistic: Statistic = mean, *, resamples: int = 2000, seed: int = 0
+) -> NDArray[np.float64]:
+    """[resamples] the estimates of `nested_bootstrap_ci`; those of several tasks may be averaged into one figure."""
     array = np.asarray(values, np.float64)
     if array.ndim != 3 or array.size == 0:
-        raise ValueError(f"nested_bootstrap_ci needs values [runs, strata, games], got shape {array.shape}")
+        raise ValueError(f"nested_bootstrap needs values [runs, strata, games], got shape {array.shape}")
     runs, strata, games = array.shape
     rng = np.random.default_rng(seed)
     estimates = np.empty(resamples)
@@ -100,8 +102,13 @@ def nested_bootstrap_ci(
         run = rng.integers(runs, size=(runs, 1, 1))
         game = rng.integers(games, size=(runs, strata, games))
         estimates[i] = statistic(array[run, np.arange(strata)[None, :, None], game].ravel())
+    return estimates
+
+
+def interval(estimates: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """(lower, upper) percentile bound of bootstrap estimates."""
     tail = (1.0 - level) / 2.0
-    low, high = np.quantile(estimates, [tail, 1.0 - tail])
+    low, high = np.quantile(np.asarray(estimates), [tail, 1.0 - tail])
     return float(low), float(high)
 
 

@@ -114,6 +114,7 @@ def _row(names: Sequence[str], match: Match, games: Games, i: int, request: Scor
         "mean_return": float(mean(returns)),
         "ci95": list(bootstrap_ci([returns], mean, seed=request.seed)),
         "returns": returns.tolist(),
+        "quarters": games.quarters[i].mean(axis=0).tolist(),  # return of each quarter of the ticks
         "events": _by_event_and_role(counts, roles),
         "event_se": _by_event_and_role(errors, roles),
         "idle_share": dict(zip(roles, metrics.idle_share(events, horizon)[order].tolist(), strict=True)),
