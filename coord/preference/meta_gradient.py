@@ -40,7 +40,7 @@ class Inner(NamedTuple):
     rows: Tensor  # [M, B, F] network inputs
     pick: Tensor  # [M, B, C] value = (outputs * pick).sum(-1): ones, or the one-hot of the action
     target: Tensor  # [M, B] predicted reward plus bootstrapped rest
-    lr: float  # step size of the descent
+    lr: float | Tensor  # step size of the descent; `alignment` also takes one per member, [M, 1, 1]
 
 
 class Outer(NamedTuple):
@@ -189,7 +189,7 @@ def _loss_and_slope(values: Tensor, outer: Outer, rule: Rule) -> tuple[Tensor, T
     return loss.detach(), slope
 
 
-def cotangent(credit: Tensor, lr: float) -> Tensor:
+def cotangent(credit: Tensor, lr: float | Tensor) -> Tensor:
     """What the predicted rewards [M, B] are to be pulled back along: dL_out/dr."""
     return credit * (2.0 * lr / credit.shape[-1])
 

@@ -1,0 +1,44 @@
+"""`coord theory`: check the convergence theorems of Meta-Reward-Net on a problem that meets their assumptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HELP = "check the convergence theorems of Meta-Reward-Net on a small problem"
+EXAMPLES = (
+    "coord theory",
+    "coord theory seeds=32 horizons=64,256,1024,4096,16384 out=runs/theory-long",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryConfig:
+    """Fields of configs/theory.yaml, which says what each means."""
+
+    seeds: int = 16
+    horizons: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048, 4096)
+    threads: int = 1
+    seed: int = 0
+    out: str = "runs/theory"
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Do what the words say; the exit code."""
+    from pathlib import Path
+
+    from coord.checkpoint import provenance
+    from coord.files import atomic_write_json
+    from coord.preference.theory import draw_figure, run_theory, summary
+    from coord.run.config import load, to_dict
+    from coord.run.training import set_threads
+
+    cfg = load("theory", overrides)
+    set_threads(cfg.threads)
+    result = run_theory(cfg.seeds, cfg.horizons, cfg.seed)
+    out = Path(cfg.out)
+    atomic_write_json(out / "theory.json", {**result, "provenance": provenance(to_dict(cfg))})
+    draw_figure(result, out / "theory.png")
+    print(summary(result))
+    print(f"written to {out / 'theory.json'} and {out / 'theory.png'}")
+    return 0
