@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "demo": "coord.run.commands.demo",
     "games": "coord.run.commands.games",
     "study": "coord.run.commands.study",
+    "theory": "coord.run.commands.theory",
 }
 
 SUMMARY = "train partners for Overcooked, train an ego with them, score it with people-like partners"

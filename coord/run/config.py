@@ -43,6 +43,7 @@ CONFIGS: dict[str, str] = {
     "demo": "coord.run.commands.demo:DemoConfig",
     "games": "coord.run.commands.games:GamesConfig",
     "study": "coord.run.commands.study:StudyConfig",
+    "theory": "coord.run.commands.theory:TheoryConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
     "algo/sac": "coord.algos.sac:SACConfig",
