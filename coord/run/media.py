@@ -74,3 +74,15 @@ def _checked(frames: Iterable[Frame]) -> Sequence[Frame]:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (*listed[0].shape[:2], 3):
             raise ValueError(f"a frame is uint8 [H, W, 3] of constant size, got {frame.dtype} {frame.shape}")
     return listed
+
+
+def contact_sheet(pictures: Sequence[Frame], *, gap: int = 12) -> Frame:
+    """Pictures of any size side by side on white, about as wide as high, uint8 [H, W, 3]."""
+    cell_h, cell_w = (max(picture.shape[axis] for picture in pictures) + gap for axis in (0, 1))
+    columns = min(len(pictures), max(1, round((len(pictures) * cell_h / cell_w) ** 0.5)))
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * cell_h + gap, columns * cell_w + gap, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = gap + i // columns * cell_h, gap + i % columns * cell_w
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return sheet
