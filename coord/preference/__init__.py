@@ -1,1 +1,1 @@
-"""Rewards learned from pairwise preferences: five replaceable roles, the reward model, and the methods built on them."""
+"""Rewards learned from pairwise preferences: five replaceable roles, the reward model, and the methods on top."""

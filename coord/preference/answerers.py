@@ -91,8 +91,8 @@ class TeacherConfig:
     @property
     def traits(self) -> Traits:
         """The traits of the kind, with those replaced that were given."""
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Traits)}
-        return dataclasses.replace(KINDS[self.kind], **{key: value for key, value in given.items() if value is not None})
+        named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(Traits))
+        return dataclasses.replace(KINDS[self.kind], **{name: value for name, value in named if value is not None})
 
 
 def _check(traits: Traits) -> None:

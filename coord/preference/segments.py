@@ -52,8 +52,8 @@ class Queries(NamedTuple):
         skip = (self.length - length) // 2
         if length < 1 or skip < 0:
             raise ValueError(f"cannot cut {length} steps out of segments of {self.length}")
-        part = slice(skip, skip + length)
-        return Queries(self.obs[:, :, part], self.act[:, :, part], self.rew[:, :, part], self.episode, self.start + skip)
+        obs, act, rew = (array[:, :, skip : skip + length] for array in self[:3])
+        return Queries(obs, act, rew, self.episode, self.start + skip)
 
 
 class Labels(NamedTuple):
@@ -155,7 +155,14 @@ class SegmentPool:
         return found + [self._episode(m, j, -1 - j) for j in slots if self._steps[m, j]]
 
     def sample_pairs(
-        self, m: int, count: int, length: int, rng: np.random.Generator, *, last: int | None = None, running: bool = False
+        self,
+        m: int,
+        count: int,
+        length: int,
+        rng: np.random.Generator,
+        *,
+        last: int | None = None,
+        running: bool = False,
     ) -> Queries:
         """`count` pairs of segments of `length` steps of member m.
 
@@ -195,7 +202,8 @@ class SegmentPool:
         if arrays["started"].shape[0] != self.members:
             raise ValueError(f"state of {arrays['started'].shape[0]} members given to a pool of {self.members}")
         self._started, self._steps = arrays["started"], arrays["steps"]
-        self._running = tuple(arrays[f"running.{name}"] for name in ("obs", "act", "rew") if f"running.{name}" in arrays)
+        running = (f"running.{name}" for name in ("obs", "act", "rew"))
+        self._running = tuple(arrays[name] for name in running if name in arrays)
         self._done = [self._load_member(arrays, m) for m in range(self.members)]
 
     def _load_member(self, arrays: dict[str, NDArray[np.generic]], m: int) -> deque[Episode]:
