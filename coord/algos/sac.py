@@ -22,16 +22,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coord import mlps, seeding
+from coord import heads, mlps, seeding
 from coord.buffers import Batch
 from coord.errors import Diverged, UserError
 from coord.mlps import Params
 from coord.optim import FusedAdam
 from coord.returns import TIME_LIMITS
 
-LOG_STD_BOUNDS = (-5.0, 2.0)
 CHECK_EVERY = 100  # updates between looks at whether the losses are finite (NaN stays, and a look halts a GPU)
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,30 +71,9 @@ class SACConfig:
 # ----------------------------------------------------------------------------------- policy and values (pure)
 
 
-def gaussian(out: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log standard deviation [..., A] before the tanh, from the actor's output [..., 2A].
-
-    The log standard deviation is squashed smoothly into `LOG_STD_BOUNDS`, not clamped.
-    """
-    mean, raw = out.chunk(2, -1)
-    low, high = LOG_STD_BOUNDS
-    return mean, low + 0.5 * (high - low) * (torch.tanh(raw) + 1)
-
-
-def squashed_sample(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Action tanh(mean + std noise) [..., A] and its log-density [...]; noise is standard normal.
-
-    log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2x)) keeps its precision where tanh saturates.
-    """
-    x = mean + log_std.exp() * noise
-    log_normal = -0.5 * noise.square() - log_std - _HALF_LOG_2PI
-    log_det = 2 * (math.log(2) - x - F.softplus(-2 * x))
-    return torch.tanh(x), (log_normal - log_det).sum(-1)
-
-
 def policy(actor: Mapping[str, Tensor], obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Continuous head: actions [M, B, A] in (-1, 1) and log-densities [M, B] for obs [M, B, O], noise [M, B, A]."""
-    return squashed_sample(*gaussian(mlps.apply(actor, obs)), noise)
+    return heads.tanh_gaussian(mlps.apply(actor, obs), noise)
 
 
 def log_policy(actor: Mapping[str, Tensor], obs: Tensor) -> Tensor:
@@ -173,6 +150,9 @@ class SACState:
     update_step: int = 0
     critic_resets: int = 0
     optims: dict[str, FusedAdam] = field(init=False)  # actor, critic, alpha
+    grads: dict[str, Params] = field(init=False)  # buffers: actor, critic
+    nets: dict[str, list[mlps.Layer]] = field(init=False)  # views of the networks and of their gradients
+    tapes: dict[str, mlps.Tape] = field(init=False, default_factory=dict)  # actor, critic
 
     def __post_init__(self) -> None:
         self.optims = {
@@ -180,6 +160,16 @@ class SACState:
             "critic": FusedAdam(self.critic, weight_decay=self.cfg.critic_weight_decay),
             "alpha": FusedAdam({"log_alpha": self.log_alpha}),
         }
+        nets = {"actor": self.actor, "critic": self.critic, "target": self.target}
+        self.grads = {name: {k: torch.empty_like(v) for k, v in nets[name].items()} for name in ("actor", "critic")}
+        nets |= {f"{name}_grads": grads for name, grads in self.grads.items()}
+        self.nets = {name: mlps.net(params) for name, params in nets.items()}
+
+    def tape(self, name: str, batch: int) -> mlps.Tape:
+        """The tape of actor or critic for that many rows."""
+        if name not in self.tapes or self.tapes[name].batch != batch:
+            self.tapes[name] = mlps.Tape(self.nets[name], batch)
+        return self.tapes[name]
 
     @property
     def alpha(self) -> Tensor:
@@ -269,49 +259,93 @@ def draw_noise(state: SACState, batch_size: int) -> Tensor | None:
     """Standard normal noise [M, B, A] from each member's generator; None for the discrete head, which needs none."""
     if state.discrete:
         return None
-    like = {"dtype": state.log_alpha.dtype, "device": state.log_alpha.device}
-    return torch.stack([torch.randn(batch_size, state.act_dim, generator=gen, **like) for gen in state.gens])
+    noise = state.log_alpha.new_empty(len(state.gens), batch_size, state.act_dim)
+    for own, gen in zip(noise, state.gens, strict=True):
+        own.normal_(generator=gen)
+    return noise
 
 
+def _actor_out(state: SACState, obs: Tensor) -> Tensor:
+    """The actor's outputs [M, B, ...], kept on its tape."""
+    tape = state.tape("actor", obs.shape[1])
+    tape.x.copy_(obs)
+    return tape.forward(state.nets["actor"])
+
+
+def _critic_out(state: SACState, net: str, obs: Tensor, act: Tensor | None) -> Tensor:
+    """Values [M, 2, B, 1] of critic or target, or with the discrete head [M, 2, B, A]; kept on the critics' tape."""
+    tape = state.tape("critic", obs.shape[1])
+    x = tape.x.unflatten(0, (-1, 2))
+    x[..., : obs.shape[2]] = obs[:, None]
+    if act is not None:
+        x[..., obs.shape[2] :] = act[:, None]
+    return tape.forward(state.nets[net]).unflatten(0, (-1, 2))
+
+
+@torch.no_grad()
 def bootstrap(state: SACState, next_obs: Tensor, noise: Tensor | None) -> Tensor:
     """Soft value of next_obs [M, B, O] under actor and target critic, [M, B]: min over heads - alpha logp."""
-    with torch.no_grad():
-        if noise is None:
-            return expected_soft_value(q_all(state.target, next_obs), log_policy(state.actor, next_obs), state.alpha)
-        act, logp = policy(state.actor, next_obs, noise)
-        return soft_value(q_values(state.target, next_obs, act), logp, state.alpha)
+    out = _actor_out(state, next_obs)
+    if noise is None:
+        return expected_soft_value(_critic_out(state, "target", next_obs, None), F.log_softmax(out, -1), state.alpha)
+    act, logp = heads.tanh_gaussian(out, noise)
+    return soft_value(_critic_out(state, "target", next_obs, act)[..., 0], logp, state.alpha)
 
 
+@torch.no_grad()
 def critic_step(state: SACState, batch: Batch, noise: Tensor | None = None) -> dict[str, Tensor]:
     """One step of the critic on a batch; noise as `draw_noise` gives it (drawn when None). Metrics [M]."""
     noise = draw_noise(state, batch.rew.shape[1]) if noise is None else noise
     y = critic_target(batch.rew, batch.discount, state.cfg.gamma, bootstrap(state, batch.next_obs, noise))
-    leaves = {k: v.detach().requires_grad_() for k, v in state.critic.items()}
-    q = q_values(leaves, batch.obs, batch.act)
-    loss = critic_loss(q, y)
-    grads = dict(zip(leaves, torch.autograd.grad(loss.sum(), list(leaves.values())), strict=True))
-    state.optims["critic"].step(grads, state.cfg.lr)
-    return {"train/critic_loss": loss.detach(), "train/q": q.detach().mean((1, 2))}
+    if state.discrete:
+        values = _critic_out(state, "critic", batch.obs, None)
+        index = batch.act[:, None, :, None].expand(-1, 2, -1, -1)
+        q = values.gather(-1, index)
+    else:
+        q = values = _critic_out(state, "critic", batch.obs, batch.act)
+    error = q[..., 0] - y[:, None]
+    grad = error[..., None] * (2 / error.shape[-1])  # of critic_loss by q
+    if state.discrete:
+        grad = torch.zeros_like(values).scatter_(-1, index, grad)
+    state.tapes["critic"].backward(state.nets["critic"], grad.flatten(0, 1), state.nets["critic_grads"])
+    state.optims["critic"].step(state.grads["critic"], state.cfg.lr)
+    return {"train/critic_loss": critic_loss(q[..., 0], y), "train/q": q.mean((1, 2, 3))}
 
 
+@torch.no_grad()
 def actor_step(state: SACState, obs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
     """One step of actor and temperature on observations [M, B, O]; noise as in `critic_step`. Metrics [M]."""
     noise = draw_noise(state, obs.shape[1]) if noise is None else noise
-    leaves = {k: v.detach().requires_grad_() for k, v in state.actor.items()}
-    if noise is None:
-        log_all = log_policy(leaves, obs)
-        value = expected_soft_value(q_all(state.critic, obs), log_all, state.alpha)
-        logp = (log_all.exp() * log_all).sum(-1)
-    else:
-        act, logp = policy(leaves, obs, noise)
-        value = soft_value(q_values(state.critic, obs, act), logp, state.alpha)
-    loss, logp = actor_loss(value), logp.detach()
+    grad, value, logp = _discrete_gradient(state, obs) if noise is None else _gaussian_gradient(state, obs, noise)
+    state.tapes["actor"].backward(state.nets["actor"], grad, state.nets["actor_grads"])
     goal = target_entropy(state.cfg, state.act_dim, discrete=state.discrete)
     temperature = alpha_loss(state.log_alpha, logp, goal)
-    grads = dict(zip(leaves, torch.autograd.grad(loss.sum(), list(leaves.values())), strict=True))
-    state.optims["actor"].step(grads, state.cfg.lr)
+    metrics = {"train/actor_loss": actor_loss(value), "train/entropy": -logp.mean(1), "train/alpha": state.alpha}
+    state.optims["actor"].step(state.grads["actor"], state.cfg.lr)
     state.optims["alpha"].step({"log_alpha": temperature}, state.cfg.alpha_lr)  # its own derivative by log_alpha
-    return {"train/actor_loss": loss.detach(), "train/entropy": -logp.mean(1), "train/alpha": state.alpha}
+    return metrics
+
+
+def _gaussian_gradient(state: SACState, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient of the actor loss by the actor's outputs [M, B, 2A], soft value [M, B], log-density [M, B]."""
+    out, rows = _actor_out(state, obs), obs.shape[1]
+    act, logp = heads.tanh_gaussian(out, noise)
+    q = _critic_out(state, "critic", obs, act)[..., 0]
+    first = (q[:, :1] <= q[:, 1:]).to(q.dtype)  # whether the minimum is the first head's
+    grad = torch.cat([first, 1 - first], 1) / -rows
+    by_act = state.tapes["critic"].input_gradient(state.nets["critic"], grad.flatten(0, 1)[..., None], obs.shape[2])
+    by_act = by_act.unflatten(0, (-1, 2)).sum(1).transpose(1, 2)
+    by_logp = state.alpha[:, None, None] / rows
+    return heads.tanh_gaussian_gradient(out, noise, act, by_act, by_logp), soft_value(q, logp, state.alpha), logp
+
+
+def _discrete_gradient(state: SACState, obs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_gaussian_gradient`, with expectations over the actions; gradient [M, B, A] by the logits."""
+    logp = F.log_softmax(_actor_out(state, obs), -1)
+    q, alpha = _critic_out(state, "critic", obs, None), state.alpha
+    soft = q.amin(1) - alpha[:, None, None] * logp
+    grad = heads.categorical_gradient(logp, soft / -obs.shape[1])
+    return grad, expected_soft_value(q, logp, alpha), (logp.exp() * logp).sum(-1)
 
 
 @torch.no_grad()
@@ -341,15 +375,12 @@ def act(state: SACState, obs: Tensor, *, deterministic: bool = False) -> Tensor:
     deterministic: tanh of the mean, or the likeliest action; else drawn with the members' generators.
     """
     out = mlps.apply(state.actor, obs)
-    if state.discrete:
-        gumbel = 0.0 if deterministic else torch.stack([_gumbel(out[m], gen) for m, gen in enumerate(state.gens)])
-        return (out + gumbel).argmax(-1)
-    mean, log_std = gaussian(out)
-    if deterministic:
-        return torch.tanh(mean)
-    return squashed_sample(mean, log_std, draw_noise(state, obs.shape[1]))[0]
-
-
-def _gumbel(like: Tensor, gen: torch.Generator) -> Tensor:
-    """Gumbel noise: the largest of logits plus this noise is a draw from their softmax."""
-    return -torch.empty_like(like).exponential_(generator=gen).log()
+    if not state.discrete:
+        mean, log_std = heads.gaussian(out)
+        return torch.tanh(
+            mean if deterministic else torch.addcmul(mean, log_std.exp(), draw_noise(state, obs.shape[1]))
+        )
+    if not deterministic:  # the largest of logits plus Gumbel noise is a draw from their softmax
+        for own, gen in zip(out, state.gens, strict=True):
+            own -= torch.empty_like(own).exponential_(generator=gen).log_()
+    return out.argmax(-1)

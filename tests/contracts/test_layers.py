@@ -28,6 +28,7 @@ LAYERS: dict[str, int] = {
     "coord.optim": 1,
     "coord.returns": 1,
     "coord.buffers": 1,
+    "coord.heads": 1,
     "coord.mlps": 1,
     "coord.agents": 2,
     "coord.agents_greedy": 2,

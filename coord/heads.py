@@ -1,0 +1,61 @@
+"""Action heads: what an actor's outputs mean, how actions come out of them, and the gradients on the way back.
+
+The pure functions are the definition, for autograd; the two ``*_gradient`` functions are the same derivatives by hand,
+and tests compare them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LOG_STD_BOUNDS = (-5.0, 2.0)
+_HALF_WIDTH = 0.5 * (LOG_STD_BOUNDS[1] - LOG_STD_BOUNDS[0])
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+_LOG_2 = math.log(2)
+
+
+def gaussian(out: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log standard deviation [..., A] before the tanh, from outputs [..., 2A].
+
+    The log standard deviation is squashed smoothly into `LOG_STD_BOUNDS`, not clamped.
+    """
+    mean, raw = out.chunk(2, -1)
+    return mean, LOG_STD_BOUNDS[0] + _HALF_WIDTH * (torch.tanh(raw) + 1)
+
+
+def tanh_gaussian(out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Action tanh(mean + std noise) [..., A] and its log-density [...]; out [..., 2A], noise [..., A] standard normal.
+
+    log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2x)) keeps its precision where tanh saturates.
+    """
+    mean, log_std = gaussian(out)
+    x = torch.addcmul(mean, log_std.exp(), noise)
+    log_normal = -0.5 * noise.square() - log_std - _HALF_LOG_2PI
+    log_det = 2 * (_LOG_2 - x - F.softplus(-2 * x))
+    return torch.tanh(x), (log_normal - log_det).sum(-1)
+
+
+def tanh_gaussian_gradient(out: Tensor, noise: Tensor, act: Tensor, by_act: Tensor, by_logp: Tensor) -> Tensor:
+    """Gradient by the outputs [..., 2A] from those by action [..., A] and by log-density (broadcast to [..., A]).
+
+    With x = mean + std noise and a = tanh(x): da/dx = 1 - a^2, dlogp/dx = 2a, and logp also holds -log_std.
+    """
+    raw = out.chunk(2, -1)[1]
+    squash = torch.tanh(raw)
+    log_std = LOG_STD_BOUNDS[0] + _HALF_WIDTH * (squash + 1)
+    by_x = by_act * (1 - act.square()) + 2 * by_logp * act
+    by_log_std = by_x * noise * log_std.exp() - by_logp
+    return torch.cat([by_x, by_log_std * _HALF_WIDTH * (1 - squash.square())], -1)
+
+
+def categorical_gradient(logp: Tensor, value: Tensor) -> Tensor:
+    """Gradient by the logits [..., A] of sum_a exp(logp_a) value_a, when what `value` owes to logp sums to zero.
+
+    So it is for value = q - alpha logp: sum_a p_a d(logp_a) = 0.
+    """
+    prob = logp.exp()
+    return prob * (value - (prob * value).sum(-1, keepdim=True))
