@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from coord.algos import ppo
-from populations.training import build
+from populations.training import Setup, self_play
 
 GOALS = {"cramped_room": 200.0, "counter_circuit_o_1order": 140.0}
 SPEED_CASES = (("mlp_index", 1), ("mlp_index", 8), ("cnn", 1), ("cnn", 8))
@@ -32,7 +32,7 @@ def bench_ppo(configs: dict[str, ppo.PPOConfig], *, seconds: float = 5.0, seed: 
 def time_to_return(layout: str, cfg: ppo.PPOConfig, goal: float, *, seed: int = 0) -> dict[str, Any]:
     """Self-play of one agent until the mean return of its last 50 episodes first reaches `goal`."""
     began = time.perf_counter()
-    state, env = build(cfg, layout=layout, rules="classic", horizon=400, members=1, seed=seed)
+    state, env = self_play(Setup(algo=cfg, layout=layout, seed=seed))
 
     def is_there(state: ppo.PPOState) -> bool:
         return len(state.returns[0]) == ppo.RECENT_EPISODES and float(state.mean_returns()[0]) >= goal
@@ -51,7 +51,7 @@ def time_to_return(layout: str, cfg: ppo.PPOConfig, goal: float, *, seed: int = 
 def steps_per_s(layout: str, cfg: ppo.PPOConfig, network: str, members: int, seconds: float) -> dict[str, float]:
     """Steps/s of all members together over about `seconds`, after a warm-up update."""
     cfg = replace(cfg, network=network, total_steps=10**9, hidden=(64, 64, 64) if network == "cnn" else cfg.hidden)
-    state, env = build(cfg, layout=layout, rules="classic", horizon=400, members=members, seed=0)
+    state, env = self_play(Setup(algo=cfg, layout=layout, members=members))
     stamps: list[float] = []
     ppo.train(
         state,

@@ -2,7 +2,7 @@
 
 Stage 1 trains M self-play agents and keeps three checkpoints of each: at the start, where the return first reached
 half of its final value, and at the end. Stage 2 trains an ego with partners drawn uniformly from those 3 M frozen
-agents (`coord train partners=<pool>`).
+agents (`populations.uniform`: `coord train partners=<pool>`).
 
 The final return is known only at the end, so stage 1 takes a snapshot whenever a member's mean return first passes a
 multiple of `STEP`, and picks among them afterwards; the middle checkpoint is thus exact to `STEP` points.
@@ -19,14 +19,28 @@ import torch
 from torch import Tensor
 
 from coord.agent_files import AgentCard
-from coord.algos.ppo import PPOState
+from coord.algos.ppo import Hooks, PPOState
 from coord.nets import PopulationNet
-from coord.partner_env import SelfPlayEnv
+from coord.overcooked import OvercookedVectorEnv
 from populations.pool import NewMember
-from populations.training import card
+from populations.training import Setup, Training, card, self_play
 
 STEP = 10.0  # points of return between snapshots
 MIDDLE = 0.5  # the middle checkpoint is the first at this share of the final return
+
+
+@dataclass(frozen=True, kw_only=True)
+class FCPConfig:
+    """Stage 1 of fictitious co-play has no hyper-parameters beside PPO's."""
+
+
+def make(cfg: FCPConfig, setup: Setup) -> Training:
+    """Stage 1; see `populations.training.Method`."""
+    state, env = self_play(setup)
+    course = FictitiousCoPlay(setup.members)
+    course.observe(state)
+    hooks = Hooks(on_update=lambda state, metrics: course.observe(state))
+    return Training(state, env, lambda: course.members(setup, state, env.env), hooks, course)
 
 
 @dataclass
@@ -86,23 +100,24 @@ class FictitiousCoPlay:
                 tensors = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
                 self.kept[m].append(Snapshot(int(step), ret, tensors))
 
-    def members(self, state: PPOState, env: SelfPlayEnv, *, seed: int) -> list[NewMember]:
+    def members(self, setup: Setup, state: PPOState, kitchens: OvercookedVectorEnv) -> list[NewMember]:
         """Start, middle and final agent of every member, ready for `populations.pool.add_members`."""
         out = []
         for m in range(self.size):
-            final = card(state, env.env, m, agent_id=f"fcp{seed}-{m}-final", method="fcp", seed=seed)
+            agent_id = f"{setup.name}{setup.seed}-{m}-final"
+            final = card(state, kitchens, m, agent_id=agent_id, method=setup.name, seed=setup.seed)
             start, middle = self.kept[m][0], self.middle(m, final.mean_return or 0.0)
             for kind, snapshot in (("init", start), ("mid", middle)):
                 net = PopulationNet(state.net.arch, snapshot.tensors)
-                out.append(NewMember(_card_of(final, kind, snapshot, seed), net))
+                out.append(NewMember(_card_of(final, kind, snapshot), net))
             out.append(NewMember(final, state.net.select([m])))
         return out
 
 
-def _card_of(final: AgentCard, kind: str, snapshot: Snapshot, seed: int) -> AgentCard:
+def _card_of(final: AgentCard, kind: str, snapshot: Snapshot) -> AgentCard:
     return replace(
         final,
-        agent_id=f"fcp{seed}-{final.member}-{kind}",
+        agent_id=f"{final.agent_id.removesuffix('final')}{kind}",
         checkpoint=kind,
         env_steps=snapshot.env_step,
         mean_return=snapshot.ret,

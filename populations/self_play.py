@@ -5,17 +5,17 @@ One update trains all members over the population axis (`coord.algos.ppo`); they
 
 from __future__ import annotations
 
-from coord.algos.ppo import PPOState
-from coord.partner_env import SelfPlayEnv
-from populations.pool import NewMember
-from populations.training import card
+from dataclasses import dataclass
+
+from populations.training import Setup, Training, final_agents, self_play
 
 
-def final_members(state: PPOState, env: SelfPlayEnv, *, method: str, seed: int) -> list[NewMember]:
-    """Every member as it is now, ready for `populations.pool.add_members`."""
-    return [
-        NewMember(
-            card(state, env.env, m, agent_id=f"{method}{seed}-{m}", method=method, seed=seed), state.net.select([m])
-        )
-        for m in range(state.net.members)
-    ]
+@dataclass(frozen=True, kw_only=True)
+class SPConfig:
+    """Self-play has no hyper-parameters beside PPO's."""
+
+
+def make(cfg: SPConfig, setup: Setup) -> Training:
+    """See `populations.training.Method`."""
+    state, env = self_play(setup)
+    return Training(state, env, lambda: final_agents(setup, state, env.env))

@@ -1,46 +1,120 @@
-"""What both `coord population` and `coord train` do: build learners and kitchens for a config, and name the results."""
+"""What every method starts from and what it hands back: a `Setup` in, a `Training` out.
+
+A method is one function `make(config, setup) -> Training`, listed in `populations.methods`. It builds learners and
+kitchens (the functions below do the usual ones), attaches what is its own as hooks of PPO, and says which agents it
+leaves. `coord population` and `coord train` do the rest: run folder, logs, checkpoints, Ctrl-C, exact resume, files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from coord import seeding
-from coord.agent_files import AGENT_FILE, AgentCard, StoredAgent, save_agent, stack_agents
+from coord.agent_files import AGENT_FILE, MANIFEST, AgentCard, StoredAgent, save_agent, stack_agents
 from coord.algos import ppo
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv
-from coord.partner_env import FrozenPartners, MixedPartners, PartnerEnv, Partners, SelfPlayEnv
-from populations import pool
+from coord.partner_env import FrozenPartners, MixedPartners, PartnerEnv, Partners, RowEnv, SelfPlayEnv
+from coord.run.training import Savable
+from populations.pool import NewMember, add_members
 
 
-def build(
-    cfg: ppo.PPOConfig,
-    *,
-    layout: str,
-    rules: str,
-    horizon: int,
-    members: int,
-    seed: int,
-    partners: Sequence[StoredAgent] = (),
-) -> tuple[ppo.PPOState, SelfPlayEnv | PartnerEnv]:
-    """Fresh learners and their kitchens: self-play without `partners`, one seat each with them.
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What every method is given, whatever it does."""
 
-    In self-play member m depends on (seed, m) only, not on how many train beside it; with partners the draws of
-    partners and of their actions are shared among members.
-    """
-    seeds = [seeding.derive(seed, "member", m) for m in range(members)]
-    kitchens = OvercookedVectorEnv(layout, cfg.num_envs * members, horizon=horizon, rules=rules, seed=seed)
-    state = ppo.create(cfg, ppo.make_arch(cfg, kitchens), seeds)
-    if not partners:
-        return state, SelfPlayEnv(kitchens, members, state.net.obs_kind)
+    algo: ppo.PPOConfig
+    layout: str
+    rules: str = "classic"
+    horizon: int = 400  # ticks per game
+    members: int = 1  # learners that train side by side
+    seed: int = 0
+    name: str = "agent"  # prefix of the agents' ids, and the method on their cards
+    partners: tuple[StoredAgent, ...] = ()  # whom egos may train with; none for a method that makes a pool
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise UserError(f"members={self.members}: must be at least 1")
+
+    def generator(self, *names: str | int) -> np.random.Generator:
+        """The numpy generator of that name, the same in every run with this seed."""
+        return seeding.rng(self.seed, *names)
+
+
+@dataclass
+class Training:
+    """A training about to start. Whatever changes must be in `state`, `env` or `extra` for a resume to be exact."""
+
+    state: ppo.PPOState
+    env: RowEnv
+    agents: Callable[[], list[NewMember]]  # called once, when training is over
+    hooks: ppo.Hooks = field(default_factory=ppo.Hooks)  # of the method; metrics that on_update adds are logged
+    extra: Savable | None = None  # what the method itself remembers
+    loop: Callable[[Any, Any, ppo.Hooks], Any] = ppo.train  # another learner brings its own
+
+    def run(self, state: Any, env: Any, hooks: ppo.Hooks) -> Any:
+        """Trains with the method's hooks before those of the run (logs, checkpoints, Ctrl-C)."""
+
+        def on_update(state: Any, metrics: dict[str, Any]) -> None:
+            self.hooks.on_update(state, metrics)
+            hooks.on_update(state, metrics)
+
+        def should_stop(state: Any) -> bool:
+            return self.hooks.should_stop(state) or hooks.should_stop(state)
+
+        return self.loop(state, env, replace(self.hooks, on_update=on_update, should_stop=should_stop))
+
+
+class Method(Protocol):
+    """How a published method enters: `POOL_METHODS` and `EGO_METHODS` of `populations.methods` list them."""
+
+    def __call__(self, cfg: Any, setup: Setup, /) -> Training:
+        """Builds everything; raises UserError for what cannot be built, before a folder is made."""
+
+
+# ------------------------------------------------------------------------------------------------- the usual parts
+
+
+def make_kitchens(setup: Setup, members: int | None = None) -> OvercookedVectorEnv:
+    """`num_envs` kitchens for each of `members` (default: all) learners."""
+    count = setup.algo.num_envs * (setup.members if members is None else members)
+    return OvercookedVectorEnv(setup.layout, count, horizon=setup.horizon, rules=setup.rules, seed=setup.seed)
+
+
+def make_learners(setup: Setup, kitchens: OvercookedVectorEnv, members: int | None = None) -> ppo.PPOState:
+    """Fresh learners; member m depends on (seed, m) only, not on how many train beside it."""
+    count = setup.members if members is None else members
+    seeds = [seeding.derive(setup.seed, "member", m) for m in range(count)]
+    return ppo.create(setup.algo, ppo.make_arch(setup.algo, kitchens), seeds)
+
+
+def self_play(setup: Setup) -> tuple[ppo.PPOState, SelfPlayEnv]:
+    """Every learner on all seats of its own kitchens."""
+    kitchens = make_kitchens(setup)
+    state = make_learners(setup, kitchens)
+    return state, SelfPlayEnv(kitchens, setup.members, state.net.obs_kind)
+
+
+def with_partners(setup: Setup) -> tuple[ppo.PPOState, PartnerEnv]:
+    """Every learner on one seat of its own kitchens, `setup.partners` on the others (see `PartnerEnv.probs`)."""
+    if not setup.partners:
+        raise UserError(f"method={setup.name} trains with partners: say partners=<pool>")
+    kitchens = make_kitchens(setup)
+    state = make_learners(setup, kitchens)
+    return state, partner_env(setup, kitchens, as_pool(setup.partners), state.net.obs_kind)
+
+
+def partner_env(setup: Setup, kitchens: OvercookedVectorEnv, partners: Partners, obs_kind: str) -> PartnerEnv:
+    """One seat of each kitchen for a learner; draws of partners and of their actions are shared among members."""
     if kitchens.num_players < 2:
-        raise UserError(f"layout '{layout}' has one seat: there is no place for a partner")
-    pool_seed = seeding.derive(seed, "partners")
-    env = PartnerEnv(kitchens, as_pool(partners), seed=pool_seed, members=members, obs_kind=state.net.obs_kind)
-    return state, env
+        raise UserError(f"layout '{setup.layout}' has one seat: there is no place for a partner")
+    seed, members = seeding.derive(setup.seed, "partners"), kitchens.num_envs // setup.algo.num_envs
+    return PartnerEnv(kitchens, partners, seed=seed, members=members, obs_kind=obs_kind)
 
 
 def as_pool(partners: Sequence[StoredAgent]) -> Partners:
@@ -49,6 +123,9 @@ def as_pool(partners: Sequence[StoredAgent]) -> Partners:
         FrozenPartners(group.net, group.spec, unstick=group.unstick) for group in stack_agents(partners)
     ]
     return parts[0] if len(parts) == 1 else MixedPartners(parts)
+
+
+# ------------------------------------------------------------------------------------------------ what is left behind
 
 
 def card(
@@ -70,14 +147,24 @@ def card(
     )
 
 
-def write_agents(
-    folder: Path, state: ppo.PPOState, kitchens: OvercookedVectorEnv, *, name: str, seed: int
-) -> None:
-    """Writes a lone learner as `agent.safetensors`, several as a pool."""
-    count = state.net.members
-    ids = [f"{name}{seed}" if count == 1 else f"{name}{seed}-{m}" for m in range(count)]
-    cards = [card(state, kitchens, m, agent_id=ids[m], method=name, seed=seed) for m in range(count)]
-    if count == 1:
-        save_agent(folder / AGENT_FILE, cards[0], state.net.select([0]))
+def final_agents(setup: Setup, state: ppo.PPOState, kitchens: OvercookedVectorEnv) -> list[NewMember]:
+    """Every learner as it is now, called `<name><seed>-<member>`; without a number if it is alone."""
+    out = []
+    for m in range(state.net.members):
+        agent_id = f"{setup.name}{setup.seed}" + (f"-{m}" if state.net.members > 1 else "")
+        mine = card(state, kitchens, m, agent_id=agent_id, method=setup.name, seed=setup.seed)
+        out.append(NewMember(mine, state.net.select([m])))
+    return out
+
+
+def egos_file(folder: Path, setup: Setup) -> Path:
+    """The file that `write_egos` writes last."""
+    return folder / (AGENT_FILE if setup.members == 1 else MANIFEST)
+
+
+def write_egos(folder: Path, agents: Sequence[NewMember]) -> None:
+    """A lone agent as `agent.safetensors`, several as a pool."""
+    if len(agents) == 1:
+        save_agent(folder / AGENT_FILE, agents[0].card, agents[0].net)
     else:
-        pool.add_members(folder, [pool.NewMember(c, state.net.select([m])) for m, c in enumerate(cards)])
+        add_members(folder, agents)

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "games": "coord.run.commands.games",
     "study": "coord.run.commands.study",
     "theory": "coord.run.commands.theory",
+    "layouts": "coord.run.commands.layouts",
 }
 
 SUMMARY = "train partners for Overcooked, train an ego with them, score it with people-like partners"
@@ -136,9 +137,9 @@ def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
     for group, choice in config.default_groups(command).items():
         asked = [word.partition("=")[2] for word in overrides if word.startswith(f"{group}=")]
         choice = asked[-1] if asked else choice
-        if choice not in config.options(group):
-            raise unknown(group, choice, config.options(group))
-        others = ", ".join(f"{group}={name}" for name in config.options(group))
+        if choice not in config.choices(command, group):
+            raise unknown(group, choice, config.choices(command, group))
+        others = ", ".join(f"{group}={name}" for name in config.choices(command, group))
         sections.append(
             (
                 f"fields of {group}={choice} (choices: {others}):",

@@ -7,9 +7,10 @@ sees OmegaConf. The conversion is our own because OmegaConf 2.3 refuses `Literal
 cannot take a frozen dataclass as a schema; ours also says what was expected.
 
 A choice may be tuned per layout: `configs/algo/ppo/<layout>.yaml` replaces some defaults of `algo/ppo.yaml`
-when that layout is asked for. A command that trains on tasks is tuned as a whole: `configs/prefer/<method>.yaml`,
-then `configs/prefer/<preset>/<suite>.yaml`, `.../<task>.yaml` and `.../<task>/<method>.yaml` replace fields of any
-of its parts, where they exist. Words on the command line win over all of them.
+when that layout is asked for, and `configs/<command>/<method>.yaml` those of any part of a command when that method
+is (see `_layout_overlays`). A command that trains on tasks is tuned as a whole: `configs/prefer/<method>.yaml`,
+then `configs/prefer/<preset>/<suite>.yaml`, `.../<task>.yaml`, `.../<suite>/<method>.yaml` and
+`.../<task>/<method>.yaml` replace fields of any of its parts, where they exist. Words on the command line win.
 """
 
 from __future__ import annotations
@@ -44,9 +45,13 @@ CONFIGS: dict[str, str] = {
     "games": "coord.run.commands.games:GamesConfig",
     "study": "coord.run.commands.study:StudyConfig",
     "theory": "coord.run.commands.theory:TheoryConfig",
+    "layouts": "coord.run.commands.layouts:LayoutsConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
     "algo/sac": "coord.algos.sac:SACConfig",
+    "method/sp": "populations.self_play:SPConfig",
+    "method/fcp": "populations.fcp:FCPConfig",
+    "method/ppo": "populations.uniform:UniformConfig",
 }
 
 # Fields that may differ when a saved run is continued; anything else would make it a different run.
@@ -86,7 +91,7 @@ def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
     for key, text in values.items():
         *path, leaf = key.split(".")
         functools.reduce(operator.getitem, path, merged)[leaf] = _value(text)
-    return merged | {group: {"name": choice, **merged[group]} for group, choice in groups.items()}
+    return merged | {group: {"name": choice, **(merged.get(group) or {})} for group, choice in groups.items()}
 
 
 def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
@@ -114,13 +119,18 @@ def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain values of a config dataclass, tuples as lists; `from_dict` of it gives an equal config."""
     values = json.loads(json.dumps(dataclasses.asdict(config)))
-    names = {target: name for name, target in CONFIGS.items()}
     for key in values:
-        part = type(getattr(config, key))
-        group, _, choice = names.get(f"{part.__module__}:{part.__qualname__}", "").partition("/")
+        group, choice = choice_of(getattr(config, key))
         if group == key:
             values[key] = {"name": choice, **values[key]}
     return values
+
+
+def choice_of(part: Any) -> tuple[str, str]:
+    """Group and choice that a part of a configuration stands for, ("algo", "ppo"); two empty texts if it is none."""
+    names = {target: name for name, target in CONFIGS.items()}
+    group, _, choice = names.get(f"{type(part).__module__}:{type(part).__qualname__}", "").partition("/")
+    return group, choice
 
 
 def to_yaml(config: Any) -> str:
@@ -222,6 +232,14 @@ def _load_resumed(command: str, words: Mapping[str, str]) -> Any:
     return from_dict(type(saved), {**to_dict(saved), **values})
 
 
+def choices(command: str, group: str) -> list[str]:
+    """Choices of a group that a command has: those whose dataclass the annotation of its field names; else all."""
+    field = next(field for field in dataclasses.fields(config_class(command)) if field.name == group)
+    named = re.findall(r"\w+", str(field.type))
+    found = [name for name in options(group) if CONFIGS.get(f"{group}/{name}", "").partition(":")[2] in named]
+    return found or options(group)
+
+
 def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
     """What each group of the command is set to.
 
@@ -231,8 +249,8 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
     groups = default_groups(command)
     for group in groups:
         choice = groups[group] = words.get(group, groups[group])
-        if choice not in options(group):
-            raise unknown(group, choice, options(group))
+        if choice not in choices(command, group):
+            raise unknown(group, choice, choices(command, group))
     return groups
 
 
@@ -248,19 +266,18 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
     """The files of a method and of a task under a preset, from general to particular.
 
     Raises:
-        UserError: unknown task or preset, or a preset that says nothing about the task.
+        UserError: unknown preset, or one that says nothing about the task.
     """
-    from coord.control.tasks import task_spec
-
     preset, task = str(fields["preset"]), str(fields["env"])
     root = resources.files("configs") / command
     presets = sorted(item.name for item in root.iterdir() if item.is_dir())
     if preset not in presets:
         raise unknown("preset", preset, presets)
-    own = [f"{command}/{preset}/{name}" for name in (task_spec(task).suite, task)]
-    if not any(_exists(name) for name in own):
+    suite = "dmc" if "_" in task else "metaworld"  # by how they write names: no simulator is loaded for this
+    general, own = f"{command}/{preset}/{suite}", f"{command}/{preset}/{task}"
+    if not (_exists(general) or _exists(own)):
         raise unknown(f"task with preset={preset}", task, options(f"{command}/{preset}"))
-    names = [f"{command}/{method}", *own, f"{command}/{preset}/{method}", f"{own[-1]}/{method}"]
+    names = [f"{command}/{method}", general, own, f"{general}/{method}", f"{own}/{method}"]
     return [f"+{folder}@_global_={leaf}" for folder, _, leaf in (name.rpartition("/") for name in names if _exists(name))]
 
 
@@ -269,38 +286,38 @@ def _exists(name: str) -> bool:
 
 
 def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
-    """Hydra words that put files on top of a choice.
+    """Hydra words that put files on top of the choices, from general to particular, where they exist.
 
-    `configs/<group>/<choice>/<layout>.yaml` applies where it exists; with `preset=<name>`, the file of that layout
-    in `configs/<group>/<choice>/<name>/` instead, which must exist.
+    `<group>/<choice>/<layout>.yaml` has fields of that group; `<command>/<method>.yaml` and
+    `<command>/<layout>/<method>.yaml` have fields of any part of the command. With `preset=<name>` the files in
+    folders of that name (`<group>/<choice>/<name>/...`, `<command>/<name>/...`) apply instead, at least one of them.
     """
     if not groups:
         return []
     from coord.overcooked import LAYOUT_ALIASES  # takes half a second, and help goes without it
 
     layout = str(words.get("layout", _yaml(f"{command}.yaml").get("layout", "")))
-    layout = LAYOUT_ALIASES.get(layout, layout)
-    found = []
-    for group, choice in groups.items():
-        folder = f"{group}/{choice}"
-        if words.get("preset"):
-            folder += f"/{words['preset']}"
-            _check_preset(group, choice, words["preset"], layout)
-        path = resources.files("configs") / folder / f"{layout}.yaml"
-        if re.fullmatch(r"\w+", layout) and path.is_file():
-            found.append(f"+{folder}@{group}={layout}")
+    layout = LAYOUT_ALIASES.get(layout, layout if re.fullmatch(r"\w+", layout) else "")
+    preset, method = words.get("preset", "null"), groups.get("method", "")
+    inside = "" if preset == "null" else f"/{preset}"
+    files = [(f"{group}/{choice}{inside}", layout, group) for group, choice in groups.items()]
+    files += [(f"{command}{inside}", method, "_global_"), (f"{command}{inside}/{layout}", method, "_global_")]
+    found = [f"+{folder}@{place}={leaf}" for folder, leaf, place in files if leaf and _exists(f"{folder}/{leaf}")]
+    if inside and not found:
+        raise _no_preset(command, groups, preset, layout)
     return found
 
 
-def _check_preset(group: str, choice: str, preset: str, layout: str) -> None:
-    """Raise UserError unless the choice has that preset for that layout."""
-    root = resources.files("configs") / group / choice
-    presets = sorted(item.name for item in root.iterdir() if item.is_dir()) if root.is_dir() else []
+def _no_preset(command: str, groups: Mapping[str, str], preset: str, layout: str) -> UserError:
+    """The error for a preset that says nothing about a layout with these choices."""
+    homes = [resources.files("configs") / name for name in (command, *(f"{g}/{c}" for g, c in groups.items()))]
+    folders = [folder for home in homes if home.is_dir() for folder in home.iterdir() if folder.is_dir()]
+    presets = {folder.name for folder in folders}
     if preset not in presets:
-        raise unknown(f"preset of {group}={choice}", preset, presets)
-    layouts = options(f"{group}/{choice}/{preset}")
-    if layout not in layouts:
-        raise unknown(f"layout with preset={preset}", layout, layouts)
+        return unknown("preset", preset, sorted(presets))
+    listed = [item.name for folder in folders if folder.name == preset for item in folder.iterdir()]
+    names = {name.removesuffix(".yaml") for name in listed} - set(options("method"))
+    return unknown(f"layout with preset={preset}", layout, sorted(names))
 
 
 def _check_names(command: str, values: Mapping[str, str], base: Mapping[str, Any]) -> None:
@@ -345,6 +362,7 @@ def _yaml(file: str) -> dict[str, Any]:
 
 def _convert_field(field: dataclasses.Field[Any], scope: dict[str, Any], value: Any, where: str) -> Any:
     if any(name.startswith(f"{field.name}/") for name in CONFIGS):
+        value = {"name": value} if isinstance(value, str) else value  # a choice with its defaults
         _require(isinstance(value, Mapping), where, value, "a mapping")
         rest = dict(value)
         return from_dict(config_class(f"{field.name}/{rest.pop('name', None)}"), rest, f"{where}.")

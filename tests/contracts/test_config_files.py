@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,8 +18,10 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(
     str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml") if path.parent.name != "study"
 )
-OVERLAYS = [name for name in FILES if name.count("/") >= 2]
-NAMES = [name for name in FILES if name not in OVERLAYS]
+# configs/<command>/...: fields of any part of a command; configs/<group>/<choice>/...: fields of a choice.
+OF_COMMANDS = [name for name in FILES if "/" in name and name.partition("/")[0] in config.CONFIGS]
+OVERLAYS = [name for name in FILES if name.count("/") >= 2 and name not in OF_COMMANDS]
+NAMES = [name for name in FILES if name not in (*OVERLAYS, *OF_COMMANDS)]
 
 
 def values_of(name: str) -> dict:
@@ -69,7 +73,8 @@ def test_every_field_is_explained(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if "/" in name])
 def test_every_choice_composes(name: str) -> None:
     group, choice = name.split("/")
-    users = [command for command in config.CONFIGS if "/" not in command and group in config.default_groups(command)]
+    commands = [name for name in config.CONFIGS if "/" not in name and group in config.default_groups(name)]
+    users = [command for command in commands if choice in config.choices(command, group)]
     assert users
     for command in users:
         assert type(getattr(config.load(command, [f"{group}={choice}"]), group)) is config.config_class(name)
@@ -86,6 +91,34 @@ def test_values_for_a_layout_fit_and_change_something(name: str) -> None:
     tuned = config.from_dict(config.config_class(choice), {**values_of(choice), **values})
     assert tuned != default
     assert all(getattr(tuned, key) != getattr(default, key) for key in values), "a value equal to the default is dead"
+
+
+def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+@pytest.mark.parametrize("name", [name for name in OF_COMMANDS if name.partition("/")[0] in ("train", "population")])
+def test_what_a_method_sets_for_its_command_arrives(name: str) -> None:
+    """configs/<command>/[<preset>/][<layout>/]<method>.yaml; nothing in it is what would have been anyway."""
+    from coord.overcooked import layout_names
+
+    command, *folders, method = name.split("/")
+    layout = folders.pop() if folders and folders[-1] in layout_names() else None
+    words = {"method": method, "layout": layout or "cramped_room"} | ({"preset": folders[0]} if folders else {})
+    made = config.from_dict(config.config_class(command), config.compose(command, words))  # every name and type fits
+    asked, arrived = dict(leaves(values_of(name))), dict(leaves(config.to_dict(made)))
+    defaults = {**values_of(command)}
+    for group in ("algo", "method"):
+        choice = words.get(group, config.default_groups(command)[group])
+        defaults |= {f"{group}.{key}": value for key, value in values_of(f"{group}/{choice}").items()}
+    particular = "/".join([command, *folders, words["layout"], method]) in FILES
+    for key, value in asked.items():
+        assert value != defaults[key], f"{key}: a value equal to the default is dead"
+        assert arrived[key] == value or (particular and layout is None), key
 
 
 def test_an_old_name_of_a_layout_brings_the_same_values() -> None:

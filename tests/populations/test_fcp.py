@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from coord.algos import ppo
 from coord.nets import Arch
 from coord.overcooked import OvercookedVectorEnv
-from coord.partner_env import SelfPlayEnv
 from populations.fcp import MIDDLE, STEP, FictitiousCoPlay
-from populations.methods import METHODS
+from populations.methods import POOL_METHODS
 from populations.pool import add_members, open_pool
+from populations.self_play import SPConfig
+from populations.training import Setup
 
 ARCH = Arch(kind="mlp_features", inputs=96, hidden=(4,))
 NAN = float("nan")
@@ -124,8 +125,8 @@ def test_state_round_trip_goes_on_as_if_nothing_had_happened() -> None:
 
 def test_the_pool_holds_start_middle_and_end_of_every_member(tmp_path: Path) -> None:
     method, state = watched(COURSE, [NAN, *[0.0] * 8])
-    env = SelfPlayEnv(OvercookedVectorEnv("cramped_room", 2), 2, "features")
-    add_members(tmp_path / "pool", method.members(state, env, seed=7))
+    setup = Setup(algo=state.cfg, layout="cramped_room", seed=7, name="fcp")
+    add_members(tmp_path / "pool", method.members(setup, state, OvercookedVectorEnv("cramped_room", 2)))
     pool = open_pool(tmp_path / "pool")
     listed = [(e["id"], e["checkpoint"], e["env_steps"], e["return"], e["member"]) for e in pool.entries]
     assert listed == [
@@ -145,16 +146,14 @@ def test_the_pool_holds_start_middle_and_end_of_every_member(tmp_path: Path) -> 
 
 
 def test_self_play_leaves_the_final_agents(tmp_path: Path) -> None:
-    state = population(2)
-    be_at(state, 3, [20.0, NAN])
-    env = SelfPlayEnv(OvercookedVectorEnv("cramped_room", 2), 2, "features")
-    method = METHODS["sp"](2)
-    method.observe(state)
-    add_members(tmp_path / "pool", method.members(state, env, seed=1))
+    cfg = ppo.PPOConfig(network="mlp_features", hidden=(4,), num_envs=1)
+    training = POOL_METHODS["sp"](SPConfig(), Setup(algo=cfg, layout="cramped_room", members=2, seed=1, name="sp"))
+    be_at(training.state, 3, [20.0, NAN])
+    add_members(tmp_path / "pool", training.agents())
     pool = open_pool(tmp_path / "pool")
     assert [(e["id"], e["checkpoint"], e["return"]) for e in pool.entries] == [
         ("sp1-0", "final", 20.0),
         ("sp1-1", "final", None),
     ]
     for m, member in enumerate(pool.members):
-        assert all(torch.equal(t[0], state.net.tensors()[name][m]) for name, t in member.net.tensors().items())
+        assert all(torch.equal(t[0], training.state.net.tensors()[name][m]) for name, t in member.net.tensors().items())

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from coord.algos.ppo import PPOConfig
+    from populations.fcp import FCPConfig
+    from populations.self_play import SPConfig
 
 HELP = "train a pool of partners and write it to a folder"
 EXAMPLES = (
@@ -23,7 +25,7 @@ class PopulationConfig:
     """Fields of configs/population.yaml, which says what each means."""
 
     algo: PPOConfig
-    method: str = "fcp"
+    method: SPConfig | FCPConfig
     members: int = 4
     preset: str | None = None
     layout: str = "cramped_room"
@@ -49,38 +51,25 @@ def train_pool(cfg: PopulationConfig) -> Path:
     """Train the pool, or finish one that was interrupted; its folder.
 
     Raises:
-        UserError: unknown method or layout, a folder that holds another run, a full disk; see also `run_job`.
+        UserError: unknown layout, a folder that holds another run, a full disk; see also `run_job`.
     """
-    from coord.errors import UserError, unknown
-    from coord.partner_env import SelfPlayEnv
+    from coord.run.config import choice_of
     from coord.run.training import Job, open_run, run_job, set_threads
-    from populations import pool, training
-    from populations.methods import METHODS
+    from populations import pool
+    from populations.methods import POOL_METHODS
+    from populations.training import Setup
 
-    if cfg.method not in METHODS:
-        raise unknown("method", cfg.method, METHODS)
-    if cfg.members < 1:
-        raise UserError(f"members={cfg.members}: must be at least 1")
+    _, name = choice_of(cfg.method)
     set_threads(cfg.threads)
     where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
+    setup = Setup(algo=cfg.algo, **where, members=cfg.members, seed=cfg.seed, name=name)
     # Before the folder is made: whatever cannot be built leaves nothing behind.
-    state, env = training.build(cfg.algo, **where, members=cfg.members, seed=cfg.seed)
-    folder = open_run(cfg, algo=cfg.method)
+    training = POOL_METHODS[name](cfg.method, setup)
+    folder = open_run(cfg, algo=name)
     if (folder / pool.MANIFEST).exists():
         return folder
-    assert isinstance(env, SelfPlayEnv)  # no partners were given
-    method = METHODS[cfg.method](cfg.members)
-    method.observe(state)
-    job = Job(
-        folder,
-        f"{cfg.method} pool of {cfg.members} on {cfg.layout}",
-        f"coord population resume={folder}",
-        state,
-        env,
-        cfg.save_every_s,
-        extra=method,
-        on_update=method.observe,
-    )
-    run_job(job)
-    pool.add_members(folder, method.members(state, env, seed=cfg.seed))
+    title, resume = f"{name} pool of {cfg.members} on {cfg.layout}", f"coord population resume={folder}"
+    begun = (training.state, training.env, cfg.save_every_s)
+    run_job(Job(folder, title, resume, *begun, extra=training.extra, train=training.run))
+    pool.add_members(folder, training.agents())
     return folder

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from coord.algos.bc import BCConfig
     from coord.algos.ppo import PPOConfig
+    from populations.training import Setup
+    from populations.uniform import UniformConfig
 
 HELP = "train one agent: alone with itself, with a pool of partners, or from human games"
 EXAMPLES = (
@@ -27,6 +29,7 @@ class TrainConfig:
     """Fields of configs/train.yaml, which says what each means."""
 
     algo: PPOConfig | BCConfig
+    method: UniformConfig
     preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
@@ -59,7 +62,7 @@ def run(overrides: Sequence[str]) -> int:
 
 
 def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
-    """PPO in self-play or with partners; finishes a run that was interrupted. The run folder.
+    """Train egos by a published method; finishes a run that was interrupted. The run folder.
 
     It holds `agent.safetensors`, or with several members a pool of them.
 
@@ -67,31 +70,40 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
         UserError: unknown layout or partner, held-out partners, a folder that holds another run, a full disk; see
             also `run_job`.
     """
-    from coord.agent_files import AGENT_FILE
     from coord.errors import UserError
-    from coord.evaluation.agents import load_training_partners
+    from coord.run.config import choice_of
     from coord.run.training import Job, open_run, run_job, set_threads
-    from populations import pool, training
+    from populations.methods import EGO_METHODS
+    from populations.training import egos_file, write_egos
 
-    if cfg.members < 1:
-        raise UserError(f"members={cfg.members}: must be at least 1")
     if cfg.data is not None:
         raise UserError(f"data={cfg.data} is for algo=bc; algo=ppo learns by playing")
+    _, method = choice_of(cfg.method)
     set_threads(cfg.threads)
-    partners = load_training_partners(cfg.partners, cfg.layout, cfg.rules)
-    name = cfg.name or ("ego" if partners else "sp")
-    where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
+    setup = ego_setup(cfg, algo, method)
     # Before the folder is made: whatever cannot be built leaves nothing behind.
-    state, env = training.build(algo, **where, members=cfg.members, seed=cfg.seed, partners=partners)
-    folder = open_run(cfg, algo="ppo" if partners else "sp")
-    done = folder / (AGENT_FILE if cfg.members == 1 else pool.MANIFEST)
-    if done.exists():
+    training = EGO_METHODS[method](cfg.method, setup)
+    alone = method == "ppo" and not setup.partners
+    folder = open_run(cfg, algo="sp" if alone else method)
+    if egos_file(folder, setup).exists():
         return folder
-    title = f"ppo on {cfg.layout} with {len(partners)} partners" if partners else f"ppo self-play on {cfg.layout}"
-    job = Job(folder, title, f"coord train resume={folder}", state, env, cfg.save_every_s)
+    title = f"{method} on {cfg.layout}" + (f" with {len(setup.partners)} partners" if setup.partners else "")
+    begun = (training.state, training.env, cfg.save_every_s)
+    job = Job(folder, title, f"coord train resume={folder}", *begun, extra=training.extra, train=training.run)
     run_job(job)
-    training.write_agents(folder, state, env.env, name=name, seed=cfg.seed)
+    write_egos(folder, training.agents())
     return folder
+
+
+def ego_setup(cfg: TrainConfig, algo: PPOConfig, method: str) -> Setup:
+    """What the method is given; partners are loaded, held-out ones refused."""
+    from coord.evaluation.agents import load_training_partners
+    from populations.training import Setup
+
+    partners = tuple(load_training_partners(cfg.partners, cfg.layout, cfg.rules))
+    name = cfg.name or {"ppo": "ego" if partners else "sp"}.get(method, method)
+    where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
+    return Setup(algo=algo, **where, members=cfg.members, seed=cfg.seed, name=name, partners=partners)
 
 
 def train_clone(cfg: TrainConfig, algo: BCConfig) -> Path:
