@@ -239,7 +239,9 @@ def _vanishes(fitted: dict[str, Any]) -> bool:
     return exponent(fitted["T"][half:], np.array(fitted["value"][half:])) < SLOWEST_FALL
 
 
-def run_theory(seeds: int = 16, horizons: Sequence[int] = (64, 128, 256, 512, 1024, 2048, 4096), seed: int = 0) -> dict[str, Any]:
+def run_theory(seeds: int, horizons: Sequence[int], seed: int = 0) -> dict[str, Any]:
+    seeds: int = 16, horizons: Sequence[int] = (64, 128, 256, 512, 1024, 2048, 4096), seed: int = 0
+) -> dict[str, Any]:
     """The experiment as plain JSON: per arm, both gradients against T; and in words what follows for the claims.
 
     seeds: independent repetitions, run together. horizons: increasing T, each above k.
