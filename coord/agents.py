@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coord.nets import PopulationNet, sample_actions
+from coord.context.base import UNKNOWN
+from coord.nets import PopulationNet, append_dense, sample_actions
 from coord.types import NUM_ACTIONS
 
 if TYPE_CHECKING:
+    from coord.context.base import Context
     from coord.overcooked import IndexSpec, OvercookedVectorEnv
 
 STAY = 4
@@ -27,39 +29,53 @@ Seeds = int | NDArray[np.integer]
 
 
 class KitchenView:
-    """What agents see of a vector env: each kind of observation is encoded at most once per tick."""
+    """What agents see of a vector env: each kind of observation is encoded at most once per tick.
 
-    def __init__(self, env: OvercookedVectorEnv) -> None:
-        self.env = env
+    `last_joint_act` [N, P] is what was played in the tick before; UNKNOWN at the start of an episode, after a state
+    was set from outside, and after a tick that the agents missed.
+    """
+
+    def __init__(self, env: OvercookedVectorEnv, *, final: bool = False) -> None:
+        """final: show kitchens that ended in the last tick as they ended, not as they begin anew."""
+        self.env, self._final = env, final
         self._cache: dict[object, np.ndarray] = {}
+        self.last_joint_act = np.full((env.num_envs, env.num_players), UNKNOWN, np.int64)
+
+    def stepped(self, joint_act: np.ndarray, ended: np.ndarray) -> None:
+        """Call after every `env.step`: the actions [N, P] played, and which kitchens [N] bool ended their episode."""
+        self._cache.clear()
+        self.last_joint_act[:] = joint_act
+        if not self._final:
+            self.last_joint_act[ended] = UNKNOWN
 
     def invalidate(self) -> None:
-        """Forget the cached observations; call after every `env.step`, `env.reset` or state change."""
+        """Call after `env.reset` or after a state was set from outside."""
         self._cache.clear()
+        self.last_joint_act[:] = UNKNOWN
 
     def index(self, spec: IndexSpec | None = None) -> NDArray[np.int16]:
         """[N, P, K] index observations in the vocabulary of `spec` (the env's own if None)."""
         key = self.env.spec if spec is None else spec
         if key not in self._cache:
-            self._cache[key] = self.env.index_obs(key)
+            self._cache[key] = self.env.index_obs(key, final=self._final)
         return self._cache[key]
 
     def lossless(self) -> np.ndarray:
         """[N, P, W, H, 26] the lossless encoding of overcooked-ai."""
         if "lossless" not in self._cache:
-            self._cache["lossless"] = self.env.lossless_obs()
+            self._cache["lossless"] = self.env.lossless_obs(final=self._final)
         return self._cache["lossless"]
 
     def features(self) -> NDArray[np.float32]:
         """[N, P, F] the hand-made features of overcooked-ai (`featurize_state`, two pots)."""
         if "features" not in self._cache:
-            self._cache["features"] = self.env.feature_obs()
+            self._cache["features"] = self.env.feature_obs(self._final)
         return self._cache["features"]
 
     def useful(self) -> NDArray[np.bool_]:
         """[N, P, 6] what seats may choose from where the env masks useless actions."""
         if "useful" not in self._cache:
-            self._cache["useful"] = self.env.available_actions()
+            self._cache["useful"] = self.env.available_actions(self._final)
         return self._cache["useful"]
 
 
@@ -75,7 +91,7 @@ class Agent(Protocol):
         """Forget what was seen in the kitchens `rows`."""
 
     def act(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
-        """Actions [n] for seat `seats[i]` of kitchen `rows[i]`; both are integer arrays [n]."""
+        """Actions [n] for seat `seats[i]` of kitchen `rows[i]`, integer arrays [n]; once per tick and seat."""
 
 
 def _mix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -195,7 +211,8 @@ class PolicyAgent:
     """A frozen network (one member) as a player: draws from its policy, or takes the likeliest action.
 
     net: M = 1; spec: vocabulary of an index network, None for the other kinds; unstick: apply `StuckMemory`
-    (networks on features only); drop_stay: never choose to stay (as some published evaluations of clones do).
+    (networks on features only); drop_stay: never choose to stay (as some published evaluations of clones do);
+    context: what the network reads beside the kitchen (`Arch.extra` numbers).
     """
 
     def __init__(
@@ -207,30 +224,38 @@ class PolicyAgent:
         stochastic: bool = True,
         unstick: bool = False,
         drop_stay: bool = False,
+        context: Context | None = None,
     ) -> None:
         if net.members != 1:
             raise ValueError(f"a PolicyAgent plays one member, got {net.members}")
         if unstick and net.obs_kind != "features":
             raise ValueError("the un-stuck rule reads poses from features: only for networks on features")
+        if net.arch.extra != (0 if context is None else context.size):
+            raise ValueError(f"the network reads {net.arch.extra} numbers beside the kitchen, the context has others")
         self.agent_id = agent_id
         self.net = net
         self.spec = spec
         self.stochastic = stochastic
         self.unstick = unstick
         self.drop_stay = drop_stay
+        self.context = context
 
     def start(self, num_envs: int, num_players: int, seed: Seeds) -> None:
         """See `Agent.start`."""
         self._uniforms = RowUniforms(num_envs, num_players, seed)
         self._memory = StuckMemory(num_envs, num_players)
+        if self.context is not None:
+            self.context.start(num_envs, num_players, seed)
 
     def begin_episode(self, rows: np.ndarray) -> None:
         """See `Agent.begin_episode`."""
         self._memory.forget(rows)
+        if self.context is not None:
+            self.context.begin_episode(rows)
 
     def act(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
         """See `Agent.act`."""
-        obs = self._observe(view)[rows, seats]
+        obs = self._observe(view, rows, seats)
         with torch.no_grad():
             logits = self.net(torch.from_numpy(obs)[None])[0][0]  # [n, 6]
         if view.env.mask_useless_actions:
@@ -245,10 +270,12 @@ class PolicyAgent:
         self._memory.record(rows, seats, poses, acts)
         return acts
 
-    def _observe(self, view: KitchenView) -> np.ndarray:
-        if self.net.obs_kind == "index":
-            return view.index(self.spec)
-        return view.features() if self.net.obs_kind == "features" else view.lossless()
+    def _observe(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> np.ndarray:
+        obs = getattr(view, self.net.obs_kind)
+        own = (obs(self.spec) if self.net.obs_kind == "index" else obs())[rows, seats]
+        if self.context is None:
+            return own
+        return append_dense(own, self.context.observe(view, rows, seats, view.last_joint_act[rows]))
 
     def _choose(self, logits: torch.Tensor, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
         if not self.stochastic:

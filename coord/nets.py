@@ -205,6 +205,20 @@ def append_dense(idx: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.concatenate([idx, fixed], axis=-1)
 
 
+def rows_by_member(rows: np.ndarray, member: np.ndarray, members: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [n, ...] in any order, gathered by the member they belong to.
+
+    Returns: [members, most rows of one member, ...], padded with zeros, and the column [n] of each row in it.
+    """
+    order = np.argsort(member, kind="stable")
+    count = np.bincount(member, minlength=members)
+    column = np.empty(len(order), np.int64)
+    column[order] = np.arange(len(order)) - (np.cumsum(count) - count)[member[order]]
+    batch = np.zeros((members, count.max(initial=0), *rows.shape[1:]), rows.dtype)
+    batch[member, column] = rows
+    return batch, column
+
+
 # -------------------------------------------------------------------------------------------- dense layer
 
 

@@ -104,5 +104,5 @@ class PairEnv(KitchenRows):
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """See `RowEnv.set_state`."""
         self.env.set_state(state)
-        self.view.invalidate()
+        self._moved()
         self._before = self.env.event_counts()

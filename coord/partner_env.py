@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coord.agents import KitchenView, StuckMemory, feature_poses
-from coord.nets import PopulationNet, sample_actions
+from coord.nets import PopulationNet, rows_by_member, sample_actions
 from coord.overcooked import IndexSpec, OvercookedVectorEnv
 from coord.seeding import derive
-from coord.types import NUM_ACTIONS
 
 
 class RowStep(NamedTuple):
@@ -75,19 +74,24 @@ class KitchenRows:
             raise ValueError(f"{env.num_envs} kitchens cannot be shared equally by {members} members")
         self.env, self.members, self.kitchens = env, members, env.num_envs // members
         self.obs_kind = obs_kind
-        self.view = KitchenView(env)
+        self.view, self.final_view = KitchenView(env), KitchenView(env, final=True)
         env.reset()
 
     def _encode(self, final: bool) -> np.ndarray:
         """[M*N, P, ...] observations of all seats."""
-        if final:
-            return getattr(self.env, f"{self.obs_kind}_obs".replace("features", "feature"))(final=True)
-        return getattr(self.view, self.obs_kind)()
+        return getattr(self.final_view if final else self.view, self.obs_kind)()
 
     def _advance(self, joint_act: np.ndarray) -> tuple[Any, np.ndarray]:
         result = self.env.step(joint_act)
-        self.view.invalidate()
-        return result, np.flatnonzero(result.truncated | result.terminated)
+        ended = result.truncated | result.terminated
+        for view in (self.view, self.final_view):
+            view.stepped(joint_act, ended)
+        return result, np.flatnonzero(ended)
+
+    def _moved(self) -> None:
+        """The states were set from outside."""
+        for view in (self.view, self.final_view):
+            view.invalidate()
 
     def _per_row(self, values: np.ndarray, seats: int) -> Tensor:
         """[M*N] per kitchen -> [M, N*seats] per row."""
@@ -101,6 +105,7 @@ class SelfPlayEnv(KitchenRows):
     def __init__(self, env: OvercookedVectorEnv, members: int = 1, obs_kind: str = "index") -> None:
         super().__init__(env, members, obs_kind)
         self.rows = self.kitchens * env.num_players
+        self.learners = tuple(np.indices((env.num_envs, env.num_players)).reshape(2, -1))  # kitchen and seat of a row
         self._ended = np.empty(0, np.int64)
 
     def observe(self) -> Tensor:
@@ -135,7 +140,7 @@ class SelfPlayEnv(KitchenRows):
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """See `RowEnv.set_state`."""
         self.env.set_state(state)
-        self.view.invalidate()
+        self._moved()
 
 
 class Partners(Protocol):
@@ -184,19 +189,14 @@ class FrozenPartners:
 
     @torch.no_grad()
     def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        """Rows are sorted by partner and padded to [size, most rows of one partner] for the batched forward."""
+        """One batched forward for the rows of all partners."""
         obs = self._observe(view)[kitchens, seats]
-        order = np.argsort(partner, kind="stable")
-        count = np.bincount(partner, minlength=self.size)
-        column = np.arange(len(order)) - (np.cumsum(count) - count)[partner[order]]
-        batch = np.zeros((self.size, count.max(), *obs.shape[1:]), obs.dtype)
-        batch[partner[order], column] = obs[order]
-        logits = torch.empty(len(order), NUM_ACTIONS)
-        logits[order] = self.net(torch.from_numpy(batch))[0][partner[order], column]
+        batch, column = rows_by_member(obs, partner, self.size)
+        logits = self.net(torch.from_numpy(batch))[0][partner, column]
         poses = feature_poses(obs) if self.unstick else None
         if poses is not None:
             logits[torch.from_numpy(self._memory.banned(kitchens, seats, poses))] = -torch.inf
-        act = sample_actions(logits, torch.rand(len(order), generator=self._gen))[0].numpy()
+        act = sample_actions(logits, torch.rand(len(obs), generator=self._gen))[0].numpy()
         if poses is not None:
             self._memory.record(kitchens, seats, poses, act)
         return act
@@ -264,6 +264,7 @@ class PartnerEnv(KitchenRows):
         self._rng = np.random.default_rng(seed)
         self._all = np.arange(env.num_envs)
         self.ego_seat = self._all % self.kitchens % env.num_players  # [M*N]
+        self.learners = self._all, self.ego_seat  # kitchen and seat of a row
         self.partner = np.zeros((env.num_envs, env.num_players), np.int64)  # [M*N, P], the ego's own entry unused
         self._others = np.nonzero(np.arange(env.num_players)[None] != self.ego_seat[:, None])  # kitchens, seats
         self._ended, self._ended_partner = np.empty(0, np.int64), np.empty(0, np.int64)
@@ -325,4 +326,4 @@ class PartnerEnv(KitchenRows):
         self._rng.bit_generator.state = ast.literal_eval(bytes(np.asarray(state["rng"])).decode())
         self.env.set_state({k[4:]: v for k, v in state.items() if k.startswith("env.")})
         self.partners.set_state({k[9:]: v for k, v in state.items() if k.startswith("partners.")})
-        self.view.invalidate()
+        self._moved()

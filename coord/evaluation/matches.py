@@ -128,8 +128,9 @@ def _play(
             joint_act[rows, seats] = agents[who].act(view, rows, seats)
         if record:
             played[:, tick] = joint_act
-        quarters[:, tick * QUARTERS // where.horizon] += env.step(joint_act).rew
-        view.invalidate()
+        result = env.step(joint_act)
+        quarters[:, tick * QUARTERS // where.horizon] += result.rew
+        view.stepped(joint_act, result.truncated)
     return env.episode_return(final=True).copy(), env.event_counts(final=True).astype(np.int32), played, quarters
 
 

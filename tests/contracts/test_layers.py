@@ -30,6 +30,7 @@ LAYERS: dict[str, int] = {
     "coord.buffers": 1,
     "coord.heads": 1,
     "coord.mlps": 1,
+    "coord.context": 2,
     "coord.agents": 2,
     "coord.agents_greedy": 2,
     "coord.agent_files": 2,
