@@ -240,8 +240,6 @@ def _vanishes(fitted: dict[str, Any]) -> bool:
 
 
 def run_theory(seeds: int, horizons: Sequence[int], seed: int = 0) -> dict[str, Any]:
-    seeds: int = 16, horizons: Sequence[int] = (64, 128, 256, 512, 1024, 2048, 4096), seed: int = 0
-) -> dict[str, Any]:
     """The experiment as plain JSON: per arm, both gradients against T; and in words what follows for the claims.
 
     seeds: independent repetitions, run together. horizons: increasing T, each above k.
