@@ -19,6 +19,8 @@ import torch
 
 from coord import checkpoint
 from coord.agents import PolicyAgent
+from coord.context import kinds
+from coord.context.base import Context
 from coord.errors import UserError, unknown
 from coord.nets import Arch, PopulationNet
 from coord.overcooked import IndexSpec, Layout
@@ -28,6 +30,7 @@ MANIFEST = "manifest.json"
 AGENT_FILE = "agent.safetensors"  # what a training run leaves in its folder
 MANIFEST_SCHEMA = 1
 HELD_OUT_ID = "human_proxy"
+_CONTEXT = "context."  # prefix of a context's tensors in the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,8 @@ class AgentCard:
     layouts: name -> hash of the kitchens it was trained for; spec: `IndexSpec.to_dict()` of an index network;
     human_data: the human games it learned from: half of the packaged ones, "train" or "test" (held out), "recorded"
     for games of the game client, "" for none; checkpoint:
-    "init", "mid" or "final" of its training run; extra: anything else worth keeping (JSON).
+    "init", "mid" or "final" of its training run; context: what its network reads beside the kitchen
+    (`Context.settings`), None for nothing; extra: anything else worth keeping (JSON).
     """
 
     agent_id: str
@@ -53,11 +57,13 @@ class AgentCard:
     spec: Mapping[str, Any] | None = None
     human_data: str = ""
     unstick: bool = False
+    context: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain mapping for JSON."""
-        return {**asdict(self), "kind": CARD_KIND}
+        """Plain mapping for JSON; `context` only where there is one, so that other files stay as they always were."""
+        values = {**asdict(self), "arch": self.arch.to_dict(), "kind": CARD_KIND}
+        return {k: v for k, v in values.items() if k != "context" or v is not None}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any], source: str) -> AgentCard:
@@ -73,10 +79,11 @@ class AgentCard:
 
 @dataclass(frozen=True)
 class StoredAgent:
-    """An agent read from disk: its card and its network (M = 1)."""
+    """An agent read from disk: its card, its network (M = 1) and the tensors of its context, if it has one."""
 
     card: AgentCard
     net: PopulationNet
+    context: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def spec(self) -> IndexSpec | None:
@@ -84,7 +91,7 @@ class StoredAgent:
         return None if self.card.spec is None else IndexSpec.from_dict(self.card.spec)
 
     def player(self, *, stochastic: bool = True, drop_stay: bool = False) -> PolicyAgent:
-        """The agent as a player."""
+        """The agent as a player. Raises `UserError` for a context that cannot be built from its tensors."""
         return PolicyAgent(
             self.card.agent_id,
             self.net,
@@ -92,7 +99,14 @@ class StoredAgent:
             stochastic=stochastic,
             unstick=self.card.unstick,
             drop_stay=drop_stay,
+            context=self._build_context(),
         )
+
+    def _build_context(self) -> Context | None:
+        """A fresh one for every player: each has its own memory."""
+        if self.card.context is None:
+            return None
+        return kinds.build(self.context, self.card.context, self.spec)
 
     def check_kitchen(self, layout: Layout, rules: str) -> None:
         """Raise `UserError` unless the agent was trained for this layout under these rules."""
@@ -118,9 +132,16 @@ class AgentGroup(NamedTuple):
 
 
 def stack_agents(agents: Sequence[StoredAgent]) -> list[AgentGroup]:
-    """Group the agents into networks with a population axis; every agent is in exactly one group."""
+    """Group the agents into networks with a population axis; every agent is in exactly one group.
+
+    Raises:
+        UserError: an agent with a context, whose memory a frozen network does not have.
+    """
     keys: dict[tuple[object, ...], list[int]] = {}
     for i, agent in enumerate(agents):
+        if agent.card.context is not None:
+            name = agent.card.agent_id
+            raise UserError(f"agent '{name}' infers who its partner is: it can play, but not be a partner in training")
         keys.setdefault((agent.card.arch, spec_hash(agent.card.spec), agent.card.unstick), []).append(i)
     groups = []
     for indices in keys.values():
@@ -136,16 +157,24 @@ def spec_hash(spec: Mapping[str, Any] | None) -> str:
 
 
 def save_agent(
-    path: str | Path, card: AgentCard, net: PopulationNet, *, config: Mapping[str, Any] | None = None
+    path: str | Path,
+    card: AgentCard,
+    net: PopulationNet,
+    *,
+    context: Mapping[str, torch.Tensor] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write one agent atomically and return the SHA-256 of the file.
+    """Write one agent, with the tensors [1, ...] of its context, atomically; the SHA-256 of the file.
 
     Raises:
         UserError: unwritable folder or full disk.
     """
     if net.members != 1 or net.arch != card.arch:
         raise ValueError(f"an agent file holds one member of {card.arch}, got {net.members} of {net.arch}")
-    return checkpoint.save(path, net.tensors(), card.to_dict(), config=config)
+    if bool(context) != (card.context is not None):
+        raise ValueError(f"the card of '{card.agent_id}' and its tensors disagree on whether it has a context")
+    own = {f"{_CONTEXT}{name}": tensor for name, tensor in (context or {}).items()}
+    return checkpoint.save(path, net.tensors() | own, card.to_dict(), config=config)
 
 
 def read_agent(path: str | Path, *, sha256: str | None = None) -> StoredAgent:
@@ -158,7 +187,8 @@ def read_agent(path: str | Path, *, sha256: str | None = None) -> StoredAgent:
         raise UserError(f"{path} was altered or cut short: expected SHA-256 {sha256}, got {found}")
     tensors, meta = checkpoint.load(path)
     card = AgentCard.from_dict(meta, str(path))
-    return StoredAgent(card, PopulationNet(card.arch, tensors))
+    context = {name[len(_CONTEXT) :]: tensor for name, tensor in tensors.items() if name.startswith(_CONTEXT)}
+    return StoredAgent(card, PopulationNet(card.arch, tensors), context)
 
 
 def refuse_held_out(agent: StoredAgent, source: str, held_out: Mapping[str, torch.Tensor] | None = None) -> None:

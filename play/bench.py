@@ -141,7 +141,7 @@ def inference(name: str, ticks: int = 300) -> dict[str, float]:
     try:
         _until(worker, lambda: worker.status != "loading")
         for tick in range(ticks - 1):
-            worker.submit(tick, env.state_dict(0), time.monotonic())
+            worker.submit(tick, env.state_dict(0), None, time.monotonic())
             answers = _until(worker, partial(worker.take, tick))
             latencies.append(answers.latency_ms)
             env.step(np.array([[rng.integers(6), answers.action]]))

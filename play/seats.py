@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple, Protocol
 
 from play.inputs import STAY, Bindings, PlayerInput
-from play.worker import PartnerWorker
+from play.worker import JointAct, PartnerWorker
 
 HUMAN, AGENT, MISS = "human", "agent", "miss"
 
@@ -57,8 +57,8 @@ class SeatSource(Protocol):
     def poll(self, now_s: float) -> None:
         """Called every frame: look for answers, notice a hang."""
 
-    def observe(self, tick: int, state: Mapping[str, object], now_s: float) -> None:
-        """The state in which action number `tick` is to be chosen."""
+    def observe(self, tick: int, state: Mapping[str, object], joint_act: JointAct, now_s: float) -> None:
+        """The state in which action number `tick` is to be chosen, and what was played in the tick before."""
 
     def choose(self, tick: int, now_s: float) -> Choice:
         """The action for `tick`, now due."""
@@ -83,7 +83,7 @@ class HumanSeat:
     def poll(self, now_s: float) -> None:
         """Nothing to look for: keys arrive by `input.press`."""
 
-    def observe(self, tick: int, state: Mapping[str, object], now_s: float) -> None:
+    def observe(self, tick: int, state: Mapping[str, object], joint_act: JointAct, now_s: float) -> None:
         """The person looks at the screen."""
 
     def choose(self, tick: int, now_s: float) -> Choice:
@@ -134,9 +134,9 @@ class AgentSeat:
         """Collect an answer, notice a hang or crash."""
         self.worker.poll(now_s)
 
-    def observe(self, tick: int, state: Mapping[str, object], now_s: float) -> None:
+    def observe(self, tick: int, state: Mapping[str, object], joint_act: JointAct, now_s: float) -> None:
         """Hand over the newest state."""
-        self.worker.submit(tick, state, now_s)
+        self.worker.submit(tick, state, joint_act, now_s)
 
     def choose(self, tick: int, now_s: float) -> Choice:
         """The answer for exactly this tick, else `stay` and a miss."""

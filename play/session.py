@@ -129,7 +129,7 @@ class Session:
         self.started = True
         self._statuses = ["ready"] * len(self.seats)  # so that a partner that failed to load is told about
         self._record(lambda recorder: recorder.begin(self, now_s))
-        self._offer_state(now_s)
+        self._offer_state(None, now_s)
         self.clock.resume(now_s)
 
     def advance(self, now_s: float) -> list[TickEvent]:
@@ -192,12 +192,12 @@ class Session:
         if self.done:
             self._record(lambda recorder: recorder.finish("finished", now_s))
         else:
-            self._offer_state(now_s)
+            self._offer_state(event.joint_action, now_s)
         return event
 
-    def _offer_state(self, now_s: float) -> None:
+    def _offer_state(self, joint_act: tuple[int, ...] | None, now_s: float) -> None:
         for seat in self.seats:
-            seat.observe(self.tick, self.state, now_s)
+            seat.observe(self.tick, self.state, joint_act, now_s)
 
     def _new_events(self) -> tuple[GameEvent, ...]:
         """What the counters say happened in the last tick."""

@@ -57,6 +57,7 @@ class Answer(NamedTuple):
     latency_ms: float
 
 
+JointAct = tuple[int, ...] | None  # [P] what was played in a tick; None: nothing before, or not known
 Loader = Callable[[PartnerSpec, GameSpec], "Agent"]
 
 
@@ -96,13 +97,14 @@ class PartnerWorker:
         self.latency_ms: float | None = None  # of the newest answer
         self._mode, self._hang_s, self._load_s, self._loader = mode, hang_s, load_s, loader
         self._spare = spare
-        self._newest: tuple[int, Mapping[str, Any]] | None = None  # not sent yet
+        self._newest: tuple[int, Mapping[str, Any], JointAct] | None = None  # not sent yet
         self._launch(now_s)
 
     def _launch(self, now_s: float) -> None:
         self.status, self.message = "loading", ""
         self._busy_since_s: float | None = now_s  # a request, or the loading, is under way since then
         self._answer: Answer | None = None
+        self._sent_tick: int | None = None  # of the state that the agent saw last
         # The layout travels as bytes: unpacking it imports much, and must come after the child set its thread counts.
         task = (self.spec, pickle.dumps(self.game), self._loader)
         waiting = self._spare.take() if self._spare is not None else None
@@ -114,9 +116,9 @@ class PartnerWorker:
         self._pipe, far_end = multiprocessing.Pipe()
         self._process = _LAUNCH[self._mode]((far_end, *task))
 
-    def submit(self, tick: int, state: Mapping[str, Any], now_s: float) -> None:
-        """The newest state; replaces one that was not sent yet."""
-        self._newest = (tick, state)
+    def submit(self, tick: int, state: Mapping[str, Any], joint_act: JointAct, now_s: float) -> None:
+        """The newest state, and what was played in the tick before it; replaces a state that was not sent yet."""
+        self._newest = (tick, state, joint_act)
         self._send(now_s)
 
     def poll(self, now_s: float) -> None:
@@ -151,12 +153,14 @@ class PartnerWorker:
     def _send(self, now_s: float) -> None:
         if self.status != "ready" or self._busy_since_s is not None or self._newest is None:
             return
+        tick, state, joint_act = self._newest
+        followed = self._sent_tick == tick - 1  # else the agent missed a state, and that tick's actions tell it nothing
         try:
-            self._pipe.send(self._newest)
+            self._pipe.send((tick, state, joint_act if followed else None))
         except OSError:
             self._give_up("crashed", "its process ended unexpectedly")
             return
-        self._newest, self._busy_since_s = None, now_s
+        self._newest, self._sent_tick, self._busy_since_s = None, tick, now_s
 
     def _receive(self, message: tuple[Any, ...]) -> None:
         self._busy_since_s = None
@@ -273,9 +277,9 @@ def _serve(pipe: Connection, spec: PartnerSpec, game: bytes, loader: Loader) -> 
         mind = _Mind(spec, pickle.loads(game), loader)
         pipe.send(("ready", mind.agent.agent_id, checkpoint_hash(spec.ref, mind.agent)))
         while True:
-            tick, state = pipe.recv()
+            tick, state, joint_act = pipe.recv()
             begun_s = time.perf_counter()
-            action = mind.act(state)
+            action = mind.act(state, joint_act)
             pipe.send(("action", tick, action, (time.perf_counter() - begun_s) * 1e3))
     except (EOFError, OSError):
         pass  # the game is over
@@ -304,17 +308,19 @@ class _Mind:
         self.row, self.seat = np.array([0]), np.array([game.seat])
         self.agent = loader(spec, game)
         self._begin(spec.seed)
-        self.act(self.env.state_dict(0))  # warm up: compile, allocate
+        self.act(self.env.state_dict(0), None)  # warm up: compile, allocate
         self._begin(spec.seed)
 
     def _begin(self, seed: int) -> None:
         self.agent.start(1, self.env.num_players, seed)
         self.agent.begin_episode(self.row)
 
-    def act(self, state: Mapping[str, Any]) -> int:
-        """Action number in this state."""
+    def act(self, state: Mapping[str, Any], joint_act: JointAct) -> int:
+        """Action number in this state, which followed `joint_act`."""
         self.env.load_state_dict(0, state)
         self.view.invalidate()
+        if joint_act is not None:
+            self.view.last_joint_act[0] = joint_act
         return int(self.agent.act(self.view, self.row, self.seat)[0])
 
 

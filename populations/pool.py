@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from coord.agent_files import (
     MANIFEST,
     MANIFEST_SCHEMA,
@@ -32,10 +34,11 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class NewMember(NamedTuple):
-    """A member to be written: its card and its network (M = 1)."""
+    """A member to be written: its card, its network (M = 1) and the tensors [1, ...] of its context, if it has one."""
 
     card: AgentCard
     net: PopulationNet
+    context: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def _check_ids(taken: Sequence[str], new: Sequence[str], folder: Path) -> None:
 def _write_member(folder: Path, new: NewMember) -> dict[str, Any]:
     card = new.card
     file = f"{card.agent_id}.safetensors"
-    sha256 = save_agent(folder / file, card, new.net)
+    sha256 = save_agent(folder / file, card, new.net, context=new.context)
     return {
         "id": card.agent_id,
         "layout": "+".join(card.layouts),

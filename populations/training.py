@@ -17,6 +17,7 @@ import numpy as np
 from coord import seeding
 from coord.agent_files import AGENT_FILE, MANIFEST, AgentCard, StoredAgent, save_agent, stack_agents
 from coord.algos import ppo
+from coord.context.base import Context
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import FrozenPartners, MixedPartners, PartnerEnv, Partners, RowEnv, SelfPlayEnv
@@ -86,11 +87,13 @@ def make_kitchens(setup: Setup, members: int | None = None) -> OvercookedVectorE
     return OvercookedVectorEnv(setup.layout, count, horizon=setup.horizon, rules=setup.rules, seed=setup.seed)
 
 
-def make_learners(setup: Setup, kitchens: OvercookedVectorEnv, members: int | None = None) -> ppo.PPOState:
-    """Fresh learners; member m depends on (seed, m) only, not on how many train beside it."""
+def make_learners(
+    setup: Setup, kitchens: OvercookedVectorEnv, members: int | None = None, *, extra: int = 0
+) -> ppo.PPOState:
+    """Fresh learners, which read `extra` numbers beside the kitchen; member m depends on (seed, m) only."""
     count = setup.members if members is None else members
     seeds = [seeding.derive(setup.seed, "member", m) for m in range(count)]
-    return ppo.create(setup.algo, ppo.make_arch(setup.algo, kitchens), seeds)
+    return ppo.create(setup.algo, replace(ppo.make_arch(setup.algo, kitchens), extra=extra), seeds)
 
 
 def self_play(setup: Setup) -> tuple[ppo.PPOState, SelfPlayEnv]:
@@ -147,13 +150,22 @@ def card(
     )
 
 
-def final_agents(setup: Setup, state: ppo.PPOState, kitchens: OvercookedVectorEnv) -> list[NewMember]:
-    """Every learner as it is now, called `<name><seed>-<member>`; without a number if it is alone."""
+def final_agents(
+    setup: Setup, state: ppo.PPOState, kitchens: OvercookedVectorEnv, context: Context | None = None
+) -> list[NewMember]:
+    """Every learner as it is now, called `<name><seed>-<member>`; without a number if it is alone.
+
+    context: what the networks read beside the kitchen; each gets its own member of it.
+    """
     out = []
     for m in range(state.net.members):
         agent_id = f"{setup.name}{setup.seed}" + (f"-{m}" if state.net.members > 1 else "")
         mine = card(state, kitchens, m, agent_id=agent_id, method=setup.name, seed=setup.seed)
-        out.append(NewMember(mine, state.net.select([m])))
+        if context is None:
+            out.append(NewMember(mine, state.net.select([m])))
+            continue
+        own = {name: tensor[m : m + 1] for name, tensor in context.tensors().items()}
+        out.append(NewMember(replace(mine, context=context.settings()), state.net.select([m]), own))
     return out
 
 
@@ -165,6 +177,6 @@ def egos_file(folder: Path, setup: Setup) -> Path:
 def write_egos(folder: Path, agents: Sequence[NewMember]) -> None:
     """A lone agent as `agent.safetensors`, several as a pool."""
     if len(agents) == 1:
-        save_agent(folder / AGENT_FILE, agents[0].card, agents[0].net)
+        save_agent(folder / AGENT_FILE, agents[0].card, agents[0].net, context=agents[0].context)
     else:
         add_members(folder, agents)

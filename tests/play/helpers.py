@@ -25,13 +25,15 @@ class ScriptSeat:
         self.info = SeatInfo(kind, name, name)
         self.actions = list(actions)
         self.observed: list[int] = []
+        self.played: list[object] = []  # what was said to have been played before each observation
         self.closed = self.interrupted = False
 
     def poll(self, now_s: float) -> None:
         pass
 
-    def observe(self, tick: int, state: object, now_s: float) -> None:
+    def observe(self, tick: int, state: object, joint_act: object, now_s: float) -> None:
         self.observed.append(tick)
+        self.played.append(joint_act)
 
     def choose(self, tick: int, now_s: float) -> Choice:
         action = self.actions[tick] if tick < len(self.actions) else STAY

@@ -36,7 +36,7 @@ def ready(worker: PartnerWorker, now_s: float = 0.0) -> PartnerWorker:
 
 def answer(worker: PartnerWorker, tick: int, now_s: float = 0.0):
     """Submit the state of a tick and wait for what comes of it."""
-    worker.submit(tick, helpers.state_at(tick), now_s)
+    worker.submit(tick, helpers.state_at(tick), None, now_s)
     until(
         lambda: worker._answer is not None or worker.status != "ready", lambda: worker.poll(now_s)
     )
@@ -57,10 +57,10 @@ def test_answers_the_state_it_was_sent():
 def test_a_late_answer_is_a_miss_and_the_next_state_is_served():
     worker = ready(make())
     seat = AgentSeat(worker, label="B")
-    seat.observe(0, helpers.state_at(0), 0.0)
+    seat.observe(0, helpers.state_at(0), None, 0.0)
     until(lambda: worker._answer is not None, lambda: worker.poll(0.0))
     assert seat.choose(1, 0.0) == Choice(STAY, MISS)  # the answer was for tick 0
-    seat.observe(2, helpers.state_at(2), 0.0)
+    seat.observe(2, helpers.state_at(2), None, 0.0)
     until(lambda: worker._answer is not None, lambda: worker.poll(0.0))
     choice = seat.choose(2, 0.0)
     assert (choice.action, choice.source) == (helpers.E, AGENT)
@@ -71,7 +71,7 @@ def test_a_late_answer_is_a_miss_and_the_next_state_is_served():
 def test_only_the_newest_state_waits():
     worker = make()  # still loading: nothing can be sent yet
     for tick in range(5):
-        worker.submit(tick, helpers.state_at(tick), 0.0)
+        worker.submit(tick, helpers.state_at(tick), None, 0.0)
     ready(worker)
     until(lambda: worker._answer is not None, lambda: worker.poll(0.0))
     assert worker._answer.tick == 4
@@ -80,13 +80,13 @@ def test_only_the_newest_state_waits():
 
 def test_a_hang_is_noticed_by_the_clock_and_can_be_restarted():
     worker = ready(make(helpers.load_hangs, hang_s=2.0))
-    worker.submit(3, helpers.state_at(3), 10.0)
+    worker.submit(3, helpers.state_at(3), None, 10.0)
     worker.poll(11.9)
     assert worker.status == "ready"
     worker.poll(12.1)
     assert worker.status == "hung"
     assert worker.message == "partner 'east' hung: no answer for 2 s"
-    worker.submit(4, helpers.state_at(4), 12.2)
+    worker.submit(4, helpers.state_at(4), None, 12.2)
     assert worker.take(4) is None
     worker.restart(13.0)
     ready(worker, 13.0)
@@ -143,7 +143,7 @@ def test_processes_answer_hang_and_die_without_the_game():
         ready(worker)
         assert worker.status == "ready", worker.message
         assert answer(worker, 1).action == helpers.E
-    hanging.submit(3, helpers.state_at(3), 10.0)
+    hanging.submit(3, helpers.state_at(3), None, 10.0)
     process = hanging._process
     hanging.poll(12.5)
     assert hanging.status == "hung"
