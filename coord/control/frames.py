@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coord.control.tasks import EpisodeRecord, Scene, build, quiet_import
+from coord.control.tasks import EpisodeRecord, Scene, View, build, quiet_import
 from coord.errors import UserError
 
 BACKENDS = ("egl", "osmesa", "glfw")
@@ -89,7 +90,7 @@ class Offscreen:
     """Draws one simulation into memory; a context manager.
 
     Made anew for each clip: it copies the model's meshes and terrain when it is made, and a task may change those
-    from one episode to the next.
+    from one episode to the next. Without shadows and multisampling a processor alone draws 5 to 15 times as fast.
     """
 
     def __init__(self, scene: Scene, size: int, drawer: str) -> None:
@@ -100,12 +101,13 @@ class Offscreen:
         # MuJoCo itself chooses a backend once, when it is imported, and fails where that one does not work.
         self._gl = importlib.import_module(f"mujoco.{drawer}").GLContext(size, size)
         self._gl.make_current()
-        for side in ("offwidth", "offheight"):
-            setattr(self._model.vis.global_, side, max(size, getattr(self._model.vis.global_, side)))
+        self._model.vis.global_.offwidth = self._model.vis.global_.offheight = size
+        self._model.vis.quality.offsamples = 0
         self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(self._model, maxgeom=10_000)
-        self._camera = _camera(self._model, camera)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+        self._camera = _camera(camera)
 
     def __enter__(self) -> Offscreen:
         return self
@@ -136,7 +138,7 @@ def probe(drawer: str) -> None:
     model = mujoco.MjModel.from_xml_string(_SAMPLE)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    with Offscreen((model, data, -1), 32, drawer) as screen:
+    with Offscreen((model, data, View((0.0, 0.0, 0.0), 5.0, 90.0, -20.0)), 32, drawer) as screen:
         if screen.frame().max() == 0:
             raise RuntimeError("it draws nothing")
 
@@ -150,18 +152,16 @@ def _why_not(name: str) -> str:
         return f"no answer in {PROBE_S:.0f} s"
     if done.returncode == 0:
         return ""
-    lines = [line for line in done.stderr.splitlines() if line.strip() and "Exception ignored" not in line]
-    errors = [line for line in lines if "Error" in line.partition(":")[0]]
-    return (errors or lines or [f"ended with {done.returncode}"])[0].strip()
+    errors = [line for line in done.stderr.splitlines() if re.match(r"[\w.]+Error\b", line)]
+    return errors[0].strip() if errors else f"ended with exit code {done.returncode}"
 
 
-def _camera(model: Any, camera: str | int) -> Any:
+def _camera(camera: int | View) -> Any:
     import mujoco
 
     view = mujoco.MjvCamera()
-    if camera == -1:
-        mujoco.mjv_defaultFreeCamera(model, view)
+    if isinstance(camera, int):
+        view.type, view.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, camera
     else:
-        view.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        view.fixedcamid = camera if isinstance(camera, int) else model.camera(camera).id
+        view.lookat[:], view.distance, view.azimuth, view.elevation = camera
     return view

@@ -61,7 +61,18 @@ class Outcome(NamedTuple):
     success: bool  # at this step
 
 
-Scene = tuple[Any, Any, str | int]  # MuJoCo's model and data, and the camera to look through (-1: a free one)
+class View(NamedTuple):
+    """Where a free camera stands: what it looks at, how far away, and from which angles in degrees."""
+
+    lookat: tuple[float, float, float]
+    distance: float
+    azimuth: float
+    elevation: float
+
+
+Scene = tuple[Any, Any, int | View]  # MuJoCo's model and data, and a camera of the model or one of ours
+TABLE = View((0.0, 0.7, 0.1), 1.5, 135.0, -30.0)  # Meta-World's own cameras hide the gripper or stand on their heads
+DEFAULT = View((0.0, 0.0, 0.5), 4.0, 90.0, -20.0)
 
 
 class Simulation(Protocol):
@@ -118,7 +129,7 @@ class SuiteSimulation:
     def scene(self) -> Scene:
         """Seen by the suite's first camera."""
         physics = self._env.physics
-        return physics.model.ptr, physics.data.ptr, 0 if physics.model.ncam else -1
+        return physics.model.ptr, physics.data.ptr, 0 if physics.model.ncam else DEFAULT
 
 
 class MetaWorldSimulation:
@@ -156,8 +167,8 @@ class MetaWorldSimulation:
         return Outcome(obs.astype(np.float32), float(rew), False, bool(info["success"]))
 
     def scene(self) -> Scene:
-        """Seen from the corner of the table."""
-        return self._env.model, self._env.data, "corner2"
+        """Seen over the robot's shoulder."""
+        return self._env.model, self._env.data, TABLE
 
 
 def build(name: str) -> Simulation:
