@@ -22,7 +22,6 @@ its two heads together. A critic with layer normalisation takes the second-order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -51,7 +50,6 @@ class Outer(NamedTuple):
     entropy: Tensor  # [M, K, 2] entropy bonus within V(s_H); not read where R = 2K
     discount: float  # gamma^H, what V(s_H) is multiplied by; not read where R = 2K
     target: Tensor  # [M, K] probability that the second side is preferred
-    weight: Tensor  # [M, K] sums to 1 over the labels that count, 0 elsewhere
 
 
 class Rule(NamedTuple):
@@ -86,15 +84,10 @@ def outer_loss(values: Tensor, outer: Outer, rule: Rule) -> Tensor:
     else:
         margin = margin / margin.detach().std(dim=-1, keepdim=True).clamp_min(1e-8)
     cross_entropy = F.softplus(margin) - outer.target.unsqueeze(1) * margin
-    return (cross_entropy * outer.weight.unsqueeze(1)).sum((1, 2))
+    return cross_entropy.mean(-1).sum(-1)
 
 
 # ---------------------------------------------------------------------------------------- the inner network
-
-
-def is_plain(critic: mlps.Params) -> bool:
-    """Whether `alignment` knows this network: dense layers and ReLU, no layer normalisation."""
-    return "norm0.weight" not in critic
 
 
 def _layers(critic: mlps.Params) -> Layers:
@@ -161,11 +154,24 @@ def _kernel_sum(
 # ------------------------------------------------------------------------------------------ the meta gradient
 
 
+def reward_gradient(
+    critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule, steps: int = 1
+) -> tuple[Tensor, Tensor]:
+    """dL_out/dr [M, B], to be pulled back through the reward model; and the outer loss [M] at theta_hat.
+
+    By the formula above for one step of a critic of dense layers, else by the second-order graph.
+    """
+    if steps == 1 and "norm0.weight" not in critic:
+        credit, loss = alignment(critic, inner, outer, rule)
+        return credit * (2.0 * inner.lr / credit.shape[-1]), loss
+    return by_second_order_graph(critic, inner, outer, rule, steps)
+
+
 @torch.no_grad()
 def alignment(critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule) -> tuple[Tensor, Tensor]:
-    """c [M, B] of the formula above, and the outer loss [M] at theta_hat.
+    """c [M, B] of the formula above, and the outer loss [M] at theta_hat; the critic has no layer normalisation.
 
-    c_i is positive where a higher reward of row i would raise the loss. The critic must be `is_plain`.
+    c_i is positive where a higher reward of row i would raise the loss.
     """
     layers = _layers(critic)
     inputs, outputs = _forward(layers, inner.rows)
@@ -175,39 +181,25 @@ def alignment(critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule) -> tu
     scale = error * (2.0 * inner.lr / error.shape[-1])
     stepped = _forward_stepped(layers, inputs, [scale.unsqueeze(-1) * d for d in signals], outer.rows)
     values = (stepped.outputs * outer.pick.unsqueeze(1)).sum(-1)  # [M, 2, R]
-    loss, slope = _loss_and_slope(values, outer, rule)
-    cotangent = slope.unsqueeze(-1) * outer.pick.unsqueeze(1)
-    return _kernel_sum(layers, inputs, signals, scale, stepped, cotangent), loss
-
-
-def _loss_and_slope(values: Tensor, outer: Outer, rule: Rule) -> tuple[Tensor, Tensor]:
-    """Outer loss [M] and its derivative by the values [M, 2, R]."""
     with torch.enable_grad():
-        values = values.requires_grad_()
-        loss = outer_loss(values, outer, rule)
+        loss = outer_loss(values.requires_grad_(), outer, rule)
         (slope,) = torch.autograd.grad(loss.sum(), values)
-    return loss.detach(), slope
-
-
-def cotangent(credit: Tensor, lr: float | Tensor) -> Tensor:
-    """What the predicted rewards [M, B] are to be pulled back along: dL_out/dr."""
-    return credit * (2.0 * lr / credit.shape[-1])
+    cotangent = slope.unsqueeze(-1) * outer.pick.unsqueeze(1)
+    return _kernel_sum(layers, inputs, signals, scale, stepped, cotangent), loss.detach()
 
 
 def by_second_order_graph(
-    critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule, wrt: Sequence[Tensor], steps: int = 1
-) -> tuple[list[Tensor], Tensor]:
-    """The gradient by differentiating through `steps` steps of the critic, one per tensor of `wrt`; the outer loss [M].
-
-    For more steps than one and for any critic. `inner.target` must carry the graph that leads to `wrt`.
-    """
+    critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule, steps: int = 1
+) -> tuple[Tensor, Tensor]:
+    """As `reward_gradient`, by differentiating through `steps` steps of any critic."""
+    target = inner.target.detach().requires_grad_()
     theta = {name: tensor.detach().requires_grad_() for name, tensor in critic.items()}
     for _ in range(steps):
-        error = _values(theta, inner.rows, inner.pick) - inner.target.unsqueeze(1)
+        error = _values(theta, inner.rows, inner.pick) - target.unsqueeze(1)
         slopes = torch.autograd.grad(error.square().mean(-1).sum(), list(theta.values()), create_graph=True)
         theta = {name: theta[name] - inner.lr * slope for name, slope in zip(theta, slopes, strict=True)}
     loss = outer_loss(_values(theta, outer.rows, outer.pick), outer, rule)
-    return list(torch.autograd.grad(loss.sum(), list(wrt))), loss.detach()
+    return torch.autograd.grad(loss.sum(), target)[0], loss.detach()
 
 
 def _values(critic: mlps.Params, rows: Tensor, pick: Tensor) -> Tensor:

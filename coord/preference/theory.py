@@ -131,11 +131,10 @@ def outer_gradient(problem: Problem, state: _State, draw: _Draw, alpha: Tensor) 
     inner = _inner(problem, state, draw, alpha)
     rows = problem.critic_features[problem.pairs[draw.pairs].flatten(1)]
     labels = problem.labels[draw.pairs]
-    weight = torch.full_like(labels, 1.0 / labels.shape[1])
-    outer = mg.Outer(rows, torch.ones_like(rows[..., :1]), torch.zeros(()), 1.0, labels, weight)
+    outer = mg.Outer(rows, torch.ones_like(rows[..., :1]), torch.zeros(()), 1.0, labels)
     credit, _ = mg.alignment(state.critic, inner, outer, mg.Rule())
     slope = 1 - (inner.target - problem.rest[draw.rows]).square()  # of tanh
-    weighted = (mg.cotangent(credit, alpha[..., 0]) * slope).unsqueeze(-1)
+    weighted = (credit * (2.0 / credit.shape[1] * alpha[..., 0]) * slope).unsqueeze(-1)
     return (weighted * problem.reward_features[draw.rows]).sum(1)
 
 

@@ -37,8 +37,6 @@ class Problem:
         self.critic = {name: tensor + 0.1 * draw(*tensor.shape) for name, tensor in self.critic.items()}
         self.psi, self.rest = draw(members, inputs), draw(members, batch)
         self.rows, self.pick = draw(members, batch, inputs), one_hot((members, batch), outputs, gen)
-        weight = torch.rand(members, pairs, generator=gen, dtype=DOUBLE)
-        weight[0, 1] = 0.0  # a skipped query
         rows = 2 * pairs * ends
         self.outer = mg.Outer(
             rows=draw(members, rows, inputs),
@@ -46,7 +44,6 @@ class Problem:
             entropy=draw(members, pairs, 2),
             discount=0.8,
             target=torch.rand(members, pairs, generator=gen, dtype=DOUBLE),
-            weight=weight / weight.sum(-1, keepdim=True),
         )
 
     def reward(self, psi: Tensor) -> Tensor:
@@ -56,14 +53,14 @@ class Problem:
         return mg.Inner(self.rows, self.pick, self.reward(psi) + self.rest, LR)
 
     def fast(self, rule: mg.Rule) -> tuple[Tensor, Tensor]:
-        credit, loss = mg.alignment(self.critic, self.inner(self.psi), self.outer, rule)
-        psi = self.psi.clone().requires_grad_()
-        return torch.autograd.grad(self.reward(psi), psi, mg.cotangent(credit, LR))[0], loss
+        return self._pull_back(*mg.reward_gradient(self.critic, self.inner(self.psi), self.outer, rule))
 
     def by_graph(self, rule: mg.Rule, steps: int = 1) -> tuple[Tensor, Tensor]:
+        return self._pull_back(*mg.by_second_order_graph(self.critic, self.inner(self.psi), self.outer, rule, steps))
+
+    def _pull_back(self, cotangent: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
         psi = self.psi.clone().requires_grad_()
-        gradients, loss = mg.by_second_order_graph(self.critic, self.inner(psi), self.outer, rule, [psi], steps)
-        return gradients[0], loss
+        return torch.autograd.grad(self.reward(psi), psi, cotangent)[0], loss
 
     def slow_loss(self, psi: Tensor, rule: mg.Rule, steps: int = 1) -> Tensor:
         """Outer loss [M] written out member by member and head by head; standardised temperatures are left out."""
@@ -91,8 +88,8 @@ class Problem:
                 last = values[2 * pairs + 2 * k : 2 * pairs + 2 * k + 2]
                 score = score - self.outer.discount * (last + self.outer.entropy[m, k])
             wanted = torch.stack([1 - self.outer.target[m, k], self.outer.target[m, k]])
-            total = total + self.outer.weight[m, k] * F.cross_entropy(score / temperature, wanted)
-        return total
+            total = total + F.cross_entropy(score / temperature, wanted)
+        return total / pairs
 
     @staticmethod
     def _net(critic: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -136,10 +133,12 @@ def test_equals_central_differences_of_a_plain_version(heads: str, outputs: int,
 @pytest.mark.parametrize(("steps", "norm"), [(2, False), (3, False), (1, True)])
 def test_the_graph_takes_more_steps_and_normalised_critics(steps: int, norm: bool) -> None:
     problem, rule = Problem(outputs=1, ends=1, seed=2, norm=norm), mg.Rule()
+    assert ("norm0.weight" in problem.critic) is norm
     found, loss = problem.by_graph(rule, steps)
     torch.testing.assert_close(loss, problem.slow_loss(problem.psi, rule, steps), rtol=1e-10, atol=0)
     torch.testing.assert_close(found, problem.central_differences(rule, steps), rtol=1e-5, atol=1e-9)
-    assert mg.is_plain(problem.critic) is not norm
+    cotangent, _ = mg.reward_gradient(problem.critic, problem.inner(problem.psi), problem.outer, rule, steps)
+    torch.testing.assert_close(problem._pull_back(cotangent, loss)[0], found, rtol=1e-12, atol=0)
 
 
 def test_a_standardised_temperature_ignores_the_scale_of_the_scores() -> None:
@@ -155,10 +154,10 @@ def test_members_do_not_mix() -> None:
     gradient, _ = both.fast(mg.Rule())
     critic = {name: tensor[1:2] for name, tensor in both.critic.items()}
     inner = mg.Inner(*(part[1:2] for part in both.inner(both.psi)[:3]), LR)
-    parts = {name: getattr(both.outer, name)[1:2] for name in ("rows", "pick", "entropy", "target", "weight")}
-    credit, _ = mg.alignment(critic, inner, both.outer._replace(**parts), mg.Rule())
+    parts = {name: getattr(both.outer, name)[1:2] for name in ("rows", "pick", "entropy", "target")}
+    cotangent, _ = mg.reward_gradient(critic, inner, both.outer._replace(**parts), mg.Rule())
     psi = both.psi.clone().requires_grad_()
-    alone = torch.autograd.grad(both.reward(psi)[1], psi, mg.cotangent(credit, LR)[0])[0]
+    alone = torch.autograd.grad(both.reward(psi)[1], psi, cotangent[0])[0]
     torch.testing.assert_close(gradient[1], alone[1], rtol=1e-12, atol=0)
 
 
@@ -178,9 +177,8 @@ def test_by_hand() -> None:
         entropy=torch.zeros(1, 1, 2),
         discount=0.0,
         target=torch.tensor([[0.0]]),
-        weight=torch.ones(1, 1),
     )
     credit, loss = mg.alignment(critic, inner, outer, mg.Rule())
     torch.testing.assert_close(credit, torch.tensor([[3.0741]]), rtol=1e-5, atol=0)
     torch.testing.assert_close(loss, torch.tensor([2 * 1.463282]), rtol=1e-5, atol=0)
-    torch.testing.assert_close(mg.cotangent(credit, 0.1), torch.tensor([[0.61482]]), rtol=1e-5, atol=0)
+    torch.testing.assert_close(mg.reward_gradient(critic, inner, outer, mg.Rule())[0], 0.2 * credit)
