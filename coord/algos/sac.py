@@ -293,10 +293,11 @@ def bootstrap(state: SACState, next_obs: Tensor, noise: Tensor | None) -> Tensor
 
 
 @torch.no_grad()
-def critic_step(state: SACState, batch: Batch, noise: Tensor | None = None) -> dict[str, Tensor]:
-    """One step of the critic on a batch; noise as `draw_noise` gives it (drawn when None). Metrics [M]."""
-    noise = draw_noise(state, batch.rew.shape[1]) if noise is None else noise
-    y = critic_target(batch.rew, batch.discount, state.cfg.gamma, bootstrap(state, batch.next_obs, noise))
+def critic_step(state: SACState, batch: Batch, next_value: Tensor | None = None) -> dict[str, Tensor]:
+    """One step of the critic; next_value [M, B] as `bootstrap` gives it (None: with noise drawn now). Metrics [M]."""
+    if next_value is None:
+        next_value = bootstrap(state, batch.next_obs, draw_noise(state, batch.rew.shape[1]))
+    y = critic_target(batch.rew, batch.discount, state.cfg.gamma, next_value)
     if state.discrete:
         values = _critic_out(state, "critic", batch.obs, None)
         index = batch.act[:, None, :, None].expand(-1, 2, -1, -1)
@@ -314,7 +315,7 @@ def critic_step(state: SACState, batch: Batch, noise: Tensor | None = None) -> d
 
 @torch.no_grad()
 def actor_step(state: SACState, obs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-    """One step of actor and temperature on observations [M, B, O]; noise as in `critic_step`. Metrics [M]."""
+    """One step of actor and temperature on observations [M, B, O]; noise as `draw_noise` gives it (None: drawn). Metrics [M]."""
     noise = draw_noise(state, obs.shape[1]) if noise is None else noise
     grad, value, logp = _discrete_gradient(state, obs) if noise is None else _gaussian_gradient(state, obs, noise)
     state.tapes["actor"].backward(state.nets["actor"], grad, state.nets["actor_grads"])
@@ -354,10 +355,14 @@ def move_target(state: SACState) -> None:
     torch._foreach_lerp_(list(state.target.values()), list(state.critic.values()), state.cfg.tau)
 
 
-def update(state: SACState, batch: Batch) -> dict[str, Tensor]:
-    """One gradient step of everything that is due; metrics [M]. Raises Diverged on NaN or infinity."""
+def update(state: SACState, batch: Batch, next_value: Tensor | None = None) -> dict[str, Tensor]:
+    """One gradient step of everything that is due; next_value as in `critic_step`; metrics [M].
+
+    Raises:
+        Diverged: NaN or infinity.
+    """
     cfg = state.cfg
-    metrics = critic_step(state, batch)
+    metrics = critic_step(state, batch, next_value)
     state.update_step += 1
     if state.update_step % cfg.actor_every == 0:
         metrics |= actor_step(state, batch.obs)
