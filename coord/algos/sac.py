@@ -315,7 +315,7 @@ def critic_step(state: SACState, batch: Batch, next_value: Tensor | None = None)
 
 @torch.no_grad()
 def actor_step(state: SACState, obs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
-    """One step of actor and temperature on observations [M, B, O]; noise as `draw_noise` gives it (None: drawn). Metrics [M]."""
+    """One step of actor and temperature on obs [M, B, O]; noise as `draw_noise` gives it (None: drawn). Metrics [M]."""
     noise = draw_noise(state, obs.shape[1]) if noise is None else noise
     grad, value, logp = _discrete_gradient(state, obs) if noise is None else _gaussian_gradient(state, obs, noise)
     state.tapes["actor"].backward(state.nets["actor"], grad, state.nets["actor_grads"])
