@@ -93,19 +93,16 @@ class ReplayBuffer:
         """
         if self.size == 0:
             raise UserError("cannot sample from an empty replay buffer")
-        rows = torch.stack([self._draw(batch_size, gen, recent, recent_share) for gen in gens]).to(self._rows.device)
-        rows += torch.arange(self.members, device=rows.device)[:, None] * self._rows.shape[1]
-        picked = self._rows.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
-        return self._batch(picked, time_limit)
-
-    def _draw(self, count: int, gen: torch.Generator, recent: int | None, recent_share: float) -> Tensor:
-        fresh = 0 if recent is None else round(count * recent_share)
-        rows = torch.randint(self.size, (count,), generator=gen, device=gen.device)
-        if fresh:
-            window = min(int(recent or 0), self.size)
-            age = torch.randint(window, (fresh,), generator=gen, device=gen.device)
-            rows[:fresh] = (self.position - 1 - age) % self.capacity
-        return rows
+        room, device = self._rows.shape[1], self._rows.device
+        rows = torch.empty(self.members, batch_size, dtype=torch.int64, device=gens[0].device)
+        fresh = 0 if recent is None else round(batch_size * recent_share)
+        for m, gen in enumerate(gens):
+            torch.randint(m * room, m * room + self.size, (batch_size,), generator=gen, out=rows[m])
+            if fresh:
+                age = torch.randint(min(int(recent), self.size), (fresh,), generator=gen, device=gen.device)
+                rows[m, :fresh] = m * room + (self.position - 1 - age) % self.capacity
+        picked = self._rows.flatten(0, 1).index_select(0, rows.to(device).flatten())
+        return self._batch(picked.unflatten(0, rows.shape), time_limit)
 
     def _batch(self, rows: Tensor, time_limit: str) -> Batch:
         if time_limit not in TIME_LIMITS:

@@ -151,7 +151,7 @@ class SACState:
     critic_resets: int = 0
     optims: dict[str, FusedAdam] = field(init=False)  # actor, critic, alpha
     grads: dict[str, Params] = field(init=False)  # buffers: actor, critic
-    nets: dict[str, list[mlps.Layer]] = field(init=False)  # views of the networks and of their gradients
+    nets: dict[str, mlps.Net] = field(init=False)  # views of the networks and of their gradients
     tapes: dict[str, mlps.Tape] = field(init=False, default_factory=dict)  # actor, critic
 
     def __post_init__(self) -> None:
@@ -163,7 +163,7 @@ class SACState:
         nets = {"actor": self.actor, "critic": self.critic, "target": self.target}
         self.grads = {name: {k: torch.empty_like(v) for k, v in nets[name].items()} for name in ("actor", "critic")}
         nets |= {f"{name}_grads": grads for name, grads in self.grads.items()}
-        self.nets = {name: mlps.net(params) for name, params in nets.items()}
+        self.nets = {name: mlps.Net.of(params) for name, params in nets.items()}
 
     def tape(self, name: str, batch: int) -> mlps.Tape:
         """The tape of actor or critic for that many rows."""
@@ -275,11 +275,9 @@ def _actor_out(state: SACState, obs: Tensor) -> Tensor:
 def _critic_out(state: SACState, net: str, obs: Tensor, act: Tensor | None) -> Tensor:
     """Values [M, 2, B, 1] of critic or target, or with the discrete head [M, 2, B, A]; kept on the critics' tape."""
     tape = state.tape("critic", obs.shape[1])
-    x = tape.x.unflatten(0, (-1, 2))
-    x[..., : obs.shape[2]] = obs[:, None]
-    if act is not None:
-        x[..., obs.shape[2] :] = act[:, None]
-    return tape.forward(state.nets[net]).unflatten(0, (-1, 2))
+    parts = obs if act is None else torch.cat([obs, act], -1)
+    tape.x.copy_(parts[:, None])
+    return tape.forward(state.nets[net])
 
 
 @torch.no_grad()
@@ -308,7 +306,7 @@ def critic_step(state: SACState, batch: Batch, next_value: Tensor | None = None)
     grad = error[..., None] * (2 / error.shape[-1])  # of critic_loss by q
     if state.discrete:
         grad = torch.zeros_like(values).scatter_(-1, index, grad)
-    state.tapes["critic"].backward(state.nets["critic"], grad.flatten(0, 1), state.nets["critic_grads"])
+    state.tapes["critic"].backward(state.nets["critic"], grad, state.nets["critic_grads"])
     state.optims["critic"].step(state.grads["critic"], state.cfg.lr)
     return {"train/critic_loss": critic_loss(q[..., 0], y), "train/q": q.mean((1, 2, 3))}
 
@@ -334,8 +332,8 @@ def _gaussian_gradient(state: SACState, obs: Tensor, noise: Tensor) -> tuple[Ten
     q = _critic_out(state, "critic", obs, act)[..., 0]
     first = (q[:, :1] <= q[:, 1:]).to(q.dtype)  # whether the minimum is the first head's
     grad = torch.cat([first, 1 - first], 1) / -rows
-    by_act = state.tapes["critic"].input_gradient(state.nets["critic"], grad.flatten(0, 1)[..., None], obs.shape[2])
-    by_act = by_act.unflatten(0, (-1, 2)).sum(1).transpose(1, 2)
+    by_act = state.tapes["critic"].input_gradient(state.nets["critic"], grad[..., None], obs.shape[2])
+    by_act = by_act.sum(1).transpose(1, 2)
     by_logp = state.alpha[:, None, None] / rows
     return heads.tanh_gaussian_gradient(out, noise, act, by_act, by_logp), soft_value(q, logp, state.alpha), logp
 
