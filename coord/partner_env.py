@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coord.agents import KitchenView, StuckMemory, feature_poses
-from coord.nets import PopulationNet, rows_by_member, sample_actions
+from coord.context.base import Context
+from coord.nets import PopulationNet, append_dense, rows_by_member, sample_actions
 from coord.overcooked import IndexSpec, OvercookedVectorEnv
 from coord.seeding import derive
+from coord.types import NUM_ACTIONS
 
 
 class RowStep(NamedTuple):
@@ -164,6 +166,19 @@ class Partners(Protocol):
         """Inverse of `get_state`."""
 
 
+def observation(net: PopulationNet, spec: IndexSpec | None, view: KitchenView) -> np.ndarray:
+    """What a network reads of every seat [N, P, ...]; spec: vocabulary of an index network, None for the env's own."""
+    if net.obs_kind == "index":
+        return view.index(spec)
+    return view.lossless() if net.obs_kind == "lossless" else view.features()
+
+
+def logits_of(net: PopulationNet, obs: np.ndarray, member: np.ndarray) -> Tensor:
+    """Logits [n, 6] of network `member[i]` on obs[i] [n, ...], by one forward pass."""
+    batch, column = rows_by_member(obs, member, net.members)
+    return net(torch.from_numpy(batch))[0][member, column]
+
+
 class FrozenPartners:
     """Frozen networks of one architecture, answered by a single forward pass over the population axis."""
 
@@ -182,17 +197,11 @@ class FrozenPartners:
         """Only the un-stuck rule remembers anything."""
         self._memory.forget(kitchens)
 
-    def _observe(self, view: KitchenView) -> np.ndarray:
-        if self.net.obs_kind == "index":
-            return view.index(self.spec)
-        return view.lossless() if self.net.obs_kind == "lossless" else view.features()
-
     @torch.no_grad()
     def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        """One batched forward for the rows of all partners."""
-        obs = self._observe(view)[kitchens, seats]
-        batch, column = rows_by_member(obs, partner, self.size)
-        logits = self.net(torch.from_numpy(batch))[0][partner, column]
+        """See `Partners.act`."""
+        obs = observation(self.net, self.spec, view)[kitchens, seats]
+        logits = logits_of(self.net, obs, partner)
         poses = feature_poses(obs) if self.unstick else None
         if poses is not None:
             logits[torch.from_numpy(self._memory.banned(kitchens, seats, poses))] = -torch.inf
@@ -209,6 +218,54 @@ class FrozenPartners:
         """Inverse of `get_state`."""
         self._gen.set_state(torch.from_numpy(np.asarray(state["gen"])))
         self._memory.set_state(state)
+
+
+class LivePartners:
+    """The learners as partners of themselves: a kitchen of member m is answered by row m of `net` as it is now.
+
+    With probability `eps` of the kitchen the action is drawn from its `habit` instead (see E3T, UPD): a partner plays
+    (1 - eps) pi + eps habit. Whoever uses this sets both, per episode or for good.
+    """
+
+    size = 1
+
+    def __init__(self, net: PopulationNet, eps: float = 0.0, context: Context | None = None) -> None:
+        """net: of the learners, or another of as many members (an average of past ones) on the same observations.
+
+        context: what it reads beside the kitchen, shared with the learners' `ContextEnv`, which starts and saves it.
+        """
+        self.net, self._eps, self.context = net, eps, context
+        self._gen = torch.Generator()
+
+    def start(self, num_envs: int, num_players: int, seed: int) -> None:
+        """See `Partners.start`; habits begin uniform."""
+        self._gen.manual_seed(seed)
+        self._kitchens = num_envs // self.net.members
+        self.eps = np.full(num_envs, self._eps, np.float32)
+        self.habit = np.full((num_envs, NUM_ACTIONS), 1 / NUM_ACTIONS, np.float32)
+
+    def begin_episode(self, kitchens: np.ndarray) -> None:
+        """Nothing to forget."""
+
+    @torch.no_grad()
+    def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        """See `Partners.act`."""
+        obs = observation(self.net, None, view)[kitchens, seats]
+        if self.context is not None:
+            obs = append_dense(obs, self.context.observe(view, kitchens, seats, view.last_joint_act[kitchens]))
+        probs = logits_of(self.net, obs, kitchens // self._kitchens).softmax(-1)
+        eps = torch.from_numpy(self.eps[kitchens])[:, None]
+        mixed = (1 - eps) * probs + eps * torch.from_numpy(self.habit[kitchens])
+        return sample_actions(mixed.log(), torch.rand(len(kitchens), generator=self._gen))[0].numpy()
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Generator and noise; the network belongs to the learners."""
+        return {"gen": self._gen.get_state().numpy(), "eps": self.eps.copy(), "habit": self.habit.copy()}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `get_state`."""
+        self._gen.set_state(torch.from_numpy(np.asarray(state["gen"])))
+        self.eps[:], self.habit[:] = state["eps"], state["habit"]
 
 
 class MixedPartners:

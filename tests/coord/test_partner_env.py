@@ -10,7 +10,7 @@ import torch
 
 from coord.nets import NUM_ACTIONS, Arch, PopulationNet
 from coord.overcooked import OvercookedVectorEnv
-from coord.partner_env import FrozenPartners, MixedPartners, PartnerEnv, Partners, SelfPlayEnv
+from coord.partner_env import FrozenPartners, LivePartners, MixedPartners, PartnerEnv, Partners, SelfPlayEnv
 
 THREE_SEATS = "XXPXX\nO 2 O\nX1 3X\nXDXSX"
 NORTH, STAY = 0, 4
@@ -288,3 +288,37 @@ def test_another_seed_draws_other_partners() -> None:
     seen = [play(with_partners(seed), range(30)) for seed in (0, 0, 1)]
     same = [all(map(np.array_equal, seen[0], other)) for other in seen[1:]]
     assert same == [True, False]
+
+
+def test_live_partners_are_the_learners_as_they_are_now() -> None:
+    env = kitchens(6)
+    learners = constant_pool(env, [0, 3])
+    rows, seen = PartnerEnv(env, LivePartners(learners), seed=0, members=2), record_steps(env)
+    other = np.arange(6), 1 - rows.ego_seat
+    rows.step(torch.full((2, 3), STAY))
+    assert seen[-1][other].tolist() == [0, 0, 0, 3, 3, 3]
+    with torch.no_grad():
+        learners.head_bias[1, 2] = 1000.0
+    rows.step(torch.full((2, 3), STAY))
+    assert seen[-1][other].tolist() == [0, 0, 0, 2, 2, 2]
+    assert all(p.requires_grad for p in learners.parameters())
+
+
+def test_habits_take_their_share_of_the_actions() -> None:
+    env = kitchens(400, horizon=1000)
+    live = LivePartners(constant_pool(env, [0]), eps=0.25)
+    rows, seen = PartnerEnv(env, live, seed=0), record_steps(env)
+    live.eps[:100], live.habit[100:200] = 0.0, np.eye(6)[3]
+    for _ in range(50):
+        rows.step(torch.full((1, 400), STAY))
+    acts = np.stack([joint[np.arange(400), 1 - rows.ego_seat] for joint in seen])  # [50, 400]
+    assert (acts[:, :100] == 0).all()
+    shares = np.bincount(acts[:, 100:200].ravel(), minlength=6) / 5000
+    np.testing.assert_allclose(shares, [0.75, 0, 0, 0.25, 0, 0], atol=0.03)
+    shares = np.bincount(acts[:, 200:].ravel(), minlength=6) / 10000
+    np.testing.assert_allclose(shares, [0.75 + 0.25 / 6, *[0.25 / 6] * 5], atol=0.02)
+    saved = rows.get_state()
+    live.eps[:], live.habit[:] = 1.0, 0.0
+    rows.set_state(saved)
+    assert (live.eps[:100] == 0).all()
+    assert (live.habit[100:200, 3] == 1).all()
