@@ -46,6 +46,7 @@ CONFIGS: dict[str, str] = {
     "study": "coord.run.commands.study:StudyConfig",
     "theory": "coord.run.commands.theory:TheoryConfig",
     "layouts": "coord.run.commands.layouts:LayoutsConfig",
+    "method/mrn": "coord.preference.mrn:MRNConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
     "algo/sac": "coord.algos.sac:SACConfig",

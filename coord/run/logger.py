@@ -33,6 +33,11 @@ GLOSSARY: dict[str, str] = {
     "train/bc_loss": "cross-entropy of behaviour cloning on the rows it learns from, in nats",
     "eval/bc_loss": "cross-entropy of behaviour cloning on the other half of the games, in nats",
     "eval/bc_accuracy": "share of human actions of the other half that are predicted right",
+    "reward/outer_loss": "loss of labelled pairs under the critic after its trial step (MRN), in nats, sum over heads",
+    "reward/meta_grad_norm": "norm of the gradient of that loss by a member's reward model",
+    "reward/supervised_grad_norm": "norm of the gradient of the preference loss on the same labels",
+    "reward/meta_cosine": "cosine between the two",
+    "reward/meta_step_share": "what the meta gradient changes of a bilevel step of the reward model, over the step's length",
     "time/steps_per_s": "environment steps per second over all members, collection and learning",
     "time/elapsed_s": "seconds of training, the earlier parts of a resumed run included",
 }
