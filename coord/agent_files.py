@@ -194,8 +194,9 @@ def read_agent(path: str | Path, *, sha256: str | None = None) -> StoredAgent:
 def refuse_held_out(agent: StoredAgent, source: str, held_out: Mapping[str, torch.Tensor] | None = None) -> None:
     """Raise `UserError` if training must not learn from `agent`.
 
-    Three independent signs: the half of the human games recorded in its card, its name, and (if `held_out`, the
-    parameters of the human proxy, is given) identical parameters under another name.
+    Three independent signs of the human proxy: the half of the human games recorded in its card, its name, and (if
+    `held_out`, the parameters of the human proxy, is given) identical parameters under another name. Others that are
+    made to evaluate with say so on their cards (`evaluation_only`).
     """
     if agent.card.human_data == "test":
         sign = "its card says that it was cloned from the held-out half of the human games"
@@ -203,6 +204,8 @@ def refuse_held_out(agent: StoredAgent, source: str, held_out: Mapping[str, torc
         sign = f"it is named '{agent.card.agent_id}'"
     elif held_out is not None and _equal_params(agent.net.tensors(), held_out):
         sign = "its parameters are those of the human proxy"
+    elif agent.card.extra.get("evaluation_only"):
+        sign = "its card says so"
     else:
         return
     raise UserError(f"{source} is for evaluation only ({sign}); training may use bc_train or a pool")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from populations import fcp, self_play, uniform
+from populations import bp, fcp, hsp, self_play, uniform
 from populations.training import Method
 
-POOL_METHODS: dict[str, Method] = {"sp": self_play.make, "fcp": fcp.make}  # coord population method=<name>
+# coord population method=<name>
+POOL_METHODS: dict[str, Method] = {"sp": self_play.make, "fcp": fcp.make, "hsp": hsp.make, "bp": bp.make}
 EGO_METHODS: dict[str, Method] = {"ppo": uniform.make}  # coord train method=<name>

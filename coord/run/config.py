@@ -38,6 +38,7 @@ CONFIGS: dict[str, str] = {
     "evaluate": "coord.run.commands.evaluate:EvaluateConfig",
     "crossplay": "coord.run.commands.crossplay:CrossplayConfig",
     "report": "coord.run.commands.report:ReportConfig",
+    "prefer": "coord.preference.config:PreferConfig",
     "bench": "coord.run.commands.bench:BenchConfig",
     "play": "coord.run.commands.play:PlayConfig",
     "replay": "coord.run.commands.replay:ReplayConfig",
@@ -49,12 +50,22 @@ CONFIGS: dict[str, str] = {
     "method/mrn": "coord.preference.mrn:MRNConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
+    "method/sac": "coord.preference.methods:TrueRewardConfig",
+    "method/prefppo": "coord.algos.ppo_continuous:PPOContinuousConfig",
+    "method/pebble": "coord.preference.pebble:PebbleConfig",
+    "method/surf": "coord.preference.surf:SurfConfig",
+    "method/rune": "coord.preference.rune:RuneConfig",
+    "method/mrn": "coord.preference.mrn:MRNConfig",
+    "method/qpa": "coord.preference.qpa:QPAConfig",
+    "method/ours": "coord.preference.ours:OursConfig",
     "algo/sac": "coord.algos.sac:SACConfig",
     "reward/ensemble": "coord.preference.reward_model:RewardConfig",
     "query/pairs": "coord.preference.queries:QueryConfig",
     "teacher/bpref": "coord.preference.answerers:TeacherConfig",
     "method/sp": "populations.self_play:SPConfig",
     "method/fcp": "populations.fcp:FCPConfig",
+    "method/hsp": "populations.hsp:HSPConfig",
+    "method/bp": "populations.bp:BPConfig",
     "method/ppo": "populations.uniform:UniformConfig",
 }
 
@@ -281,8 +292,8 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
     general, own = f"{command}/{preset}/{suite}", f"{command}/{preset}/{task}"
     if not (_exists(general) or _exists(own)):
         raise unknown(f"task with preset={preset}", task, options(f"{command}/{preset}"))
-    names = [f"{command}/{method}", general, own, f"{general}/{method}", f"{own}/{method}"]
-    return [f"+{folder}@_global_={leaf}" for folder, _, leaf in (name.rpartition("/") for name in names if _exists(name))]
+    names = filter(_exists, [general, own, f"{command}/{method}", f"{general}/{method}", f"{own}/{method}"])
+    return [f"+{folder}@_global_={leaf}" for folder, _, leaf in (name.rpartition("/") for name in names)]
 
 
 def _exists(name: str) -> bool:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from coord.algos.ppo import PPOConfig
+    from populations.bp import BPConfig
     from populations.fcp import FCPConfig
+    from populations.hsp import HSPConfig
     from populations.self_play import SPConfig
 
 HELP = "train a pool of partners and write it to a folder"
@@ -25,7 +27,7 @@ class PopulationConfig:
     """Fields of configs/population.yaml, which says what each means."""
 
     algo: PPOConfig
-    method: SPConfig | FCPConfig
+    method: SPConfig | FCPConfig | HSPConfig | BPConfig
     members: int = 4
     preset: str | None = None
     layout: str = "cramped_room"
