@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "coord.run.commands.evaluate",
     "crossplay": "coord.run.commands.crossplay",
     "report": "coord.run.commands.report",
+    "prefer": "coord.run.commands.prefer",
     "bench": "coord.run.commands.bench",
     "play": "coord.run.commands.play",
     "replay": "coord.run.commands.replay",

@@ -67,6 +67,10 @@ CONFIGS: dict[str, str] = {
     "method/hsp": "populations.hsp:HSPConfig",
     "method/bp": "populations.bp:BPConfig",
     "method/ppo": "populations.uniform:UniformConfig",
+    "method/cole": "populations.cole:COLEConfig",
+    "method/pbt": "populations.pbt:PBTConfig",
+    "method/trajedi": "populations.trajedi:TrajeDiConfig",
+    "method/mep": "populations.mep:MEPConfig",
 }
 
 # Fields that may differ when a saved run is continued; anything else would make it a different run.

@@ -1,0 +1,138 @@
+"""The configuration of one preference-learning run: task, schedule, budget of labels, and the parts it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coord.errors import UserError, unknown
+
+if TYPE_CHECKING:  # the annotations say what a group may be; help reads them without loading torch
+    from coord.algos.ppo_continuous import PPOContinuousConfig
+    from coord.algos.sac import SACConfig
+    from coord.preference.answerers import TeacherConfig
+    from coord.preference.methods import TrueRewardConfig
+    from coord.preference.mrn import MRNConfig
+    from coord.preference.ours import OursConfig
+    from coord.preference.pebble import PebbleConfig
+    from coord.preference.qpa import QPAConfig
+    from coord.preference.queries import QueryConfig
+    from coord.preference.reward_model import RewardConfig
+    from coord.preference.rune import RuneConfig
+    from coord.preference.surf import SurfConfig
+    from coord.preference.task_env import TaskEnv
+
+ANSWERERS = ("teacher", "human")
+SCHEDULES = ("constant", "falling", "rising")
+PRESETS = {
+    "fast": "smaller networks and budgets than published, for CPUs",
+    "published": "networks, budgets and schedule as published",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferConfig:
+    """Fields of configs/prefer.yaml, which says what each means; steps and labels are per member."""
+
+    method: (
+        PebbleConfig
+        | SurfConfig
+        | RuneConfig
+        | MRNConfig
+        | QPAConfig
+        | OursConfig
+        | PPOContinuousConfig
+        | TrueRewardConfig
+    )
+    algo: SACConfig
+    reward: RewardConfig
+    query: QueryConfig
+    teacher: TeacherConfig
+    preset: str = "fast"
+    env: str = "walker_walk"
+    seed: int = 0
+    members: int = 3
+    envs_per_member: int = 1
+    env_processes: int = 0
+    on_crash: str = "stop"
+    total_steps: int = 250_000
+    seed_steps: int = 1000
+    unsup_steps: int = 8000
+    labels: int = 100
+    session_labels: int = 10
+    session_every: int = 10_000
+    session_schedule: str = "constant"
+    answerer: str = "teacher"
+    answer_wait_s: float = 0.0
+    pool_episodes: int = 100
+    updates_per_step: float = 1.0
+    reset_updates: int = 100
+    buffer_size: int | None = None
+    knn: int = 5
+    eval_every: int = 25_000
+    eval_episodes: int = 5
+    log_every: int = 1000
+    device: str = "cpu"
+    threads: int = 0
+    save_every_s: float = 300.0
+    out: str | None = None
+    resume: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("answerer", self.answerer, ANSWERERS),
+            ("session_schedule", self.session_schedule, SCHEDULES),
+            ("preset", self.preset, PRESETS),
+            ("on_crash", self.on_crash, ("stop", "restart")),
+        ):
+            if value not in allowed:
+                raise unknown(name, value, allowed)
+        at_least_one = ("members", "envs_per_member", "total_steps", "session_labels", "session_every", "pool_episodes")
+        for name in (*at_least_one, "knn", "eval_every", "eval_episodes", "log_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        for name in ("seed_steps", "unsup_steps", "labels", "reset_updates", "answer_wait_s", "env_processes"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 0")
+        if not 0 < self.updates_per_step <= 64:
+            raise UserError(f"updates_per_step={self.updates_per_step}: must be above 0 and at most 64")
+
+
+def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
+    """Raise UserError where settings do not fit together, before anything is trained or written."""
+    from coord.algos.sac import SACConfig
+    from coord.preference import queries
+
+    if not isinstance(cfg.algo, SACConfig):
+        raise UserError("coord prefer learns with algo=sac (method=prefppo brings its own PPO)")
+    if not learns_reward:
+        return
+    queries.check(cfg.query, cfg.reward)
+    if cfg.labels < cfg.session_labels:
+        raise UserError(
+            f"labels={cfg.labels} is less than one session asks for (session_labels={cfg.session_labels}): "
+            "raise labels or lower session_labels"
+        )
+    start = cfg.seed_steps + cfg.unsup_steps
+    if start >= cfg.total_steps:
+        raise UserError(
+            f"total_steps={cfg.total_steps} leaves no time after seed_steps + unsup_steps = {start}, "
+            "when the first labels are asked for"
+        )
+    _check_segments(cfg, env, start)
+
+
+def _check_segments(cfg: PreferConfig, env: TaskEnv, start: int) -> None:
+    """There are segments to ask about when the first session comes."""
+    stored = cfg.reward.stored_length(cfg.query.length)
+    if stored > env.max_episode_steps:
+        raise UserError(
+            f"query.length={cfg.query.length} (stored: {stored} steps) does not fit an episode of {cfg.env}, "
+            f"which has {env.max_episode_steps} steps"
+        )
+    first = start // cfg.envs_per_member
+    if first < (stored if cfg.query.running else env.max_episode_steps):
+        raise UserError(
+            f"seed_steps + unsup_steps = {start} is {first} steps of each of {cfg.envs_per_member} environments: "
+            f"no episode of {cfg.env} ({env.max_episode_steps} steps) is complete when the first labels are asked for"
+        )

@@ -1,0 +1,313 @@
+"""Feedback sessions: what has been seen, who is asked about it, and the reward that is learned from the answers.
+
+One session: candidates are cut from the pool, the selector picks queries, they go to the label store, whoever answers
+answers, and the reward model learns all labels that the store holds. The same for SAC and for PPO.
+
+Queries are counted when they are asked, so the budget is never exceeded; skipped ones count as asked, as in B-Pref, and
+are reported apart. The last session asks for what is left. The first one picks uniformly, whatever the selector.
+A killed run asks the queries since its last checkpoint again; the store knows them by their number and keeps the answer
+that it has.
+
+Deviations from B-Pref: thresholds of teachers are scaled once per session, in every session alike.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from coord import seeding
+from coord.errors import Diverged
+from coord.preference import episodes
+from coord.preference.answerers import Teacher
+from coord.preference.config import PreferConfig
+from coord.preference.label_store import Answer, LabelStore
+from coord.preference.queries import Chooser
+from coord.preference.reward_model import RewardModel
+from coord.preference.segments import Labels, Queries, SegmentPool
+from coord.preference.task_env import TaskEnv, TaskStep
+
+MARGIN_EPISODES = 10  # the teacher's thresholds follow the mean return of this many episodes
+RANK_PAIRS = 200  # pairs of recent segments that the rank correlation is taken over
+POLL_S = 1.0  # between looks at the store while a person answers
+RANK_EPISODES = 10  # the episodes that they come from
+STORE_FILE = "labels.sqlite"
+RUN_NAME = "run"  # a store of its own per run folder, so the name only has to be the same after a resume
+
+
+@dataclass
+class Feedback:
+    """Episodes, labels and reward models of M members."""
+
+    cfg: PreferConfig
+    model: RewardModel
+    pool: SegmentPool
+    teachers: list[Teacher]  # one per member; a person answers through the store instead
+    rngs: list[np.random.Generator]  # one per member: which segments, which queries
+    max_episode_steps: int
+    obs_dim: int
+    act_dim: int  # numbers per action, or number of discrete actions
+    discrete: bool
+    store: LabelStore | None = None  # open it before the first session
+    asked: int = 0  # queries per member
+    sessions: int = 0
+    newest: int = 0  # queries of the last session, per member
+    seeds: list[deque[tuple[int, int]]] = field(init=False)  # (number, seed) of each member's episodes in the pool
+    labels: list[Labels] = field(init=False)  # what the last session learned from
+
+    def __post_init__(self) -> None:
+        self.seeds = [deque(maxlen=self.cfg.pool_episodes) for _ in self.rngs]
+        self.labels = []
+
+    @staticmethod
+    def create(cfg: PreferConfig, env: TaskEnv, seeds: list[int]) -> Feedback:
+        """Nothing seen, nothing asked; member m depends on seeds[m] only."""
+        return Feedback(
+            cfg,
+            RewardModel.create(cfg.reward, env.obs_dim, env.act_dim, seeds, device=cfg.device),
+            SegmentPool(len(seeds), cfg.pool_episodes),
+            [Teacher(cfg.teacher, seeding.rng(seed, "teacher")) for seed in seeds],
+            [seeding.rng(seed, "queries") for seed in seeds],
+            env.max_episode_steps,
+            env.obs_dim,
+            env.act_dim,
+            env.discrete,
+        )
+
+    @property
+    def members(self) -> int:
+        """M."""
+        return len(self.rngs)
+
+    @property
+    def remaining(self) -> int:
+        """Queries that the budget still allows each member."""
+        return self.cfg.labels - self.asked
+
+    @property
+    def judged(self) -> slice:
+        """The steps of a stored segment that answers are about."""
+        return slice(self.cfg.reward.crop_margin, self.cfg.reward.crop_margin + self.cfg.query.length)
+
+    def features(self, act: Tensor) -> Tensor:
+        """Actions as the reward model reads them: discrete ones as one-hot rows."""
+        return torch.nn.functional.one_hot(act, self.act_dim).float() if self.discrete else act
+
+    def reward(self, obs: Tensor, act: Tensor) -> Tensor:
+        """Predicted reward [M, B]: the mean of the ensemble."""
+        return self.model.reward(obs, self.features(act))
+
+    def record(self, obs: Tensor, act: Tensor, step: TaskStep) -> None:
+        """One step of every environment: what queries are cut from."""
+        ended = (step.terminated | step.truncated).numpy()
+        self.pool.add(obs.numpy(), self.features(act).numpy(), step.rew.numpy(), ended)
+        for m, n in np.argwhere(ended):
+            number = self.seeds[m][-1][0] + 1 if self.seeds[m] else 0
+            self.seeds[m].append((number, int(step.seed[m, n])))
+
+    # --------------------------------------------------------------------------------------------- sessions
+
+    def session(self, env_step: int) -> dict[str, Tensor]:
+        """Ask, wait for the answers, learn all labels. Metrics [M]."""
+        count = self.session_size(env_step)
+        played = {}
+        for m in range(self.members):
+            played |= self._played(m, self._ask(m, count))
+        episodes.save(self._opened().path.parent, self.sessions, played)
+        self.asked, self.newest = self.asked + count, count
+        self.sessions += 1
+        self._wait()
+        return self.learn()
+
+    def session_size(self, env_step: int) -> int:
+        """Queries of a session at that step: as scheduled (B-Pref's reward_schedule 0, 1, 2), within the budget."""
+        share = env_step / self.cfg.total_steps
+        factor = {"constant": 1.0, "falling": max(1 - share, 0.01), "rising": 1 / max(1 - share, 0.01)}
+        return min(max(1, int(self.cfg.session_labels * factor[self.cfg.session_schedule])), self.remaining)
+
+    def _ask(self, m: int, count: int) -> Queries:
+        """Choose queries of member m, store them, and let its teacher answer."""
+        store = self._opened()
+        margin = self.cfg.reward.crop_margin
+        chooser = Chooser(self.cfg.query, self.pool, lambda pairs: self.model.prob(m, pairs), margin, self._anchors(m))
+        chosen = chooser.choose(m, count, self.rngs[m], first=self.sessions == 0)
+        ids = store.add_queries(
+            RUN_NAME,
+            m,
+            chosen,
+            first_number=self.asked,
+            session=self.sessions,
+            margin=margin,
+            provenance=[{"task": self.cfg.env}] * chosen.count,
+        )
+        if self.cfg.answerer == "human":
+            return chosen
+        teacher, returns = self.teachers[m], self.pool.returns(m)[-MARGIN_EPISODES:]
+        mean_return = float(returns.mean()) if len(returns) else 0.0
+        teacher.set_margin(mean_return, self.cfg.query.length, self.max_episode_steps)
+        target = teacher.answer(chosen.centre(self.cfg.query.length)).target
+        name = f"teacher:{self.cfg.teacher.kind}"
+        store.add_answers([Answer(query=i, annotator=name, target=float(t)) for i, t in zip(ids, target, strict=True)])
+        return chosen
+
+    def _played(self, m: int, queries: Queries) -> dict[tuple[int, int], episodes.Played]:
+        """The complete episodes that queries of member m were cut from."""
+        seeds, wanted = dict(self.seeds[m]), set(queries.episode.ravel().tolist())
+        found = [episode for episode in self.pool.episodes(m) if episode.number in wanted]
+        return {(m, episode.number): episodes.Played(seeds[episode.number], episode.act) for episode in found}
+
+    def _anchors(self, m: int) -> np.ndarray:
+        """Observations of the pairs that member m has labels for, [N, 2, L, O]."""
+        if not self.labels or not self.labels[m].count:
+            return np.zeros((0, 2, self.cfg.query.length, self.obs_dim), np.float32)
+        return self.labels[m].obs[:, :, self.judged]
+
+    def _unlabelled(self) -> list[Labels] | None:
+        """Pairs for pseudo-labels, as many per query of a session as the method wants."""
+        per_label = getattr(self.cfg.method, "unlabelled_per_label", 0)
+        if not per_label:
+            return None
+        count, length = per_label * self.cfg.session_labels, self.cfg.reward.stored_length(self.cfg.query.length)
+        drawn = [self.pool.sample_pairs(m, count, length, self.rngs[m]) for m in range(self.members)]
+        return [Labels(pairs.obs, pairs.act, np.full(count, np.nan, np.float32)) for pairs in drawn]
+
+    def _labels(self, m: int) -> Labels:
+        """What the store holds for the queries asked so far."""
+        found = self._opened().labels(RUN_NAME, m, before=self.asked).labels
+        if found.count:
+            return found
+        return Labels.empty(self.cfg.reward.stored_length(self.cfg.query.length), self.obs_dim, self.act_dim)
+
+    def _wait(self) -> None:
+        """Until people have answered, or the patience of the configuration is over."""
+        store, deadline = self._opened(), time.monotonic() + self.cfg.answer_wait_s
+        while self.cfg.answerer == "human" and store.pending(RUN_NAME) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+
+    def open(self, folder: Path) -> LabelStore:
+        """Opens the label store of a run folder."""
+        self.store = LabelStore(folder / STORE_FILE)
+        return self.store
+
+    def _opened(self) -> LabelStore:
+        if self.store is None:
+            raise RuntimeError("open the label store before the first session")
+        return self.store
+
+    def learn(self) -> dict[str, Tensor]:
+        """Train the reward model on all labels of the queries asked so far. Metrics [M]."""
+        self.labels = [self._labels(m) for m in range(self.members)]
+        result = self.model.fit(self.labels, self._unlabelled())
+        if not bool(torch.isfinite(self.model.flat).all()):
+            raise Diverged("the reward model is not finite")
+        found = {
+            "reward/accuracy": result.accuracy,
+            "reward/loss": result.loss,
+            "reward/passes": result.passes,
+            "reward/steps": result.steps,
+            "reward/rank_correlation": self.rank_correlation(),
+        }
+        if self.cfg.reward.holdout:
+            found["reward/holdout_accuracy"] = result.holdout_accuracy
+        return found
+
+    def supervised_step(self) -> dict[str, Tensor]:
+        """One Adam step on up to `reward.batch_size` labels of each member, outside of a session."""
+        batch = self.label_batch(self.cfg.reward.batch_size)
+        if batch is None:
+            return {}
+        grads, loss = self.model.grads_of_preference_loss(*batch)
+        self.model.apply(grads)
+        return {"reward/loss": loss.mean(1)}
+
+    def label_batch(self, count: int) -> tuple[Tensor, Tensor, Tensor] | None:
+        """obs [M, n, 2, L, O], act [M, n, 2, L, A], target [M, n] of random labels; None if a member has none.
+
+        n = count, or fewer: the member with the fewest labels decides.
+        """
+        count = min(count, *(labels.count for labels in self.labels)) if self.labels else 0
+        if not count:
+            return None
+        own = list(zip(self.labels, self.rngs, strict=True))
+        picked = [labels.select(rng.choice(labels.count, count, replace=False)) for labels, rng in own]
+        arrays = (
+            np.stack([p.obs[:, :, self.judged] for p in picked]),
+            np.stack([p.act[:, :, self.judged] for p in picked]),
+            np.stack([p.target for p in picked]),
+        )
+        obs, act, target = (torch.from_numpy(array).to(self.cfg.device) for array in arrays)
+        return obs, act, target
+
+    def rank_correlation(self) -> Tensor:
+        """Spearman's correlation of predicted and true returns over segments of recent episodes, [M]."""
+        found = [self._rank_correlation(m) for m in range(self.members)]
+        return torch.tensor(found)
+
+    def _rank_correlation(self, m: int) -> float:
+        rng = seeding.rng(self.cfg.seed, "rank", m, self.sessions)
+        drawn = self.pool.sample_pairs(m, RANK_PAIRS, self.cfg.query.length, rng, last=RANK_EPISODES)
+        rows = (torch.from_numpy(array).flatten(0, 2)[None] for array in (drawn.obs, drawn.act))
+        with torch.no_grad():
+            pred = self.model.select(m).reward(*rows).cpu().view(drawn.rew.shape).sum(2).flatten()
+        true = drawn.rew.sum(2).ravel()
+        if np.ptp(true) == 0 or np.ptp(pred.numpy()) == 0:
+            return float("nan")  # all alike: there is no order
+        return float(spearmanr(pred.numpy(), true).statistic)
+
+    def report(self) -> dict[str, np.ndarray]:
+        """Counts [M]: queries asked, answers, skipped."""
+        answered = np.array([labels.count for labels in self.labels] or [0] * self.members)
+        asked = np.full(self.members, self.asked)
+        return {"reward/asked": asked, "reward/labels": answered, "reward/skipped": asked - answered}
+
+    # ----------------------------------------------------------------------------------------------- saving
+
+    def state_dict(self) -> dict[str, Tensor | np.ndarray]:
+        """Everything but the labels, which are in the store; `load_state_dict` restores it exactly."""
+        out: dict[str, Any] = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        out |= {f"pool.{k}": v for k, v in self.pool.state_dict().items()}
+        out |= {f"seeds.{m}": torch.tensor(list(seeds)).view(-1, 2) for m, seeds in enumerate(self.seeds)}
+        memory = {
+            "model": self.model.rng_state(),
+            "teachers": [teacher.state_dict() for teacher in self.teachers],
+            "rngs": [seeding.get_state(rng) for rng in self.rngs],
+            "asked": self.asked,
+            "sessions": self.sessions,
+            "newest": self.newest,
+        }
+        return out | {"memory": as_bytes(memory)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of `state_dict`; reads the labels from the store, which must be open."""
+        self.model.load_state_dict(_under(state, "model."))
+        self.pool.load_state_dict({k: v.numpy() for k, v in _under(state, "pool.").items()})
+        for m, seeds in enumerate(self.seeds):
+            seeds.clear()
+            seeds.extend((int(number), int(seed)) for number, seed in state[f"seeds.{m}"].tolist())
+        memory = json.loads(state["memory"].numpy().tobytes())
+        self.model.load_rng_state(memory["model"])
+        for teacher, part in zip(self.teachers, memory["teachers"], strict=True):
+            teacher.load_state_dict(part)
+        for rng, part in zip(self.rngs, memory["rngs"], strict=True):
+            seeding.set_state(rng, part)
+        self.asked, self.sessions, self.newest = (int(memory[name]) for name in ("asked", "sessions", "newest"))
+        self.labels = [self._labels(m) for m in range(self.members)] if self.sessions else []
+
+
+def as_bytes(value: Any) -> Tensor:
+    """A JSON value as a tensor of bytes, to be saved among tensors."""
+    return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+
+
+def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}

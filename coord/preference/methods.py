@@ -1,0 +1,39 @@
+"""The methods by name, and what each changes in the loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coord.algos.ppo_continuous import PPOContinuousConfig
+from coord.preference import bilevel, ours, pebble, qpa, rune, surf
+from coord.preference.config import PreferConfig
+from coord.preference.mrn import MRNConfig
+from coord.preference.training import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueRewardConfig:
+    """SAC on the true reward has no fields of its own."""
+
+
+METHODS: dict[str, Method] = {
+    "sac": Method(TrueRewardConfig, learns_reward=False),
+    "prefppo": Method(PPOContinuousConfig, on_policy=True),
+    "pebble": Method(pebble.PebbleConfig, instead=pebble.extra_step),
+    "surf": Method(surf.SurfConfig),
+    "rune": Method(rune.RuneConfig, bonus=rune.bonus),
+    "mrn": Method(MRNConfig, create=bilevel.create, instead=bilevel.step),
+    "qpa": Method(qpa.QPAConfig, recent=qpa.recent),
+    "ours": Method(
+        ours.OursConfig,
+        recent=qpa.recent,
+        create=bilevel.create_optional,
+        instead=bilevel.step,
+        renews_critic=ours.renews_critic,
+    ),
+}
+
+
+def name_of(cfg: PreferConfig) -> str:
+    """The name of the configured method."""
+    return next(name for name, method in METHODS.items() if type(cfg.method) is method.config)

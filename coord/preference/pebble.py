@@ -1,0 +1,42 @@
+"""PEBBLE: the ordinary loop of `coord.preference.training`, with one control that MRN must be compared with.
+
+Lee, Smith and Abbeel 2021: unsupervised pretraining, relabelling of the whole replay, an ensemble and disagreement
+queries. B-Pref's code (Lee et al. 2021) is what the loop follows; departures stand there.
+
+The control (`extra_every`, off by default): every so many steps, while labels remain to be asked for, the reward model
+takes one more supervised Adam step and the replay is relabelled: what MRN's schedule does without its bilevel gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coord.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from coord.preference.training import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class PebbleConfig:
+    """Fields of configs/method/pebble.yaml."""
+
+    extra_every: int = 0  # env steps between extra supervised steps of the reward model; 0: none
+
+    def __post_init__(self) -> None:
+        if self.extra_every < 0:
+            raise UserError(f"extra_every={self.extra_every}: must be at least 0")
+
+
+def extra_step(run: Run) -> dict[str, Tensor] | None:
+    """One more supervised step of the reward model where it is due; the ordinary update then follows."""
+    from coord.preference.training import relabel
+
+    assert run.feedback is not None
+    if run.cfg.method.extra_every and run.feedback.remaining and run.is_due(run.cfg.method.extra_every):
+        run.feedback.supervised_step()
+        relabel(run)
+    return None
