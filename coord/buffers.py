@@ -46,7 +46,7 @@ class ReplayBuffer:
             raise UserError(f"capacity={capacity}: must be at least 1")
         self.members, self.capacity, self.discrete = members, capacity, discrete
         self.obs_dim, self.act_dim = obs_dim, 1 if discrete else act_dim
-        # obs | act | rew | next_obs | terminated | truncated
+        # obs | act | rew | next_obs | discount with bootstrap | discount with terminate
         self._widths = (obs_dim, self.act_dim, 1, obs_dim, 1, 1)
         self._rows = torch.empty(members, min(capacity, FIRST_ROWS), sum(self._widths), device=device)
         self.size = 0  # written rows per member
@@ -56,8 +56,9 @@ class ReplayBuffer:
         self, obs: Tensor, act: Tensor, rew: Tensor, next_obs: Tensor, terminated: Tensor, truncated: Tensor
     ) -> None:
         """Appends n transitions per member: obs [M, n, O], act [M, n, A] or [M, n], the others [M, n]."""
-        act = act[..., None] if self.discrete else act
-        parts = (obs, act, rew[..., None], next_obs, terminated[..., None], truncated[..., None])
+        goes_on, unended = ~terminated.bool(), ~(terminated.bool() | truncated.bool())
+        act = act if not self.discrete else act[..., None]
+        parts = (obs, act, rew[..., None], next_obs, goes_on[..., None], unended[..., None])
         rows = torch.cat([part.to(self._rows) for part in parts], -1)[:, -self.capacity :]
         count = rows.shape[1]
         self._reserve(min(self.capacity, self.size + count))
@@ -107,10 +108,9 @@ class ReplayBuffer:
     def _batch(self, rows: Tensor, time_limit: str) -> Batch:
         if time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={time_limit}: allowed are {', '.join(TIME_LIMITS)}")
-        obs, act, rew, next_obs, terminated, truncated = rows.split(self._widths, -1)
-        ended = terminated if time_limit == "bootstrap" else torch.maximum(terminated, truncated)
+        obs, act, rew, next_obs, *discounts = rows.split(self._widths, -1)
         act = act[..., 0].long() if self.discrete else act
-        return Batch(obs, act, rew[..., 0], next_obs, 1 - ended[..., 0])
+        return Batch(obs, act, rew[..., 0], next_obs, discounts[TIME_LIMITS.index(time_limit)][..., 0])
 
     def relabel(self, fn: Callable[[Tensor, Tensor], Tensor], chunk: int = 4096) -> None:
         """Replaces the reward of every written row: fn(obs [M, b, O], act [M, b, A] or [M, b]) -> rew [M, b]."""

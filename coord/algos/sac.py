@@ -1,15 +1,13 @@
 """Soft actor-critic over the population axis: one update trains M independent agents.
 
-Haarnoja et al. (2018) with learned temperature and two critic heads, as B-Pref and MRN configure it (Lee et al. 2021;
-Liu et al. 2022); and its exact form for discrete actions (Christodoulou 2019). The heads of all members go through one
-batched product. Losses are pure functions, means over a member's own rows; the update computes their gradients by hand
-(`coord.mlps`), and tests compare them with autograd.
+Haarnoja et al. (2018) with learned temperature and two critics, as B-Pref and MRN set it (Lee et al. 2021; Liu et al.
+2022), and its exact form for discrete actions (Christodoulou 2019). All critics of all members are one batched network.
+Losses are pure functions (`sac_losses`); updates take their gradients by hand (`coord.backprop`), and tests compare
+these with autograd. Where the continuous head has one sampled action, the discrete head has the
+expectation over all actions; the losses are linear in what is averaged, so both heads share them.
 
-Both action heads share every loss: where the continuous head has one sampled action, the discrete head has the
-expectation over all actions, and the losses are linear in what is averaged.
-
-Deviations from the published code: none in the defaults for control tasks. Options that it does not have: layer
-normalisation and decoupled weight decay in the critic, several updates per environment step, a rarer actor update.
+Deviations from the published code: none at the defaults. Options it lacks: layer normalisation and decoupled weight
+decay of the critics, several updates per environment step, a rarer actor update, time limits that terminate.
 """
 
 from __future__ import annotations
@@ -23,6 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coord import heads, mlps, seeding
+from coord.algos.sac_losses import actor_loss, alpha_loss, critic_loss, critic_target, expected_soft_value, soft_value
+from coord.backprop import Learner, Net
 from coord.buffers import Batch
 from coord.errors import Diverged, UserError
 from coord.mlps import Params
@@ -60,76 +60,12 @@ class SACConfig:
         for name in ("lr", "alpha_lr", "gamma", "tau", "critic_weight_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be between 0 and 1")
-        if not self.hidden or min(self.hidden) < 1:
+        if min(self.hidden, default=0) < 1:
             raise UserError(f"hidden={list(self.hidden)}: needs at least one layer, each of width >= 1")
         if not self.init_alpha > 0:
             raise UserError(f"init_alpha={self.init_alpha}: must be above 0")
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
-
-
-# ----------------------------------------------------------------------------------- policy and values (pure)
-
-
-def policy(actor: Mapping[str, Tensor], obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Continuous head: actions [M, B, A] in (-1, 1) and log-densities [M, B] for obs [M, B, O], noise [M, B, A]."""
-    return heads.tanh_gaussian(mlps.apply(actor, obs), noise)
-
-
-def log_policy(actor: Mapping[str, Tensor], obs: Tensor) -> Tensor:
-    """Discrete head: log-probabilities of all actions [M, B, A]."""
-    return F.log_softmax(mlps.apply(actor, obs), -1)
-
-
-def q_values(critic: Mapping[str, Tensor], obs: Tensor, act: Tensor) -> Tensor:
-    """Values of both heads [M, 2, B]; act [M, B, A], or [M, B] int64 for the discrete head."""
-    if act.dtype == torch.int64:
-        index = act[:, None, :, None].expand(-1, 2, -1, -1)
-        return q_all(critic, obs).gather(-1, index).squeeze(-1)
-    return mlps.apply(critic, torch.cat([obs, act], -1)[:, None]).squeeze(-1)
-
-
-def q_all(critic: Mapping[str, Tensor], obs: Tensor) -> Tensor:
-    """Discrete head: values of all actions [M, 2, B, A]."""
-    return mlps.apply(critic, obs[:, None])
-
-
-# ------------------------------------------------------------------------------------- targets and losses (pure)
-
-
-def soft_value(q: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
-    """min over the heads - alpha logp, [M, B]: q [M, 2, B] of one action, logp [M, B], alpha [M]."""
-    return q.amin(1) - alpha[:, None] * logp
-
-
-def expected_soft_value(q: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
-    """The same in expectation over discrete actions, [M, B]: q [M, 2, B, A], logp [M, B, A], alpha [M]."""
-    return (logp.exp() * (q.amin(1) - alpha[:, None, None] * logp)).sum(-1)
-
-
-def critic_target(rew: Tensor, discount: Tensor, gamma: float, next_value: Tensor) -> Tensor:
-    """rew + gamma discount next_value, [M, B]."""
-    return rew + gamma * discount * next_value
-
-
-def critic_loss(q: Tensor, y: Tensor) -> Tensor:
-    """MSE(Q1, y) + MSE(Q2, y) of each member [M]; q [M, 2, B], y [M, B] without gradient."""
-    return (q - y[:, None]).square().mean(-1).sum(-1)
-
-
-def actor_loss(value: Tensor) -> Tensor:
-    """Minus the mean soft value of each member [M]; value [M, B], of the current critic, alpha without gradient."""
-    return -value.mean(-1)
-
-
-def alpha_loss(log_alpha: Tensor, logp: Tensor, target_entropy: float) -> Tensor:
-    """Mean of alpha (-logp - target_entropy) [M]; logp [M, B] without gradient, the gradient is by log_alpha [M]."""
-    return log_alpha.exp() * (-logp - target_entropy).mean(-1)
-
-
-def target_entropy(cfg: SACConfig, act_dim: int, *, discrete: bool) -> float:
-    """Entropy in nats that the temperature aims for."""
-    return cfg.target_entropy_share * math.log(act_dim) if discrete else cfg.target_entropy * act_dim
 
 
 # ------------------------------------------------------------------------------------------------------- state
@@ -149,27 +85,15 @@ class SACState:
     discrete: bool
     update_step: int = 0
     critic_resets: int = 0
-    optims: dict[str, FusedAdam] = field(init=False)  # actor, critic, alpha
-    grads: dict[str, Params] = field(init=False)  # buffers: actor, critic
-    nets: dict[str, mlps.Net] = field(init=False)  # views of the networks and of their gradients
-    tapes: dict[str, mlps.Tape] = field(init=False, default_factory=dict)  # actor, critic
+    learners: dict[str, Learner] = field(init=False)  # actor, critic
+    alpha_optim: FusedAdam = field(init=False)
+    target_net: Net = field(init=False)  # views of `target`
 
     def __post_init__(self) -> None:
-        self.optims = {
-            "actor": FusedAdam(self.actor),
-            "critic": FusedAdam(self.critic, weight_decay=self.cfg.critic_weight_decay),
-            "alpha": FusedAdam({"log_alpha": self.log_alpha}),
-        }
-        nets = {"actor": self.actor, "critic": self.critic, "target": self.target}
-        self.grads = {name: {k: torch.empty_like(v) for k, v in nets[name].items()} for name in ("actor", "critic")}
-        nets |= {f"{name}_grads": grads for name, grads in self.grads.items()}
-        self.nets = {name: mlps.Net.of(params) for name, params in nets.items()}
-
-    def tape(self, name: str, batch: int) -> mlps.Tape:
-        """The tape of actor or critic for that many rows."""
-        if name not in self.tapes or self.tapes[name].batch != batch:
-            self.tapes[name] = mlps.Tape(self.nets[name], batch)
-        return self.tapes[name]
+        decay = self.cfg.critic_weight_decay
+        self.learners = {"actor": Learner(self.actor), "critic": Learner(self.critic, weight_decay=decay)}
+        self.alpha_optim = FusedAdam({"log_alpha": self.log_alpha})
+        self.target_net = Net.of(self.target)
 
     @property
     def alpha(self) -> Tensor:
@@ -182,23 +106,28 @@ class SACState:
         outputs = self.actor["head.bias"].shape[-1]
         return outputs if self.discrete else outputs // 2
 
-    def _tensors(self) -> dict[str, Tensor]:
-        """Every tensor that is restored in place."""
-        nets = {"actor": self.actor, "critic": self.critic, "target": self.target}
-        found = {f"{net}.{k}": v for net, params in nets.items() for k, v in params.items()}
-        found |= {f"optim.{name}.{k}": v for name, optim in self.optims.items() for k, v in optim.tensors().items()}
-        return found | {"log_alpha": self.log_alpha}
+    @property
+    def target_entropy(self) -> float:
+        """Entropy in nats that the temperature aims for."""
+        share, each = self.cfg.target_entropy_share, self.cfg.target_entropy
+        return share * math.log(self.act_dim) if self.discrete else each * self.act_dim
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that training changes in place, by name."""
+        parts: dict[str, Mapping[str, Tensor]] = {"actor": self.actor, "critic": self.critic, "target": self.target}
+        parts |= {f"optim.{name}": learner.optim.tensors() for name, learner in self.learners.items()}
+        parts |= {"optim.alpha": self.alpha_optim.tensors(), "alpha": {"log": self.log_alpha}}
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Flat mapping of tensors (views, not copies); `load_state_dict` restores it exactly."""
+        """Flat mapping of tensors (not copies); `load_state_dict` restores it exactly."""
         gens = {f"gen.{m}": gen.get_state() for m, gen in enumerate(self.gens)}
-        counters = {"update_step": self.update_step, "critic_resets": self.critic_resets}
-        return self._tensors() | gens | {k: torch.tensor(v) for k, v in counters.items()}
+        return self.tensors() | gens | {k: torch.tensor(getattr(self, k)) for k in ("update_step", "critic_resets")}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`; KeyError if a tensor is missing."""
-        for name, tensor in self._tensors().items():
+        for name, tensor in self.tensors().items():
             tensor.copy_(state[name])
         for m, gen in enumerate(self.gens):
             gen.set_state(state[f"gen.{m}"])
@@ -219,25 +148,21 @@ def create(
 
     act_dim: numbers per action, or with `discrete` the number of actions.
     """
-    table = mlps.shapes(obs_dim, cfg.hidden, act_dim if discrete else 2 * act_dim)
-    actor = mlps.stack([mlps.init(table, seeding.torch_generator(seed, "sac", "actor")) for seed in seeds])
-    table = mlps.shapes(
-        obs_dim if discrete else obs_dim + act_dim,
-        cfg.hidden,
-        act_dim if discrete else 1,
-        layer_norm=cfg.critic_layer_norm,
-    )
-    critic = _new_critic(table, seeds, 0)
-    actor, critic = ({k: v.to(device, dtype) for k, v in net.items()} for net in (actor, critic))
-    target = {k: v.clone() for k, v in critic.items()}
+    inputs, values, outputs = (obs_dim, act_dim, act_dim) if discrete else (obs_dim + act_dim, 1, 2 * act_dim)
+    table = mlps.shapes(inputs, cfg.hidden, values, layer_norm=cfg.critic_layer_norm)
+    critic = {name: tensor.to(device, dtype) for name, tensor in _new_critic(table, seeds, 0).items()}
+    target = {name: tensor.clone() for name, tensor in critic.items()}
+    table = mlps.shapes(obs_dim, cfg.hidden, outputs)
+    drawn = mlps.stack([mlps.init(table, seeding.torch_generator(seed, "sac", "actor")) for seed in seeds])
+    actor = {name: tensor.to(device, dtype) for name, tensor in drawn.items()}
     log_alpha = torch.full((len(seeds),), math.log(cfg.init_alpha), dtype=dtype, device=device)
     gens = [seeding.torch_generator(seed, "sac", "noise", device=device) for seed in seeds]
     return SACState(cfg, actor, critic, target, log_alpha, gens, list(seeds), discrete)
 
 
-def _new_critic(table: Mapping[str, tuple[int, ...]], seeds: list[int], reset: int) -> Params:
-    """Two fresh heads per member, [M, 2, ...]; `reset` counts the critics that a member had before."""
-    gens = [seeding.torch_generator(seed, "sac", "critic", reset) for seed in seeds]
+def _new_critic(table: Mapping[str, tuple[int, ...]], seeds: list[int], resets: int) -> Params:
+    """Two fresh heads per member, [M, 2, ...]; `resets` counts the critics that a member had before."""
+    gens = [seeding.torch_generator(seed, "sac", "critic", resets) for seed in seeds]
     return mlps.stack([mlps.stack([mlps.init(table, gen) for _ in range(2)]) for gen in gens])
 
 
@@ -249,7 +174,7 @@ def reset_critic(state: SACState) -> None:
     for name, tensor in _new_critic(table, state.seeds, state.critic_resets).items():
         state.critic[name].copy_(tensor)
         state.target[name].copy_(tensor)
-    state.optims["critic"].reset()
+    state.learners["critic"].optim.reset()
 
 
 # ------------------------------------------------------------------------------------------------------ update
@@ -265,29 +190,16 @@ def draw_noise(state: SACState, batch_size: int) -> Tensor | None:
     return noise
 
 
-def _actor_out(state: SACState, obs: Tensor) -> Tensor:
-    """The actor's outputs [M, B, ...], kept on its tape."""
-    tape = state.tape("actor", obs.shape[1])
-    tape.x.copy_(obs)
-    return tape.forward(state.nets["actor"])
-
-
-def _critic_out(state: SACState, net: str, obs: Tensor, act: Tensor | None) -> Tensor:
-    """Values [M, 2, B, 1] of critic or target, or with the discrete head [M, 2, B, A]; kept on the critics' tape."""
-    tape = state.tape("critic", obs.shape[1])
-    parts = obs if act is None else torch.cat([obs, act], -1)
-    tape.x.copy_(parts[:, None])
-    return tape.forward(state.nets[net])
-
-
 @torch.no_grad()
 def bootstrap(state: SACState, next_obs: Tensor, noise: Tensor | None) -> Tensor:
     """Soft value of next_obs [M, B, O] under actor and target critic, [M, B]: min over heads - alpha logp."""
-    out = _actor_out(state, next_obs)
+    critic, (out, _) = state.learners["critic"], state.learners["actor"].forward(next_obs)
     if noise is None:
-        return expected_soft_value(_critic_out(state, "target", next_obs, None), F.log_softmax(out, -1), state.alpha)
+        q, _ = critic.forward(next_obs[:, None], state.target_net)
+        return expected_soft_value(q, F.log_softmax(out, -1), state.alpha)
     act, logp = heads.tanh_gaussian(out, noise)
-    return soft_value(_critic_out(state, "target", next_obs, act)[..., 0], logp, state.alpha)
+    q, _ = critic.forward(torch.cat([next_obs, act], -1)[:, None], state.target_net)
+    return soft_value(q[..., 0], logp, state.alpha)
 
 
 @torch.no_grad()
@@ -296,52 +208,48 @@ def critic_step(state: SACState, batch: Batch, next_value: Tensor | None = None)
     if next_value is None:
         next_value = bootstrap(state, batch.next_obs, draw_noise(state, batch.rew.shape[1]))
     y = critic_target(batch.rew, batch.discount, state.cfg.gamma, next_value)
-    if state.discrete:
-        values = _critic_out(state, "critic", batch.obs, None)
-        index = batch.act[:, None, :, None].expand(-1, 2, -1, -1)
-        q = values.gather(-1, index)
-    else:
-        q = values = _critic_out(state, "critic", batch.obs, batch.act)
-    error = q[..., 0] - y[:, None]
-    grad = error[..., None] * (2 / error.shape[-1])  # of critic_loss by q
-    if state.discrete:
-        grad = torch.zeros_like(values).scatter_(-1, index, grad)
-    state.tapes["critic"].backward(state.nets["critic"], grad, state.nets["critic_grads"])
-    state.optims["critic"].step(state.grads["critic"], state.cfg.lr)
-    return {"train/critic_loss": critic_loss(q[..., 0], y), "train/q": q.mean((1, 2, 3))}
+    x = batch.obs if state.discrete else torch.cat([batch.obs, batch.act], -1)
+    values, tape = state.learners["critic"].forward(x[:, None])
+    index = batch.act[:, None, :, None].expand(-1, 2, -1, -1) if state.discrete else None
+    q = (values if index is None else values.gather(-1, index))[..., 0]
+    grad = ((q - y[:, None]) * (2 / q.shape[-1]))[..., None]  # of the critic loss by q
+    metrics = {"train/critic_loss": critic_loss(q, y), "train/q": q.mean((1, 2))}
+    grad = grad if index is None else torch.zeros_like(values).scatter_(-1, index, grad)
+    state.learners["critic"].step(tape, grad, state.cfg.lr)
+    return metrics
 
 
 @torch.no_grad()
 def actor_step(state: SACState, obs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
     """One step of actor and temperature on obs [M, B, O]; noise as `draw_noise` gives it (None: drawn). Metrics [M]."""
     noise = draw_noise(state, obs.shape[1]) if noise is None else noise
-    grad, value, logp = _discrete_gradient(state, obs) if noise is None else _gaussian_gradient(state, obs, noise)
-    state.tapes["actor"].backward(state.nets["actor"], grad, state.nets["actor_grads"])
-    goal = target_entropy(state.cfg, state.act_dim, discrete=state.discrete)
-    temperature = alpha_loss(state.log_alpha, logp, goal)
+    out, tape = state.learners["actor"].forward(obs)
+    found = _by_logits(state, obs, out) if noise is None else _by_gaussian(state, obs, out, noise)
+    grad, value, logp = found
+    state.learners["actor"].step(tape, grad, state.cfg.lr)
+    temperature = alpha_loss(state.log_alpha, logp, state.target_entropy)
     metrics = {"train/actor_loss": actor_loss(value), "train/entropy": -logp.mean(1), "train/alpha": state.alpha}
-    state.optims["actor"].step(state.grads["actor"], state.cfg.lr)
-    state.optims["alpha"].step({"log_alpha": temperature}, state.cfg.alpha_lr)  # its own derivative by log_alpha
+    state.alpha_optim.step({"log_alpha": temperature}, state.cfg.alpha_lr)  # its own derivative by log_alpha
     return metrics
 
 
-def _gaussian_gradient(state: SACState, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _by_gaussian(state: SACState, obs: Tensor, out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient of the actor loss by the actor's outputs [M, B, 2A], soft value [M, B], log-density [M, B]."""
-    out, rows = _actor_out(state, obs), obs.shape[1]
+    alpha, critic = state.alpha, state.learners["critic"]
     act, logp = heads.tanh_gaussian(out, noise)
-    q = _critic_out(state, "critic", obs, act)[..., 0]
+    values, tape = critic.forward(torch.cat([obs, act], -1)[:, None])
+    q = values[..., 0]
     first = (q[:, :1] <= q[:, 1:]).to(q.dtype)  # whether the minimum is the first head's
-    grad = torch.cat([first, 1 - first], 1) / -rows
-    by_act = state.tapes["critic"].input_gradient(state.nets["critic"], grad[..., None], obs.shape[2])
-    by_act = by_act.sum(1).transpose(1, 2)
-    by_logp = state.alpha[:, None, None] / rows
-    return heads.tanh_gaussian_gradient(out, noise, act, by_act, by_logp), soft_value(q, logp, state.alpha), logp
+    by_q = torch.cat([first, 1 - first], 1)[..., None] / -obs.shape[1]
+    by_act = tape.input_gradient(critic.net, by_q, obs.shape[2]).sum(1).transpose(1, 2)
+    by_logp = alpha[:, None, None] / obs.shape[1]
+    return heads.tanh_gaussian_gradient(out, noise, act, by_act, by_logp), soft_value(q, logp, alpha), logp
 
 
-def _discrete_gradient(state: SACState, obs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `_gaussian_gradient`, with expectations over the actions; gradient [M, B, A] by the logits."""
-    logp = F.log_softmax(_actor_out(state, obs), -1)
-    q, alpha = _critic_out(state, "critic", obs, None), state.alpha
+def _by_logits(state: SACState, obs: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_by_gaussian`, with expectations over the actions; gradient by the logits [M, B, A]."""
+    alpha, logp = state.alpha, F.log_softmax(out, -1)
+    q, _ = state.learners["critic"].forward(obs[:, None])
     soft = q.amin(1) - alpha[:, None, None] * logp
     grad = heads.categorical_gradient(logp, soft / -obs.shape[1])
     return grad, expected_soft_value(q, logp, alpha), (logp.exp() * logp).sum(-1)
@@ -377,13 +285,12 @@ def act(state: SACState, obs: Tensor, *, deterministic: bool = False) -> Tensor:
 
     deterministic: tanh of the mean, or the likeliest action; else drawn with the members' generators.
     """
-    out = mlps.apply(state.actor, obs)
-    if not state.discrete:
-        mean, log_std = heads.gaussian(out)
-        return torch.tanh(
-            mean if deterministic else torch.addcmul(mean, log_std.exp(), draw_noise(state, obs.shape[1]))
-        )
-    if not deterministic:  # the largest of logits plus Gumbel noise is a draw from their softmax
+    out, _ = state.learners["actor"].forward(obs)
+    if state.discrete and not deterministic:  # the largest of logits plus Gumbel noise is a draw from their softmax
         for own, gen in zip(out, state.gens, strict=True):
             own -= torch.empty_like(own).exponential_(generator=gen).log_()
-    return out.argmax(-1)
+    if state.discrete:
+        return out.argmax(-1)
+    if deterministic:
+        return torch.tanh(heads.gaussian(out)[0])
+    return heads.tanh_gaussian(out, draw_noise(state, obs.shape[1]))[0]

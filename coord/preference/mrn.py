@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coord import seeding
-from coord.algos import sac
+from coord.algos import sac, sac_losses
 from coord.buffers import Batch
 from coord.errors import UserError, unknown
 from coord.preference import meta_gradient as mg
@@ -176,7 +176,7 @@ class MRN:
         next_value: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Gradient of the outer loss by the predicted rewards of the batch [M, B], and that loss [M]."""
-        y = sac.critic_target(model.reward(batch.obs, features), batch.discount, state.cfg.gamma, next_value)
+        y = sac_losses.critic_target(model.reward(batch.obs, features), batch.discount, state.cfg.gamma, next_value)
         inner = mg.Inner(*_rows(state, batch.obs, features), y, state.cfg.lr)
         outer = outer_batch(state, labels, self.config.score, self._noise(state, labels))
         rule = mg.Rule(self.config.head, self.config.temperature or 0.0)
@@ -259,9 +259,9 @@ def outer_batch(state: sac.SACState, labels: LabelBatch, score: str, noise: Tens
 def _last_values(state: sac.SACState, obs: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, pick and entropy bonus [M, R] of the soft value of obs [M, R, O]."""
     if noise is None:
-        logp = sac.log_policy(state.actor, obs)
+        logp = sac_losses.log_policy(state.actor, obs)
         return obs, logp.exp(), -state.alpha[:, None] * (logp.exp() * logp).sum(-1)
-    act, logp = sac.policy(state.actor, obs, noise)
+    act, logp = sac_losses.policy(state.actor, obs, noise)
     return *_rows(state, obs, act), -state.alpha[:, None] * logp
 
 

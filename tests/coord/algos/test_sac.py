@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,8 +11,8 @@ from torch.nn import functional as F
 
 from coord import heads, mlps
 from coord.algos import sac
-from coord.buffers import Batch, ReplayBuffer
-from coord.errors import Diverged, UserError
+from coord.algos import sac_losses as losses
+from coord.buffers import Batch
 
 OBS, ACT, ROWS = 5, 3, 7
 F64 = torch.float64
@@ -49,34 +47,34 @@ def leaves(params: mlps.Params) -> mlps.Params:
 
 def test_target_by_hand() -> None:
     q = torch.tensor([[[1.0, 4.0], [3.0, 2.0]]], dtype=F64)  # minimum over heads: 1, 2
-    value = sac.soft_value(q, torch.tensor([[-1.0, 2.0]], dtype=F64), torch.tensor([0.5], dtype=F64))
+    value = losses.soft_value(q, torch.tensor([[-1.0, 2.0]], dtype=F64), torch.tensor([0.5], dtype=F64))
     assert value.tolist() == [[1.5, 1.0]]
-    y = sac.critic_target(torch.tensor([[10.0, 20.0]]), torch.tensor([[1.0, 0.0]]), 0.9, value)
+    y = losses.critic_target(torch.tensor([[10.0, 20.0]]), torch.tensor([[1.0, 0.0]]), 0.9, value)
     assert y.tolist() == [[pytest.approx(11.35), 20.0]]
 
 
 def test_expected_value_by_hand() -> None:
     q = torch.tensor([[[[1.0, 4.0]], [[3.0, 2.0]]]], dtype=F64)  # one row, two actions: minimum 1, 2
     logp = torch.tensor([[[0.25, 0.75]]], dtype=F64).log()
-    value = sac.expected_soft_value(q, logp, torch.tensor([2.0], dtype=F64))
+    value = losses.expected_soft_value(q, logp, torch.tensor([2.0], dtype=F64))
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     assert value.item() == pytest.approx(0.25 * 1 + 0.75 * 2 + 2 * entropy)
 
 
 def test_losses_by_hand() -> None:
     q = torch.tensor([[[1.0, 4.0], [3.0, 2.0]]], dtype=F64)
-    assert sac.critic_loss(q, torch.tensor([[2.0, 2.0]], dtype=F64)).tolist() == [(1 + 4) / 2 + (1 + 0) / 2]
-    assert sac.actor_loss(torch.tensor([[1.0, 4.0]], dtype=F64)).tolist() == [-2.5]
+    assert losses.critic_loss(q, torch.tensor([[2.0, 2.0]], dtype=F64)).tolist() == [(1 + 4) / 2 + (1 + 0) / 2]
+    assert losses.actor_loss(torch.tensor([[1.0, 4.0]], dtype=F64)).tolist() == [-2.5]
     log_alpha = torch.tensor([math.log(0.5)], dtype=F64, requires_grad=True)
-    loss = sac.alpha_loss(log_alpha, torch.tensor([[1.0, 2.0]], dtype=F64), -3.0)
+    loss = losses.alpha_loss(log_alpha, torch.tensor([[1.0, 2.0]], dtype=F64), -3.0)
     assert loss.item() == pytest.approx(0.5 * (-1.5 + 3.0))
     (grad,) = torch.autograd.grad(loss.sum(), log_alpha)
     assert grad.item() == pytest.approx(loss.item())  # exp is its own derivative
 
 
 def test_target_entropy() -> None:
-    assert sac.target_entropy(sac.SACConfig(), 6, discrete=False) == -6
-    assert sac.target_entropy(sac.SACConfig(), 6, discrete=True) == pytest.approx(0.89 * math.log(6))
+    assert make_state().target_entropy == -ACT
+    assert make_state(discrete=True).target_entropy == pytest.approx(0.89 * math.log(ACT))
 
 
 # --------------------------------------------------------------------------------------------------- heads
@@ -141,12 +139,12 @@ def test_critic_gradient_equals_autograd_of_the_pure_loss(discrete: bool, layer_
     state = make_state(discrete=discrete, critic_layer_norm=layer_norm)
     batch, noise = make_batch(state), sac.draw_noise(state, ROWS)
     critic = leaves(state.critic)
-    y = sac.critic_target(batch.rew, batch.discount, 0.99, plain_bootstrap(state, batch.next_obs, noise))
-    loss = sac.critic_loss(sac.q_values(critic, batch.obs, batch.act), y)
+    y = losses.critic_target(batch.rew, batch.discount, 0.99, plain_bootstrap(state, batch.next_obs, noise))
+    loss = losses.critic_loss(losses.q_values(critic, batch.obs, batch.act), y)
     expected = torch.autograd.grad(loss.sum(), list(critic.values()))
     metrics = sac.critic_step(state, batch, sac.bootstrap(state, batch.next_obs, noise))
     torch.testing.assert_close(metrics["train/critic_loss"], loss.detach())
-    compare_gradients(state.grads["critic"], dict(zip(critic, expected, strict=True)))
+    compare_gradients(state.learners["critic"].grads, dict(zip(critic, expected, strict=True)))
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -156,11 +154,11 @@ def test_actor_gradient_equals_autograd_of_the_pure_loss(discrete: bool, layer_n
     obs, noise = make_batch(state).obs, sac.draw_noise(state, ROWS)
     actor = leaves(state.actor)
     value, _ = plain_value(actor, state.critic, obs, noise, state.alpha)
-    loss = sac.actor_loss(value)
+    loss = losses.actor_loss(value)
     expected = torch.autograd.grad(loss.sum(), list(actor.values()))
     metrics = sac.actor_step(state, obs, noise)
     torch.testing.assert_close(metrics["train/actor_loss"], loss.detach())
-    compare_gradients(state.grads["actor"], dict(zip(actor, expected, strict=True)))
+    compare_gradients(state.learners["actor"].grads, dict(zip(actor, expected, strict=True)))
 
 
 def compare_gradients(ours: mlps.Params, expected: mlps.Params) -> None:
@@ -175,10 +173,10 @@ def plain_value(
 ) -> tuple[Tensor, Tensor]:
     """Soft value and log-density (discrete: minus the entropy) by the pure functions."""
     if noise is None:
-        logp = sac.log_policy(actor, obs)
-        return sac.expected_soft_value(sac.q_all(critic, obs), logp, alpha), (logp.exp() * logp).sum(-1)
-    act, logp = sac.policy(actor, obs, noise)
-    return sac.soft_value(sac.q_values(critic, obs, act), logp, alpha), logp
+        logp = losses.log_policy(actor, obs)
+        return losses.expected_soft_value(losses.q_all(critic, obs), logp, alpha), (logp.exp() * logp).sum(-1)
+    act, logp = losses.policy(actor, obs, noise)
+    return losses.soft_value(losses.q_values(critic, obs, act), logp, alpha), logp
 
 
 def plain_bootstrap(state: sac.SACState, obs: Tensor, noise: Tensor | None) -> Tensor:
