@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from coord import fused
 from coord.errors import UserError, unknown
+from coord.gru import gru
 from coord.types import FIXED_POINT, HEADS, NUM_ACTIONS
 
 CNN_CHANNELS = 26
@@ -42,7 +43,7 @@ class Arch:
 
     kind: a key of `ARCHS`; inputs: table rows without padding (mlp_index) or features (mlp_features), ignored by
     cnn; board: (W, H) of the encoding, cnn only; hidden: widths of the dense layers; extra: dense inputs at the end
-    of an index row (`append_dense`), mlp_index only.
+    of an index row (`append_dense`), mlp_index only; memory: width of a GRU between the dense layers and the heads.
     """
 
     kind: str = "mlp_index"
@@ -50,6 +51,7 @@ class Arch:
     hidden: tuple[int, ...] = (64, 64)
     board: tuple[int, int] = (0, 0)
     extra: int = 0
+    memory: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in ARCHS:
@@ -62,10 +64,12 @@ class Arch:
             raise UserError(f"hidden={list(self.hidden)}: the first width of mlp_index must be a multiple of {BLOCK}")
         if self.extra < 0 or (self.extra and self.kind != "mlp_index"):
             raise UserError(f"extra={self.extra}: dense inputs beside the kitchen are for mlp_index, not {self.kind}")
+        if self.memory < 0:
+            raise UserError(f"memory={self.memory}: the width of a memory is 0 (none) or more")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain mapping for JSON; `extra` only where there is one, so that other files stay as they always were."""
-        return {k: v for k, v in asdict(self).items() if k != "extra" or v}
+        """Plain mapping for JSON; `extra` and `memory` only where there are any: older files stay as they were."""
+        return {k: v for k, v in asdict(self).items() if k not in ("extra", "memory") or v}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Arch:
@@ -300,8 +304,19 @@ def _dense_shapes(inputs: int, hidden: tuple[int, ...]) -> Shapes:
     return shapes
 
 
-def _head_shapes(inputs: int) -> Shapes:
-    return {"head.weight": (HEADS, inputs), "head.bias": (HEADS,)}
+def _head_shapes(arch: Arch) -> Shapes:
+    """The heads, and the memory they read from if there is one."""
+    width, gates = arch.hidden[-1], 3 * arch.memory
+    if not arch.memory:
+        return {"head.weight": (HEADS, width), "head.bias": (HEADS,)}
+    return {
+        "gru_x.weight": (gates, width),
+        "gru_x.bias": (gates,),
+        "gru_h.weight": (gates, arch.memory),
+        "gru_h.bias": (gates,),
+        "head.weight": (HEADS, arch.memory),
+        "head.bias": (HEADS,),
+    }
 
 
 def _mlp_index_shapes(arch: Arch) -> Shapes:
@@ -310,14 +325,14 @@ def _mlp_index_shapes(arch: Arch) -> Shapes:
         "table": (arch.inputs, first),
         "table.bias": (first,),
         **_dense_shapes(first, rest),
-        **_head_shapes(arch.hidden[-1]),
+        **_head_shapes(arch),
         # Last, so that the other parameters are drawn as if there were no dense inputs.
         **({"extra.weight": (arch.extra, first)} if arch.extra else {}),
     }
 
 
 def _mlp_features_shapes(arch: Arch) -> Shapes:
-    return {**_dense_shapes(arch.inputs, arch.hidden), **_head_shapes(arch.hidden[-1])}
+    return {**_dense_shapes(arch.inputs, arch.hidden), **_head_shapes(arch)}
 
 
 def _cnn_shapes(arch: Arch) -> Shapes:
@@ -327,7 +342,11 @@ def _cnn_shapes(arch: Arch) -> Shapes:
         shapes[f"conv{layer}.weight"] = (CNN_FILTERS, channels, size, size)
         shapes[f"conv{layer}.bias"] = (CNN_FILTERS,)
     flat = CNN_FILTERS * (arch.board[0] - 2) * (arch.board[1] - 2)
-    return {**shapes, **_dense_shapes(flat, arch.hidden), **_head_shapes(arch.hidden[-1])}
+    return {**shapes, **_dense_shapes(flat, arch.hidden), **_head_shapes(arch)}
+
+
+def _heads(views: Views, x: Tensor) -> Tensor:
+    return dense(x, views["head.weight"], views["head.bias"], relu=False)
 
 
 def _mlp(views: Views, layers: int, x: Tensor) -> Tensor:
@@ -382,13 +401,15 @@ def param_shapes(arch: Arch) -> Shapes:
 
 
 def _init_tensor(name: str, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
-    """Orthogonal with gain sqrt(2) (policy head 0.01, value head 1), biases zero."""
+    """Orthogonal with gain sqrt(2) (policy head 0.01, value head 1, each gate of a memory 1), biases zero."""
     if name.endswith("bias"):
         return torch.zeros(shape)
     if name == "table":
         # About a dozen rows are summed, so this keeps the variance of the sum near one.
         return torch.randn(shape, generator=gen) / math.sqrt(12.0)
     tensor = torch.empty(shape)
+    if name.startswith("gru"):
+        return torch.cat([nn.init.orthogonal_(gate, generator=gen) for gate in torch.empty(shape).chunk(3)])
     if name == "head.weight":
         nn.init.orthogonal_(tensor, generator=gen)
         tensor[:NUM_ACTIONS] *= 0.01
@@ -450,15 +471,31 @@ class PopulationNet(nn.Module):
     @property
     def is_fused(self) -> bool:
         """Whether the kernels of `coord.fused` know this architecture."""
-        return fused.fits(self.arch.kind, self.arch.hidden)
+        return not self.arch.memory and fused.fits(self.arch.kind, self.arch.hidden)
 
     def outputs(self, obs: Tensor) -> Tensor:
         """Logits and value in one tensor [M, B, 7]."""
+        if self.arch.memory:
+            raise ValueError("a network with a memory is asked tick after tick: see `remember`")
         if self.is_fused and not torch.is_grad_enabled():
             return fused.forward(self.tensors(), obs)
-        views = {name: getattr(self, name.replace(".", "_")) for name in param_shapes(self.arch)}
-        x = ARCHS[self.arch.kind].trunk(views, self.arch, obs)
-        return dense(x, views["head.weight"], views["head.bias"], relu=False)
+        views = self._views()
+        return _heads(views, ARCHS[self.arch.kind].trunk(views, self.arch, obs))
+
+    def remember(self, obs: Tensor, start: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and value [M, T, B, 7], and states of the memory [M, T, B, H], over T ticks.
+
+        obs [M, T, B, ...]; start [M, B, H]: the memory before the first tick; keep [M, T, B] bool: False at the first
+        tick of an episode, where it is emptied.
+        """
+        views, shape = self._views(), keep.shape
+        x = ARCHS[self.arch.kind].trunk(views, self.arch, obs.flatten(1, 2))
+        gx = dense(x, views["gru_x.weight"], views["gru_x.bias"], relu=False).unflatten(1, shape[1:])
+        states = gru(gx, views["gru_h.weight"], views["gru_h.bias"], start, keep)
+        return _heads(views, states.flatten(1, 2)).unflatten(1, shape[1:]), states
+
+    def _views(self) -> Views:
+        return {name: getattr(self, name.replace(".", "_")) for name in param_shapes(self.arch)}
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [M, B, 6] and values [M, B] of observations [M, B, ...]."""
