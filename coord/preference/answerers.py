@@ -133,7 +133,7 @@ class Teacher:
         rew = queries.rew.astype(np.float64)  # [n, 2, H]
         ret = rew.sum(2)
         target = self._prefer(rew @ recency_weights(queries.length, self.traits.gamma))
-        flip = self._rng.random(queries.count) < self.traits.eps_mistake
+        flip = self._rng.random(queries.size) < self.traits.eps_mistake
         target = np.where(flip & (target != EQUAL), 1.0 - target, target)
         target[np.abs(ret[:, 0] - ret[:, 1]) < self.traits.eps_equal * self.margin] = EQUAL
         skip = self.traits.eps_skip * self.margin

@@ -148,7 +148,7 @@ class Feedback:
             first_number=self.asked,
             session=self.sessions,
             margin=margin,
-            provenance=[{"task": self.cfg.env}] * chosen.count,
+            provenance=[{"task": self.cfg.env}] * chosen.size,
         )
         if self.cfg.answerer == "human":
             return chosen
@@ -168,7 +168,7 @@ class Feedback:
 
     def _anchors(self, m: int) -> np.ndarray:
         """Observations of the pairs that member m has labels for, [N, 2, L, O]."""
-        if not self.labels or not self.labels[m].count:
+        if not self.labels or not self.labels[m].size:
             return np.zeros((0, 2, self.cfg.query.length, self.obs_dim), np.float32)
         return self.labels[m].obs[:, :, self.judged]
 
@@ -184,7 +184,7 @@ class Feedback:
     def _labels(self, m: int) -> Labels:
         """What the store holds for the queries asked so far."""
         found = self._opened().labels(RUN_NAME, m, before=self.asked).labels
-        if found.count:
+        if found.size:
             return found
         return Labels.empty(self.cfg.reward.stored_length(self.cfg.query.length), self.obs_dim, self.act_dim)
 
@@ -235,11 +235,11 @@ class Feedback:
 
         n = count, or fewer: the member with the fewest labels decides.
         """
-        count = min(count, *(labels.count for labels in self.labels)) if self.labels else 0
+        count = min(count, *(labels.size for labels in self.labels)) if self.labels else 0
         if not count:
             return None
         own = list(zip(self.labels, self.rngs, strict=True))
-        picked = [labels.select(rng.choice(labels.count, count, replace=False)) for labels, rng in own]
+        picked = [labels.select(rng.choice(labels.size, count, replace=False)) for labels, rng in own]
         arrays = (
             np.stack([p.obs[:, :, self.judged] for p in picked]),
             np.stack([p.act[:, :, self.judged] for p in picked]),
@@ -266,7 +266,7 @@ class Feedback:
 
     def report(self) -> dict[str, np.ndarray]:
         """Counts [M]: queries asked, answers, skipped."""
-        answered = np.array([labels.count for labels in self.labels] or [0] * self.members)
+        answered = np.array([labels.size for labels in self.labels] or [0] * self.members)
         asked = np.full(self.members, self.asked)
         return {"reward/asked": asked, "reward/labels": answered, "reward/skipped": asked - answered}
 

@@ -204,7 +204,7 @@ class LabelStore:
         Raises:
             UserError: a number is taken by a query with other content.
         """
-        notes = [json.dumps(dict(note)) for note in provenance or [{}] * queries.count]
+        notes = [json.dumps(dict(note)) for note in provenance or [{}] * queries.size]
         rows = [
             (run, member, first_number + i, session, wanted, queries.length, margin, *_columns(queries, i), note)
             for i, note in enumerate(notes)

@@ -135,13 +135,13 @@ class MRN:
         labels: all of each member, oldest first; newest: answers of the last session; judged: steps of a stored
         segment that the answer is about. The member with the fewest decides K.
         """
-        available = [min(newest, own.count) if self.config.outer_data == "newest" else own.count for own in labels]
+        available = [min(newest, own.size) if self.config.outer_data == "newest" else own.size for own in labels]
         count = min(self.config.outer_batch, *available)
         if count == 0:
             return None
         drawn = []
         for own, last, gen in zip(labels, available, self.gens, strict=True):
-            rows = own.count - last + torch.randperm(last, generator=gen)[:count].numpy()
+            rows = own.size - last + torch.randperm(last, generator=gen)[:count].numpy()
             picked = own.select(rows)
             drawn.append((picked.obs[:, :, judged], picked.act[:, :, judged], picked.target))
         columns = zip(*drawn, strict=True)

@@ -171,7 +171,7 @@ class RewardModel:
     def accuracy(self, member: int, labels: Labels) -> float:
         """Share of unequal pairs that the ensemble's mean reward orders right, judged middle only; nan without any."""
         unequal = labels.select(labels.target != 0.5)
-        if not unequal.count:
+        if not unequal.size:
             return math.nan
         margin = self.config.crop_margin
         middle = slice(margin, unequal.obs.shape[2] - margin)
@@ -230,7 +230,7 @@ class RewardModel:
         extra = unlabelled if self.config.unlabelled_ratio and unlabelled else None
         groups: dict[tuple[int, int], list[int]] = {}
         for m, part in enumerate(labels):
-            groups.setdefault((part.count, extra[m].count if extra else 0), []).append(m)
+            groups.setdefault((part.size, extra[m].size if extra else 0), []).append(m)
         for (count, _), members in groups.items():
             if count:
                 job = _Fit(self, members, [labels[m] for m in members], [extra[m] for m in members] if extra else None)
@@ -386,10 +386,10 @@ class _Fit:
         self, model: RewardModel, members: list[int], labels: list[Labels], extra: list[Labels] | None
     ) -> None:
         self._model, self._config, self._members = model, model.config, members
-        held = held_out(labels[0].count, model.config.holdout)
+        held = held_out(labels[0].size, model.config.holdout)
         self._held = [part.select(held) for part in labels] if held.any() else None
         self._count, self._pairs = self._pack([part.select(~held) for part in labels])
-        self._extra_count, self._extra = self._pack(extra) if extra else (0, None)
+        self._extra_count, self._extra = self._pack(extra) if extra else (0, None)  # type: tuple[int, _Pairs | None]
 
     @torch.no_grad()
     def run(self, result: FitResult) -> None:
@@ -483,7 +483,7 @@ class _Fit:
         data = [np.concatenate([part.obs, part.act], axis=3) for part in parts]
         target = np.concatenate([part.target for part in parts])
         tensors = (torch.from_numpy(array).to(self._model.flat) for array in (np.concatenate(data), target))
-        return parts[0].count, _Pairs(*tensors)
+        return parts[0].size, _Pairs(*tensors)
 
     def _judge_held_out(self, result: FitResult) -> None:
         for m, held in zip(self._members, self._held or [], strict=False):

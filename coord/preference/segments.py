@@ -34,7 +34,7 @@ class Queries(NamedTuple):
     start: Ints  # [n, 2] step of the episode at which the segment starts
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """n; `len()` of a named tuple is its number of fields."""
         return self.obs.shape[0]
 
@@ -45,14 +45,14 @@ class Queries(NamedTuple):
 
     def select(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Queries:
         """The pairs `rows`, in that order."""
-        return Queries(*(array[rows] for array in self))
+        return type(self)._make(array[rows] for array in self)
 
     def centre(self, length: int) -> Queries:
         """The middle `length` steps of every segment; `start` moves along."""
         skip = (self.length - length) // 2
         if length < 1 or skip < 0:
             raise ValueError(f"cannot cut {length} steps out of segments of {self.length}")
-        obs, act, rew = (array[:, :, skip : skip + length] for array in self[:3])
+        obs, act, rew = (array[:, :, skip : skip + length] for array in (self.obs, self.act, self.rew))
         return Queries(obs, act, rew, self.episode, self.start + skip)
 
 
@@ -64,13 +64,13 @@ class Labels(NamedTuple):
     target: Floats  # [n] probability that the second segment is the better one; 0.5: equally good
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """n."""
         return self.obs.shape[0]
 
     def select(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Labels:
         """The labels `rows`, in that order."""
-        return Labels(*(array[rows] for array in self))
+        return type(self)._make(array[rows] for array in self)
 
     @staticmethod
     def empty(length: int, obs_dim: int, act_dim: int) -> Labels:
@@ -84,12 +84,12 @@ class Labels(NamedTuple):
 
 def join(parts: Sequence[Queries]) -> Queries:
     """All pairs of `parts` in one; at least one part."""
-    return Queries(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return Queries._make(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
 def join_labels(parts: Sequence[Labels]) -> Labels:
     """All labels of `parts` in one; at least one part."""
-    return Labels(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return Labels._make(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
 def labelled(queries: Queries, target: NDArray[np.float64]) -> Labels:
@@ -212,7 +212,7 @@ class SegmentPool:
         cuts = np.cumsum(arrays[f"{m}.length"])[:-1]
         parts = [np.split(arrays[f"{m}.{name}"], cuts) for name in ("obs", "act", "rew")]
         return deque(
-            (Episode(*part, int(number)) for *part, number in zip(*parts, arrays[f"{m}.number"], strict=True)),
+            (Episode(*part) for part in zip(*parts, arrays[f"{m}.number"].tolist(), strict=True)),
             maxlen=self.max_episodes,
         )
 
@@ -239,7 +239,8 @@ class SegmentPool:
         self._steps[m, j] = 0
 
     def _episode(self, m: int, j: int, number: int) -> Episode:
-        return Episode(*(store[m, j, : self._steps[m, j]].copy() for store in self._running), number)
+        obs, act, rew = (store[m, j, : self._steps[m, j]].copy() for store in self._running)
+        return Episode(obs, act, rew, number)
 
 
 def _cut(episodes: list[Episode], chosen: Ints, starts: Ints, length: int) -> Queries:

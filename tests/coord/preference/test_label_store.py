@@ -72,7 +72,7 @@ def test_queries_and_labels_come_back_exactly(store: LabelStore) -> None:
 
 def test_no_labels_yet(store: LabelStore) -> None:
     found = store.labels("r", 0)
-    assert (found.labels.count, found.unsafe.shape, found.annotator) == (0, (0, 2), [])
+    assert (found.labels.size, found.unsafe.shape, found.annotator) == (0, (0, 2), [])
     assert store.counts("r", 0) == Counts(0, 0, 0, 0, 0)
     assert store.runs() == []
 
@@ -81,7 +81,7 @@ def test_members_and_runs_do_not_mix(store: LabelStore) -> None:
     for run, member in (("a", 0), ("b", 0), ("a", 1)):
         store.add_answer(say(ask(store, 2, run=run, member=member)[0], 1.0))
     assert store.runs() == ["a", "b"]
-    assert [store.labels("a", m).labels.count for m in (0, 1, 2)] == [1, 1, 0]
+    assert [store.labels("a", m).labels.size for m in (0, 1, 2)] == [1, 1, 0]
     assert len(store.pending()) == 3
     assert len(store.pending("a")) == 2
 
@@ -249,7 +249,7 @@ def test_two_writers_and_a_reader_at_once(store: LabelStore) -> None:
     start(*processes)
     seen = []
     while any(process.poll() is None for process in processes):
-        seen.append(store.labels("r", 0).labels.count)
+        seen.append(store.labels("r", 0).labels.size)
         ask(store, 1, first=1000 + len(seen))  # the trainer goes on asking
     assert [process.wait() for process in processes] == [0, 0]
     assert seen == sorted(seen)

@@ -68,7 +68,7 @@ def test_pairs_are_pieces_of_stored_episodes() -> None:
     lengths = np.random.default_rng(0).integers(3, 30, (MEMBERS, SLOTS, 5))
     done = fill(pool, lengths, 300)
     queries = pool.sample_pairs(1, 500, 10, np.random.default_rng(1))
-    assert (queries.count, queries.length) == (500, 10)
+    assert (queries.size, queries.length) == (500, 10)
     for i, k in np.ndindex(500, 2):
         number, start = queries.episode[i, k], queries.start[i, k]
         assert list(queries.rew[i, k]) == done[1][number][start : start + 10]
@@ -154,4 +154,4 @@ def test_labels_leave_skipped_pairs_out() -> None:
     np.testing.assert_array_equal(labels.obs, queries.obs[[0, 2]])
     both = join_labels([Labels.empty(5, 2, 1), labels, labels.select(np.array([1]))])
     assert both.target.tolist() == [1.0, 0.5, 0.5]
-    assert join([queries, queries.select(slice(1, 3))]).count == 6
+    assert join([queries, queries.select(slice(1, 3))]).size == 6
