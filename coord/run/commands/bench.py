@@ -12,6 +12,7 @@ EXAMPLES = (
     "coord bench kitchen",
     "coord bench ppo",
     "coord bench play minutes=30",
+    "coord bench mrn sizes=metaworld repeats=3",
 )
 
 
@@ -19,8 +20,10 @@ EXAMPLES = (
 class BenchConfig:
     """Fields of configs/bench.yaml, which says what each means."""
 
-    what: Literal["kitchen", "ppo", "play"] = "kitchen"
+    what: Literal["kitchen", "ppo", "play", "mrn"] = "kitchen"
     minutes: float = 2.0
+    sizes: tuple[str, ...] = ("walker", "metaworld")
+    repeats: int = 5
     threads: int = 0
     seed: int = 0
 
@@ -41,6 +44,10 @@ def measure(cfg: BenchConfig) -> dict[str, Any]:
         from play.bench import bench_play
 
         return bench_play(cfg.minutes)
+    if cfg.what == "mrn":
+        from coord.preference.bench import bench_mrn
+
+        return bench_mrn(cfg.sizes, (cfg.threads,) if cfg.threads else (1, 2), cfg.repeats, cfg.seed)
     if cfg.what == "kitchen":
         from coord.overcooked.bench import bench_kitchen
 
