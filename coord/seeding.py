@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,3 +53,13 @@ def set_state(gen: np.random.Generator | torch.Generator, state: dict[str, Any])
     import torch
 
     gen.set_state(torch.frombuffer(bytearray.fromhex(state["state"]), dtype=torch.uint8))
+
+
+def to_bytes(gen: np.random.Generator) -> np.ndarray:
+    """The same state as an array of bytes, to lie beside other arrays in a checkpoint."""
+    return np.frombuffer(json.dumps(get_state(gen)).encode(), np.uint8).copy()
+
+
+def from_bytes(gen: np.random.Generator, state: Any) -> None:
+    """Put a generator back to a state taken by `to_bytes` (array or tensor)."""
+    set_state(gen, json.loads(bytes(np.asarray(state)).decode()))

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from populations import bp, fcp, hsp, self_play, uniform
+from populations import bp, cole, fcp, hsp, mep, pbt, self_play, trajedi, uniform
 from populations.training import Method
 
 # coord population method=<name>
-POOL_METHODS: dict[str, Method] = {"sp": self_play.make, "fcp": fcp.make, "hsp": hsp.make, "bp": bp.make}
-EGO_METHODS: dict[str, Method] = {"ppo": uniform.make}  # coord train method=<name>
+POOL_METHODS: dict[str, Method] = {
+    "sp": self_play.make,
+    "fcp": fcp.make,
+    "pbt": pbt.make,
+    "trajedi": trajedi.make,
+    "mep": mep.make_pool,
+    "hsp": hsp.make,
+    "bp": bp.make,
+}
+# coord train method=<name>
+EGO_METHODS: dict[str, Method] = {
+    "ppo": uniform.make,
+    "mep": mep.make_ego,
+    "cole": cole.make,
+}

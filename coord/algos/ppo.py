@@ -165,8 +165,7 @@ class PPOState:
         self.optim.load_state_dict({k[6:]: v for k, v in state.items() if k.startswith("optim.")})
         for member, gen in enumerate(self.gens):
             gen.set_state(state[f"gen.{member}"])
-            self.returns[member].clear()
-            self.returns[member].extend(state[f"returns.{member}"].tolist())
+            self.returns[member] = deque(state[f"returns.{member}"].tolist(), RECENT_EPISODES)
         self.hyper = {k: state[f"hyper.{k}"].clone() for k in self.hyper}
         self.env_step, self.update_step = int(state["env_step"]), int(state["update_step"])
 
@@ -237,11 +236,9 @@ def _gradients(state: PPOState, batch: _Batch, rows: Tensor, coefs: Tensor) -> T
 
 def update(state: PPOState, roll: Rollout, extra_loss: Loss | None = None) -> dict[str, Tensor]:
     """All epochs and minibatches on one rollout; returns metrics [M]. Raises Diverged on NaN or infinity."""
-    cfg = state.cfg
-    batch = prepare(state, roll)
+    cfg, batch = state.cfg, prepare(state, roll)
     lr = state.hyper["lr"] * linear(1.0, cfg.lr_final, cfg.total_steps)(state.env_step)
-    ent = linear(cfg.ent_coef, cfg.ent_coef_final, cfg.ent_horizon)(state.env_step)
-    ent_coef = state.hyper["ent_scale"] * ent
+    ent_coef = state.hyper["ent_scale"] * linear(cfg.ent_coef, cfg.ent_coef_final, cfg.ent_horizon)(state.env_step)
     coefs = torch.stack([state.hyper["clip_coef"], state.hyper["vf_coef"], ent_coef], 1)
     offset = torch.arange(state.net.members)[:, None] * batch.size
     history = []
@@ -272,14 +269,14 @@ class Hooks:
     on_update: Callable[[PPOState, dict[str, Any]], None] = lambda state, metrics: None
     should_stop: Callable[[PPOState], bool] = lambda state: False
     on_rollout: Callable[[PPOState, Rollout], None] = lambda state, roll: None  # before the update; may change rewards
+    on_episodes: Callable[[Episodes], None] = lambda episodes: None  # whenever some have ended
     extra_loss: Loss | None = None  # called for every minibatch
 
 
 def make_arch(cfg: PPOConfig, env: Any) -> Arch:
     """The network that fits a kitchen env: table rows from its index vocabulary, board from its layouts."""
     if cfg.network == "cnn":
-        width, height = env.lossless_obs().shape[2:4]
-        return Arch(kind="cnn", hidden=cfg.hidden, board=(width, height))
+        return Arch(kind="cnn", hidden=cfg.hidden, board=env.lossless_obs().shape[2:4])
     inputs = env.spec.vocab_size if cfg.network == "mlp_index" else env.feature_obs().shape[-1]
     return Arch(kind=cfg.network, inputs=inputs, hidden=cfg.hidden)
 
@@ -288,12 +285,16 @@ def train(state: PPOState, env: RowEnv, hooks: Hooks | None = None) -> PPOState:
     """Collect and update until `total_steps` per member; continues from wherever `state` and `env` are."""
     cfg, hooks = state.cfg, hooks or Hooks()
     roll = allocate(env, cfg.rollout_len)
+
+    def on_episodes(episodes: Episodes) -> None:
+        state.log_episodes(episodes)
+        hooks.on_episodes(episodes)
+
     while state.env_step < cfg.total_steps and not hooks.should_stop(state):
-        collect(state.net, env, state.gens, roll, state.log_episodes)
+        collect(state.net, env, state.gens, roll, on_episodes)
         state.env_step += cfg.rollout_len * env.kitchens
         hooks.on_rollout(state, roll)
         metrics: dict[str, Any] = update(state, roll, hooks.extra_loss)
-        metrics["rollout/return"] = state.mean_returns()
-        metrics["rollout/shaping_coef"] = shaping_coef(cfg, state.env_step)
+        metrics |= {"rollout/return": state.mean_returns(), "rollout/shaping_coef": shaping_coef(cfg, state.env_step)}
         hooks.on_update(state, metrics)
     return state

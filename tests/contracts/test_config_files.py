@@ -114,7 +114,9 @@ def test_what_a_method_sets_for_its_command_arrives(name: str) -> None:
     defaults = {**values_of(command)}
     for group in ("algo", "method"):
         choice = words.get(group, config.default_groups(command)[group])
-        defaults |= {f"{group}.{key}": value for key, value in values_of(f"{group}/{choice}").items()}
+        files = [f"{group}/{choice}", "/".join([f"{group}/{choice}", *folders, words["layout"]])]  # what lies below it
+        for file in files:
+            defaults |= {f"{group}.{key}": v for key, v in (values_of(file) if file in FILES else {}).items()}
     particular = "/".join([command, *folders, words["layout"], method]) in FILES
     for key, value in asked.items():
         assert value != defaults[key], f"{key}: a value equal to the default is dead"

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from populations.bp import BPConfig
     from populations.fcp import FCPConfig
     from populations.hsp import HSPConfig
+    from populations.mep import MEPConfig
+    from populations.pbt import PBTConfig
     from populations.self_play import SPConfig
+    from populations.trajedi import TrajeDiConfig
 
 HELP = "train a pool of partners and write it to a folder"
 EXAMPLES = (
@@ -27,7 +30,7 @@ class PopulationConfig:
     """Fields of configs/population.yaml, which says what each means."""
 
     algo: PPOConfig
-    method: SPConfig | FCPConfig | HSPConfig | BPConfig
+    method: SPConfig | FCPConfig | HSPConfig | BPConfig | PBTConfig | TrajeDiConfig | MEPConfig
     members: int = 4
     preset: str | None = None
     layout: str = "cramped_room"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from coord.algos.bc import BCConfig
     from coord.algos.ppo import PPOConfig
+    from populations.cole import COLEConfig
+    from populations.mep import MEPConfig
     from populations.training import Setup
     from populations.uniform import UniformConfig
 
@@ -29,7 +31,7 @@ class TrainConfig:
     """Fields of configs/train.yaml, which says what each means."""
 
     algo: PPOConfig | BCConfig
-    method: UniformConfig
+    method: UniformConfig | MEPConfig | COLEConfig
     preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
