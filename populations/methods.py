@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from populations import bp, cole, fcp, hsp, mep, pbt, self_play, trajedi, uniform
+from populations import bp, cole, e3t, fcp, hsp, mep, pbt, self_play, trajedi, uniform
 from populations.training import Method
 
 # coord population method=<name>
@@ -20,4 +20,5 @@ EGO_METHODS: dict[str, Method] = {
     "ppo": uniform.make,
     "mep": mep.make_ego,
     "cole": cole.make,
+    "e3t": e3t.make,
 }

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numba as nb
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from coord.nets import dense, index_bag, rows_by_member
+from coord.nets import dense, index_bag
 from coord.overcooked import IndexSpec
 from coord.types import NUM_ACTIONS
 
@@ -23,18 +24,99 @@ if TYPE_CHECKING:
     from coord.agents import KitchenView, Seeds
 
 WIDTH = 64
-PAD = np.iinfo(np.int16).max  # beyond every table
+ROWS = 64  # rows per block of the compiled pass: 64 x 64 x 64 is the largest product that stays on one thread
+PAD = 32767  # beyond every table
 NOW = NUM_ACTIONS  # stands where a past step has its action: the step whose action is asked for
 
 # Kitchens, seats, what was known [n, k + 1, K + 1], and what the partner then did [n].
 Labelled = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
 
+# ------------------------------------------------------------------------------------------------- kernels
+# For playing: a few dozen rows per call, for which separate tensor operations cost five times as much.
+
+
+@nb.njit(cache=True)
+def _push(windows, kitchens, seats, other, acts, facts, vocab, out):  # type: ignore[no-untyped-def]
+    """Moves the windows [N, P, k + 1, K + 1] of the given seats on by one tick, and copies them to `out`.
+
+    The present of the last tick becomes the past if it was seen and its action is known, else it is lost.
+    """
+    last = windows.shape[2] - 1
+    for i in range(len(kitchens)):
+        window = windows[kitchens[i], seats[i]]
+        if acts[i] >= 0 and window[last, 0] == vocab + NOW:
+            window[last, 0] = vocab + acts[i]
+            for k in range(last):
+                window[k] = window[k + 1]
+        window[last, 0] = vocab + NOW
+        for j in range(facts.shape[2]):
+            fact = facts[kitchens[i], other[i], j]
+            window[last, j + 1] = fact if fact < vocab else PAD
+        out[i] = window
+
+
+@nb.njit(cache=True, fastmath=True, error_model="numpy")
+def _embed(step, table, bias, acc, x):  # type: ignore[no-untyped-def]
+    """x [64] = relu(bias + sum of table rows) of one step [K + 1]."""
+    for j in range(WIDTH):
+        acc[j] = bias[j]
+    for f in range(len(step)):
+        row = np.uint64(step[f])
+        if row >= np.uint64(table.shape[0]):
+            break
+        for j in range(WIDTH):
+            acc[j] += table[row, j]
+    for j in range(WIDTH):
+        x[j] = max(acc[j], x.dtype.type(0))
+
+
+@nb.njit(cache=True, fastmath=True, error_model="numpy")
+def _softmax_row(h, weight, bias, out):  # type: ignore[no-untyped-def]
+    """out [6] = softmax(weight h + bias)."""
+    total = out.dtype.type(0)
+    for a in range(NUM_ACTIONS):
+        out[a] = bias[a]
+        for j in range(WIDTH):
+            out[a] += weight[a, j] * h[j]
+    top = out.max()
+    for a in range(NUM_ACTIONS):
+        out[a] = np.exp(out[a] - top)
+        total += out[a]
+    for a in range(NUM_ACTIONS):
+        out[a] /= total
+
+
+@nb.njit(cache=True, fastmath=True, error_model="numpy")
+def _predict(windows, member, tensors, out):  # type: ignore[no-untyped-def]
+    """The forward pass of `ActionPredictor`, block by block of rows of one member, step by step of their windows."""
+    table, table_bias, joint, joint_bias, head, head_bias = tensors
+    x, h, part = np.empty((ROWS, WIDTH), out.dtype), np.empty((ROWS, WIDTH), out.dtype), np.empty((ROWS, WIDTH), out.dtype)
+    acc = np.empty(WIDTH, out.dtype)
+    first = 0
+    while first < len(windows):
+        m, n = member[first], 0
+        while n < ROWS and first + n < len(windows) and member[first + n] == m:
+            n += 1
+        h[:n] = joint_bias[m]
+        for k in range(windows.shape[1]):
+            for r in range(n):
+                _embed(windows[first + r, k], table[m], table_bias[m], acc, x[r])
+            np.dot(x[:n], joint[m, k].T, part[:n])
+            h[:n] += part[:n]
+        for r in range(n):
+            _softmax_row(np.maximum(h[r], 0), head[m], head_bias[m], out[first + r])
+        first += n
+
+
+# ------------------------------------------------------------------------------------------------- predictor
+
+
 def _shapes(vocab: int, history: int) -> dict[str, tuple[int, ...]]:
     return {
         "table": (vocab + NUM_ACTIONS + 1, WIDTH),
         "table.bias": (WIDTH,),
-        "joint.weight": (WIDTH, WIDTH * (history + 1)),
+        "joint.weight": (history + 1, WIDTH, WIDTH),  # one layer on all steps: a square for each
         "joint.bias": (WIDTH,),
         "head.weight": (NUM_ACTIONS, WIDTH),
         "head.bias": (NUM_ACTIONS,),
@@ -47,6 +129,9 @@ def _init(name: str, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
         return torch.zeros(shape)
     if name == "table":
         return torch.randn(shape, generator=gen) / 12.0**0.5
+    if name == "joint.weight":
+        flat = nn.init.orthogonal_(torch.empty(WIDTH, shape[0] * WIDTH), gain=2.0**0.5, generator=gen)
+        return flat.view(WIDTH, shape[0], WIDTH).transpose(0, 1).contiguous()
     return nn.init.orthogonal_(torch.empty(shape), gain=0.01 if name == "head.weight" else 2.0**0.5, generator=gen)
 
 
@@ -86,8 +171,15 @@ class ActionPredictor(nn.Module):
         """Logits [M, B, 6] of the partner's next action."""
         members, batch = windows.shape[:2]
         steps = index_bag(self.table, self.table_bias, windows.flatten(1, 2))  # [M, B * (k + 1), 64]
-        joint = dense(steps.view(members, batch, -1), self.joint_weight, self.joint_bias, relu=True)
+        weight = self.joint_weight.transpose(1, 2).flatten(2)  # [M, 64, (k + 1) * 64]
+        joint = dense(steps.view(members, batch, -1), weight, self.joint_bias, relu=True)
         return dense(joint, self.head_weight, self.head_bias, relu=False)
+
+    def probs(self, windows: np.ndarray, member: np.ndarray) -> NDArray[np.float32]:
+        """Probabilities [n, 6] by predictor `member[i]` for windows [n, k + 1, K + 1], in one compiled pass."""
+        out = np.empty((len(windows), NUM_ACTIONS), np.float32)
+        _predict(windows, member, tuple(tensor.numpy() for tensor in self.tensors().values()), out)
+        return out
 
 
 class PartnerAction:
@@ -122,28 +214,14 @@ class PartnerAction:
     ) -> NDArray[np.float32]:
         """See `Context.observe`."""
         other = (seats + 1) % view.env.num_players
-        windows = self._windows[kitchens, seats]  # [n, k + 1, K + 1]
-        self._append(windows, kitchens, seats, last_joint_act[np.arange(len(seats)), other])
-        facts = view.index(self.spec)[kitchens, other]
-        windows[:, -1, 0] = self.spec.vocab_size + NOW
-        windows[:, -1, 1:] = np.where(facts < self.spec.vocab_size, facts, PAD)
-        self._windows[kitchens, seats] = windows
-        return self._predict(windows, kitchens)
-
-    def _append(self, windows: np.ndarray, kitchens: np.ndarray, seats: np.ndarray, acts: np.ndarray) -> None:
-        """The present of the last tick becomes the past, if it was seen and its action is known; else it is lost."""
-        vocab = self.spec.vocab_size
-        known = np.flatnonzero((acts >= 0) & (windows[:, -1, 0] == vocab + NOW))
+        acts = last_joint_act[np.arange(len(seats)), other]
         if self.on_label is not None:
-            self.on_label(kitchens[known], seats[known], windows[known], acts[known])
-        windows[known, -1, 0] = vocab + acts[known]
-        windows[known, :-1] = windows[known, 1:]
-
-    @torch.no_grad()
-    def _predict(self, windows: np.ndarray, kitchens: np.ndarray) -> NDArray[np.float32]:
-        member = kitchens // self._block
-        batch, column = rows_by_member(windows, member, self.net.members)
-        return self.net(torch.from_numpy(batch)).softmax(-1).numpy()[member, column]
+            known = np.flatnonzero((acts >= 0) & (self._windows[kitchens, seats, -1, 0] == self.spec.vocab_size + NOW))
+            self.on_label(kitchens[known], seats[known], self._windows[kitchens[known], seats[known]], acts[known])
+        facts = view.index(self.spec)
+        seen = np.empty((len(seats), *self._windows.shape[2:]), np.int16)  # [n, k + 1, K + 1]
+        _push(self._windows, kitchens, seats, other, acts, facts, self.spec.vocab_size, seen)
+        return self.net.probs(seen, kitchens // self._block)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """See `Context.get_state`."""

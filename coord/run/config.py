@@ -67,6 +67,7 @@ CONFIGS: dict[str, str] = {
     "method/hsp": "populations.hsp:HSPConfig",
     "method/bp": "populations.bp:BPConfig",
     "method/ppo": "populations.uniform:UniformConfig",
+    "method/e3t": "populations.e3t:E3TConfig",
     "method/cole": "populations.cole:COLEConfig",
     "method/pbt": "populations.pbt:PBTConfig",
     "method/trajedi": "populations.trajedi:TrajeDiConfig",

@@ -60,6 +60,8 @@ GLOSSARY: dict[str, str] = {
     "method/replaced": "PBT: how often a member was replaced by a mutated copy of the best so far",
     "method/lr": "PBT: learning rate of the members before it falls with the steps",
     "method/jsd": "TrajeDi: divergence of the members' trajectories, at most log of their number",
+    "method/predictor_loss": "E3T: cross-entropy of the partner's next action, in nats",
+    "method/predictor_accuracy": "E3T: share of the partner's actions that were predicted right",
     "method/bonus": "MEP: mean bonus of a step in points of task reward, alpha times minus log of the mean policy",
     "method/diversity": "MEP: population diversity, mean entropy plus mean pairwise KL divergence in nats",
     "method/max_prob": "MEP, stage 2: probability of the partner that is drawn most often",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from coord.algos.bc import BCConfig
     from coord.algos.ppo import PPOConfig
     from populations.cole import COLEConfig
+    from populations.e3t import E3TConfig
     from populations.mep import MEPConfig
     from populations.training import Setup
     from populations.uniform import UniformConfig
@@ -20,6 +21,7 @@ EXAMPLES = (
     "coord train layout=cramped_room out=runs/sp",
     "coord train layout=cramped_room partners=runs/pool out=runs/ego",
     "coord train layout=cramped_room partners=runs/pool members=3 out=runs/egos",
+    "coord train method=e3t layout=cramped_room out=runs/e3t",
     "coord train algo=bc layout=cramped_room out=runs/bc",
     "coord train algo=bc layout=cramped_room data=games.sqlite out=runs/people",
     "coord train resume=runs/ego",
@@ -31,7 +33,7 @@ class TrainConfig:
     """Fields of configs/train.yaml, which says what each means."""
 
     algo: PPOConfig | BCConfig
-    method: UniformConfig | MEPConfig | COLEConfig
+    method: UniformConfig | MEPConfig | COLEConfig | E3TConfig
     preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
