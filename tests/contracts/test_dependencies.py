@@ -14,6 +14,14 @@ BEHIND_OTHERS = {"imageio-ffmpeg", "tensorboard"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+EXTRAS = set(PROJECT["optional-dependencies"]) - {"dev"}
+
+
+def declared() -> list[str]:
+    """What an installation with every extra asks for."""
+    return [*PROJECT["dependencies"], *(entry for extra in EXTRAS for entry in PROJECT["optional-dependencies"][extra])]
+
+
 def names(entries: list[str]) -> set[str]:
     return {normal(re.split(r"[<>=!~ \[;]", entry)[0]) for entry in entries}
 
@@ -35,10 +43,15 @@ def imported() -> dict[str, set[str]]:
 
 
 def test_everything_imported_is_declared() -> None:
-    declared = names([*PROJECT["dependencies"], *PROJECT["optional-dependencies"].get("export", [])])
-    missing = {name: users for name, users in imported().items() if name not in declared}
+    missing = {name: users for name, users in imported().items() if name not in names(declared())}
     assert not missing
 
 
 def test_everything_declared_is_used() -> None:
-    assert names(PROJECT["dependencies"]) - BEHIND_OTHERS - set(imported()) == set()
+    assert names(declared()) - BEHIND_OTHERS - set(imported()) == set()
+
+
+def test_developers_have_every_extra() -> None:
+    """So that no test is skipped for want of one."""
+    entries = {entry for extra in EXTRAS for entry in PROJECT["optional-dependencies"][extra]}
+    assert entries <= set(PROJECT["optional-dependencies"]["dev"])
