@@ -205,12 +205,14 @@ def _suite_tasks() -> dict[str, tuple[str, str]]:
     return {f"{domain}_{task}": (domain, task) for domain, task in _suite().ALL_TASKS}
 
 
+@cache
 def _suite() -> Any:
     with quiet_import():
         from dm_control import suite
     return suite
 
 
+@cache
 def _metaworld() -> dict[str, Any]:
     with quiet_import():
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS
@@ -240,7 +242,8 @@ def quiet_import() -> Iterator[None]:
 
         mujoco.set_mju_user_warning(_ignore)  # it would write MUJOCO_LOG.TXT; what matters raises in step()
     except ModuleNotFoundError as error:
-        raise UserError(f"control tasks need {error.name}, which is missing: pip install 'coord[control]'") from error
+        missing = (error.name or "").partition(".")[0]
+        raise UserError(f"control tasks need {missing}, which is missing: pip install 'coord[control]'") from error
     finally:
         del os.environ["MUJOCO_GL"]
         if chosen is not None:

@@ -8,7 +8,7 @@ of processes changes what happens in it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
@@ -162,7 +162,7 @@ class ControlVectorEnv:
             "obs": slots.obs.copy(),
         }
 
-    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+    def set_state(self, state: Mapping[str, Any]) -> None:
         """Play the running episodes of a state again, up to where they were.
 
         On the machine that wrote it the environments then go on bit for bit; where the libraries or the processor
@@ -172,19 +172,20 @@ class ControlVectorEnv:
             UserError: the state is of another number of environments or another task.
         """
         slots = self._slots
-        if np.shape(state["obs"]) != slots.obs.shape or np.shape(state["act"])[::2] != slots.act.shape:
+        episode, steps, act, obs = (np.asarray(state[name]) for name in ("episode", "steps", "act", "obs"))
+        if obs.shape != slots.obs.shape or act.shape[::2] != slots.act.shape:
             raise UserError(
                 f"{self.task} with {self.num_rows} environments has observations {slots.obs.shape}, "
-                f"the saved state has {np.shape(state['obs'])}"
+                f"the saved state has {obs.shape}"
             )
-        slots.episode[:], slots.steps[:] = state["episode"], state["steps"]
-        slots.history[:, : np.shape(state["act"])[1]] = state["act"]
+        slots.episode[:], slots.steps[:] = episode, steps
+        slots.history[:, : act.shape[1]] = act
         self._streak = [0] * self.num_rows
         if slots.episode.min() < 0:  # saved before the first episode
             return
         self._run("restore")
-        if not np.array_equal(slots.obs, state["obs"]):
-            gap = float(np.abs(slots.obs - state["obs"]).max())
+        if not np.array_equal(slots.obs, obs):
+            gap = float(np.abs(slots.obs - obs).max())
             self._report(
                 f"{self.task}: resumed episodes differ by up to {gap:.1g} from the saved ones; "
                 "another version of MuJoCo, or another processor?"
