@@ -234,8 +234,8 @@ class RemoteGroup:
 
 
 def last_line(error: BaseException) -> str:
-    """Last line of the traceback that Python would print."""
-    return traceback.format_exception_only(error)[-1].strip()
+    """What Python would print below the traceback, on one line."""
+    return " ".join(traceback.format_exception_only(error)[-1].split())
 
 
 def _serve(pipe: Connection, job: Job) -> None:
