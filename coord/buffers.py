@@ -52,6 +52,11 @@ class ReplayBuffer:
         self.size = 0  # written rows per member
         self.position = 0  # the next row to write
 
+    @property
+    def rows_allocated(self) -> int:
+        """Rows per member that memory is held for."""
+        return self._rows.shape[1]
+
     def add(
         self, obs: Tensor, act: Tensor, rew: Tensor, next_obs: Tensor, terminated: Tensor, truncated: Tensor
     ) -> None:
@@ -69,7 +74,7 @@ class ReplayBuffer:
         self.size = min(self.capacity, self.size + count)
 
     def _reserve(self, rows: int) -> None:
-        room = self._rows.shape[1]
+        room = self.rows_allocated
         if rows > room:
             grown = self._rows.new_empty(self.members, min(self.capacity, max(rows, 2 * room)), self._rows.shape[2])
             grown[:, : self.size] = self._rows[:, : self.size]
@@ -90,19 +95,22 @@ class ReplayBuffer:
         Hu et al. 2023). time_limit: bootstrap or terminate, what follows a time limit.
 
         Raises:
-            UserError: nothing has been added yet; an unknown `time_limit`.
+            UserError: nothing has been added yet; an unknown `time_limit`; `recent` below 1.
         """
         if self.size == 0:
             raise UserError("cannot sample from an empty replay buffer")
-        room, device = self._rows.shape[1], self._rows.device
+        if recent is not None and recent < 1:
+            raise UserError(f"recent={recent}: must be at least 1")
+        room = self.rows_allocated
+        window, share = (self.size, 0.0) if recent is None else (min(recent, self.size), recent_share)
+        fresh = round(batch_size * share)
         rows = torch.empty(self.members, batch_size, dtype=torch.int64, device=gens[0].device)
-        fresh = 0 if recent is None else round(batch_size * recent_share)
         for m, gen in enumerate(gens):
             torch.randint(m * room, m * room + self.size, (batch_size,), generator=gen, out=rows[m])
             if fresh:
-                age = torch.randint(min(int(recent), self.size), (fresh,), generator=gen, device=gen.device)
+                age = torch.randint(window, (fresh,), generator=gen, device=gen.device)
                 rows[m, :fresh] = m * room + (self.position - 1 - age) % self.capacity
-        picked = self._rows.flatten(0, 1).index_select(0, rows.to(device).flatten())
+        picked = self._rows.flatten(0, 1).index_select(0, rows.to(self._rows.device).flatten())
         return self._batch(picked.unflatten(0, rows.shape), time_limit)
 
     def _batch(self, rows: Tensor, time_limit: str) -> Batch:

@@ -12,6 +12,7 @@ EXAMPLES = (
     "coord bench kitchen",
     "coord bench ppo",
     "coord bench play minutes=30",
+    "coord bench sac",
     "coord bench mrn sizes=metaworld repeats=3",
 )
 
@@ -20,7 +21,7 @@ EXAMPLES = (
 class BenchConfig:
     """Fields of configs/bench.yaml, which says what each means."""
 
-    what: Literal["kitchen", "ppo", "play", "mrn"] = "kitchen"
+    what: Literal["kitchen", "ppo", "play", "sac", "mrn"] = "kitchen"
     minutes: float = 2.0
     sizes: tuple[str, ...] = ("walker", "metaworld")
     repeats: int = 5
@@ -44,6 +45,10 @@ def measure(cfg: BenchConfig) -> dict[str, Any]:
         from play.bench import bench_play
 
         return bench_play(cfg.minutes)
+    if cfg.what == "sac":
+        from coord.algos.sac_bench import bench_sac
+
+        return bench_sac(threads=(cfg.threads,) if cfg.threads else (1, 2), seed=cfg.seed)
     if cfg.what == "mrn":
         from coord.preference.bench import bench_mrn
 
