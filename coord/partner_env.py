@@ -328,6 +328,10 @@ class PartnerEnv(KitchenRows):
         partners.start(env.num_envs, env.num_players, int(self._rng.integers(2**62)))
         self._begin(self._all)
 
+    def redraw(self) -> None:
+        """Draws every kitchen's partner anew, for probabilities that were set before the first tick."""
+        self._begin(self._all)
+
     def _begin(self, kitchens: np.ndarray) -> None:
         """Draws partners for kitchens that start; systematic sampling keeps the counts close to the probabilities."""
         for member in range(self.members):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from populations import bp, cole, e3t, fcp, hsp, mep, pbt, self_play, trajedi, uniform
+from populations import bp, cole, e3t, fcp, hsp, mep, pbt, ppo_bc, self_play, state_aug, trajedi, uniform, upd
 from populations.training import Method
 
 # coord population method=<name>
@@ -19,6 +19,9 @@ POOL_METHODS: dict[str, Method] = {
 EGO_METHODS: dict[str, Method] = {
     "ppo": uniform.make,
     "mep": mep.make_ego,
+    "ppo_bc": ppo_bc.make,
+    "state_aug": state_aug.make,
+    "upd": upd.make,
     "cole": cole.make,
     "e3t": e3t.make,
 }

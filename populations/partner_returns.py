@@ -35,6 +35,11 @@ class PartnerReturns:
                 self.mean[at] += weight * change
                 self.var[at] = (1 - weight) * (self.var[at] + weight * change * change)
 
+    def forget(self, which: np.ndarray) -> None:
+        """Starts anew for pairs [M, size] whose partner is another one now."""
+        for values in (self.count, self.mean, self.var):
+            values[which] = 0
+
     def known(self) -> np.ndarray:
         """[M, size] mean return, -inf where there was no episode yet."""
         return np.where(self.count > 0, self.mean, -np.inf)

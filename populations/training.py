@@ -158,9 +158,11 @@ def final_agents(
     context: what the networks read beside the kitchen; each gets its own member of it.
     """
     out = []
+    human_data = next((who.card.human_data for who in setup.partners if who.card.human_data), "")
     for m in range(state.net.members):
         agent_id = f"{setup.name}{setup.seed}" + (f"-{m}" if state.net.members > 1 else "")
         mine = card(state, kitchens, m, agent_id=agent_id, method=setup.name, seed=setup.seed)
+        mine = replace(mine, human_data=human_data)
         if context is None:
             out.append(NewMember(mine, state.net.select([m])))
             continue

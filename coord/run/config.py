@@ -72,6 +72,9 @@ CONFIGS: dict[str, str] = {
     "method/pbt": "populations.pbt:PBTConfig",
     "method/trajedi": "populations.trajedi:TrajeDiConfig",
     "method/mep": "populations.mep:MEPConfig",
+    "method/ppo_bc": "populations.ppo_bc:PPOBCConfig",
+    "method/state_aug": "populations.state_aug:StateAugConfig",
+    "method/upd": "populations.upd:UPDConfig",
 }
 
 # Fields that may differ when a saved run is continued; anything else would make it a different run.

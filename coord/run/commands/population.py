@@ -21,6 +21,8 @@ HELP = "train a pool of partners and write it to a folder"
 EXAMPLES = (
     "coord population method=sp members=8 layout=cramped_room out=runs/pool",
     "coord population method=fcp members=8 layout=cramped_room out=runs/fcp",
+    "coord population method=mep method.alpha=0.04 layout=forced_coordination out=runs/mep",
+    "coord population method=pbt preset=published layout=cramped_room out=runs/pbt",
     "coord population resume=runs/fcp",
 )
 

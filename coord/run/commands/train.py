@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from populations.cole import COLEConfig
     from populations.e3t import E3TConfig
     from populations.mep import MEPConfig
+    from populations.ppo_bc import PPOBCConfig
+    from populations.state_aug import StateAugConfig
     from populations.training import Setup
     from populations.uniform import UniformConfig
+    from populations.upd import UPDConfig
 
 HELP = "train one agent: alone with itself, with a pool of partners, or from human games"
 EXAMPLES = (
     "coord train layout=cramped_room out=runs/sp",
     "coord train layout=cramped_room partners=runs/pool out=runs/ego",
     "coord train layout=cramped_room partners=runs/pool members=3 out=runs/egos",
+    "coord train method=mep layout=cramped_room partners=runs/pool out=runs/mep",
+    "coord train method=ppo_bc layout=cramped_room members=3 out=runs/ppo_bc",
     "coord train method=e3t layout=cramped_room out=runs/e3t",
     "coord train algo=bc layout=cramped_room out=runs/bc",
     "coord train algo=bc layout=cramped_room data=games.sqlite out=runs/people",
@@ -33,7 +38,7 @@ class TrainConfig:
     """Fields of configs/train.yaml, which says what each means."""
 
     algo: PPOConfig | BCConfig
-    method: UniformConfig | MEPConfig | COLEConfig | E3TConfig
+    method: UniformConfig | MEPConfig | COLEConfig | E3TConfig | PPOBCConfig | StateAugConfig | UPDConfig
     preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
