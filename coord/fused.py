@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -108,6 +109,45 @@ def loss_row(out, act, scalars, coefs, scale, grad, work, parts):  # type: ignor
 def total_loss(parts: Tensor, coefs: Tensor) -> Tensor:
     """policy_loss + vf_coef value_loss - ent_coef entropy, [M], of parts [M, 5] (`LOSS_PARTS`)."""
     return parts[:, 0] + coefs[:, 1] * parts[:, 1] - coefs[:, 2] * parts[:, 2]
+
+
+# ------------------------------------------------------------------------- the loss for any other network
+
+
+@nb.njit(cache=True)
+def _loss_rows(out, act, scalars, coefs, grad, parts):  # type: ignore[no-untyped-def]
+    """Losses of a minibatch and their gradient by the network's outputs."""
+    members, batch, _ = out.shape
+    work = np.empty((2, NUM_ACTIONS), out.dtype)
+    scale = out.dtype.type(1.0 / batch)
+    for m in range(members):
+        for b in range(batch):
+            loss_row(out[m, b], act[m, b], scalars[m, b], coefs[m], scale, grad[m, b], work, parts[m])
+
+
+class _PPOLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
+        grad = torch.empty_like(out)
+        parts = torch.zeros(out.shape[0], len(LOSS_PARTS), dtype=out.dtype)
+        _loss_rows(*(t.detach().numpy() for t in (out, act, scalars, coefs, grad, parts)))
+        ctx.save_for_backward(grad)
+        ctx.mark_non_differentiable(parts)
+        return total_loss(parts, coefs), parts
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad,) = ctx.saved_tensors
+        return grad * grads[0][:, None, None], None, None, None
+
+
+def ppo_loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of each member [M] and its parts [M, 5] (`LOSS_PARTS`), means over the member's own rows.
+
+    out [M, B, 7]: logits and value; act [M, B] int64; scalars [M, B, 4]: old_logp, old_val, adv, ret;
+    coefs [M, 3]: clip_coef, vf_coef, ent_coef.
+    """
+    return _PPOLoss.apply(out, act, scalars, coefs)
 
 
 # ------------------------------------------------------------------------------------------------- kernels

@@ -18,20 +18,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numba as nb
 import numpy as np
 import torch
 from torch import Tensor
 
 from coord import fused, seeding
 from coord.errors import Diverged, UserError
+from coord.fused import ppo_loss
 from coord.nets import Arch, PopulationNet
 from coord.optim import PopulationAdam
 from coord.partner_env import Episodes, RowEnv
 from coord.returns import TIME_LIMITS, gae, next_values
 from coord.rollout import Rollout, allocate, collect
 from coord.schedules import linear
-from coord.types import NUM_ACTIONS
 
 Loss = Callable[["PPOState"], Tensor]  # a scalar that is added to the sum of the members' losses of a minibatch
 RECENT_EPISODES = 50  # the window of `rollout/return`: the mean of a member's last 50 episodes
@@ -73,45 +72,6 @@ class PPOConfig:
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
         Arch(kind=self.network, hidden=self.hidden)  # refuses impossible ones
-
-
-# --------------------------------------------------------------------------------------------------- loss
-
-
-@nb.njit(cache=True)
-def _loss_rows(out, act, scalars, coefs, grad, parts):  # type: ignore[no-untyped-def]
-    """Losses of a minibatch and their gradient by the network's outputs; the formulas are those of `coord.fused`."""
-    members, batch, _ = out.shape
-    work = np.empty((2, NUM_ACTIONS), out.dtype)
-    scale = out.dtype.type(1.0 / batch)
-    for m in range(members):
-        for b in range(batch):
-            fused.loss_row(out[m, b], act[m, b], scalars[m, b], coefs[m], scale, grad[m, b], work, parts[m])
-
-
-class _PPOLoss(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
-        grad = torch.empty_like(out)
-        parts = torch.zeros(out.shape[0], len(fused.LOSS_PARTS), dtype=out.dtype)
-        _loss_rows(*(t.detach().numpy() for t in (out, act, scalars, coefs, grad, parts)))
-        ctx.save_for_backward(grad)
-        ctx.mark_non_differentiable(parts)
-        return fused.total_loss(parts, coefs), parts
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        (grad,) = ctx.saved_tensors
-        return grad * grads[0][:, None, None], None, None, None
-
-
-def ppo_loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss of each member [M] and its parts [M, 5] (`fused.LOSS_PARTS`), means over the member's own rows.
-
-    out [M, B, 7]: logits and value; act [M, B] int64; scalars [M, B, 4]: old_logp, old_val, adv, ret;
-    coefs [M, 3]: clip_coef, vf_coef, ent_coef.
-    """
-    return _PPOLoss.apply(out, act, scalars, coefs)
 
 
 # -------------------------------------------------------------------------------------------------- state
@@ -188,7 +148,7 @@ def create(cfg: PPOConfig, arch: Arch, seeds: list[int]) -> PPOState:
 
 
 @dataclass(frozen=True)
-class _Batch:
+class Batch:
     """A rollout flattened to [M, T*B]."""
 
     obs: Tensor  # [M*T*B, ...]
@@ -202,7 +162,7 @@ def shaping_coef(cfg: PPOConfig, env_step: int) -> float:
     return linear(1.0, 0.0, cfg.shaping_horizon)(env_step)
 
 
-def prepare(state: PPOState, roll: Rollout) -> _Batch:
+def prepare(state: PPOState, roll: Rollout) -> Batch:
     """Rewards, advantages and returns of a rollout; advantages normalised per member."""
     cfg = state.cfg
     rew = (roll.rew + shaping_coef(cfg, state.env_step) * roll.shaped_rew) * cfg.rew_scale
@@ -221,10 +181,13 @@ def prepare(state: PPOState, roll: Rollout) -> _Batch:
     adv = (adv - adv.mean((0, 2), keepdim=True)) / (adv.std((0, 2), keepdim=True) + 1e-8)
     scalars = torch.stack([roll.logp, roll.val, adv, ret], -1)
     obs, act, scalars = (x.transpose(0, 1).flatten(0, 2) for x in (roll.obs, roll.act, scalars))
-    return _Batch(obs, act, scalars, roll.act.shape[0] * roll.act.shape[2])
+    return Batch(obs, act, scalars, roll.act.shape[0] * roll.act.shape[2])
 
 
-def _gradients(state: PPOState, batch: _Batch, rows: Tensor, coefs: Tensor) -> Tensor:
+Gradients = Callable[[PPOState, Batch, Tensor, Tensor], Tensor]
+
+
+def row_gradients(state: PPOState, batch: Batch, rows: Tensor, coefs: Tensor) -> Tensor:
     """Sets every `.grad` for the rows [M, B] of a batch; returns the parts of the loss [M, 5]."""
     if state.learner is not None:
         return state.learner.gradients(batch.obs, rows, batch.act, batch.scalars, coefs)
@@ -234,18 +197,28 @@ def _gradients(state: PPOState, batch: _Batch, rows: Tensor, coefs: Tensor) -> T
     return parts
 
 
-def update(state: PPOState, roll: Rollout, extra_loss: Loss | None = None) -> dict[str, Tensor]:
-    """All epochs and minibatches on one rollout; returns metrics [M]. Raises Diverged on NaN or infinity."""
+def update(
+    state: PPOState,
+    roll: Rollout,
+    extra_loss: Loss | None = None,
+    gradients: Gradients = row_gradients,
+    ticks: int = 1,
+) -> dict[str, Tensor]:
+    """All epochs and minibatches on one rollout; returns metrics [M]. Raises Diverged on NaN or infinity.
+
+    gradients: what a minibatch of rows is turned into; ticks: rows that stay together, as one number for `gradients`.
+    """
     cfg, batch = state.cfg, prepare(state, roll)
     lr = state.hyper["lr"] * linear(1.0, cfg.lr_final, cfg.total_steps)(state.env_step)
     ent_coef = state.hyper["ent_scale"] * linear(cfg.ent_coef, cfg.ent_coef_final, cfg.ent_horizon)(state.env_step)
     coefs = torch.stack([state.hyper["clip_coef"], state.hyper["vf_coef"], ent_coef], 1)
-    offset = torch.arange(state.net.members)[:, None] * batch.size
+    units = batch.size // ticks
+    offset = torch.arange(state.net.members)[:, None] * units
     history = []
     for _ in range(cfg.num_epochs):
-        order = torch.stack([torch.randperm(batch.size, generator=gen) for gen in state.gens]) + offset
+        order = torch.stack([torch.randperm(units, generator=gen) for gen in state.gens]) + offset
         for rows in order.chunk(cfg.num_minibatches, 1):
-            parts = _gradients(state, batch, rows.contiguous(), coefs)
+            parts = gradients(state, batch, rows.contiguous(), coefs)
             if extra_loss is not None:
                 extra_loss(state).backward()
             norm = state.optim.step(lr, cfg.max_grad_norm)
@@ -281,8 +254,17 @@ def make_arch(cfg: PPOConfig, env: Any) -> Arch:
     return Arch(kind=cfg.network, inputs=inputs, hidden=cfg.hidden)
 
 
-def train(state: PPOState, env: RowEnv, hooks: Hooks | None = None) -> PPOState:
-    """Collect and update until `total_steps` per member; continues from wherever `state` and `env` are."""
+def train(
+    state: PPOState,
+    env: RowEnv,
+    hooks: Hooks | None = None,
+    play: Callable[..., None] = collect,
+    learn: Callable[..., dict[str, Tensor]] = update,
+) -> PPOState:
+    """Collect and update until `total_steps` per member; continues from wherever `state` and `env` are.
+
+    play, learn: what takes the place of `collect` and `update` for another kind of network.
+    """
     cfg, hooks = state.cfg, hooks or Hooks()
     roll = allocate(env, cfg.rollout_len)
 
@@ -291,10 +273,10 @@ def train(state: PPOState, env: RowEnv, hooks: Hooks | None = None) -> PPOState:
         hooks.on_episodes(episodes)
 
     while state.env_step < cfg.total_steps and not hooks.should_stop(state):
-        collect(state.net, env, state.gens, roll, on_episodes)
+        play(state.net, env, state.gens, roll, on_episodes)
         state.env_step += cfg.rollout_len * env.kitchens
         hooks.on_rollout(state, roll)
-        metrics: dict[str, Any] = update(state, roll, hooks.extra_loss)
+        metrics: dict[str, Any] = learn(state, roll, hooks.extra_loss)
         metrics |= {"rollout/return": state.mean_returns(), "rollout/shaping_coef": shaping_coef(cfg, state.env_step)}
         hooks.on_update(state, metrics)
     return state
