@@ -101,17 +101,20 @@ class ReplayBuffer:
             raise UserError("cannot sample from an empty replay buffer")
         if recent is not None and recent < 1:
             raise UserError(f"recent={recent}: must be at least 1")
-        room = self.rows_allocated
         window, share = (self.size, 0.0) if recent is None else (min(recent, self.size), recent_share)
         fresh = round(batch_size * share)
-        rows = torch.empty(self.members, batch_size, dtype=torch.int64, device=gens[0].device)
-        for m, gen in enumerate(gens):
-            torch.randint(m * room, m * room + self.size, (batch_size,), generator=gen, out=rows[m])
-            if fresh:
-                age = torch.randint(window, (fresh,), generator=gen, device=gen.device)
-                rows[m, :fresh] = m * room + (self.position - 1 - age) % self.capacity
-        picked = self._rows.flatten(0, 1).index_select(0, rows.to(self._rows.device).flatten())
-        return self._batch(picked.unflatten(0, rows.shape), time_limit)
+        rows = torch.cat([self._draw(m, gen, batch_size, fresh, window) for m, gen in enumerate(gens)])
+        picked = self._rows.flatten(0, 1).index_select(0, rows.to(self._rows.device))
+        return self._batch(picked.unflatten(0, (self.members, batch_size)), time_limit)
+
+    def _draw(self, member: int, gen: torch.Generator, count: int, fresh: int, window: int) -> Tensor:
+        """Rows of a member in the flattened memory, the first `fresh` of them among its newest `window`."""
+        first = member * self.rows_allocated
+        rows = torch.randint(first, first + self.size, (count,), generator=gen, device=gen.device)
+        if fresh:
+            age = torch.randint(window, (fresh,), generator=gen, device=gen.device)
+            rows[:fresh] = first + (self.position - 1 - age) % self.capacity
+        return rows
 
     def _batch(self, rows: Tensor, time_limit: str) -> Batch:
         if time_limit not in TIME_LIMITS:

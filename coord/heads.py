@@ -13,9 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LOG_STD_BOUNDS = (-5.0, 2.0)
-_HALF_WIDTH = 0.5 * (LOG_STD_BOUNDS[1] - LOG_STD_BOUNDS[0])
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-_LOG_2 = math.log(2)
+_MIDDLE, _HALF_WIDTH = sum(LOG_STD_BOUNDS) / 2, (LOG_STD_BOUNDS[1] - LOG_STD_BOUNDS[0]) / 2
 
 
 def gaussian(out: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,7 +22,7 @@ def gaussian(out: Tensor) -> tuple[Tensor, Tensor]:
     The log standard deviation is squashed smoothly into `LOG_STD_BOUNDS`, not clamped.
     """
     mean, raw = out.chunk(2, -1)
-    return mean, LOG_STD_BOUNDS[0] + _HALF_WIDTH * (torch.tanh(raw) + 1)
+    return mean, torch.tanh(raw).mul(_HALF_WIDTH).add(_MIDDLE)
 
 
 def tanh_gaussian(out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,10 +32,10 @@ def tanh_gaussian(out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """
     mean, log_std = gaussian(out)
     x = torch.addcmul(mean, log_std.exp(), noise)
-    # Normal: -log_std - noise^2 / 2 - log(2 pi) / 2; the determinant goes off it. Constants once per row.
-    terms = torch.addcmul(torch.sub(x + F.softplus(-2 * x), log_std, alpha=0.5), noise, noise, value=-0.25)
-    constant = noise.shape[-1] * (2 * _LOG_2 + _HALF_LOG_2PI)
-    return torch.tanh(x), 2 * terms.sum(-1) - constant
+    # Half of the log-density, without its constant: of the normal, less that of the determinant.
+    half = torch.addcmul((x + F.softplus(x.mul(-2))).sub(log_std, alpha=0.5), noise, noise, value=-0.25)
+    constant = noise.shape[-1] * (2 * math.log(2) + 0.5 * math.log(2 * math.pi))
+    return torch.tanh(x), half.sum(-1).mul(2).sub(constant)
 
 
 def tanh_gaussian_gradient(out: Tensor, noise: Tensor, act: Tensor, by_act: Tensor, by_logp: Tensor) -> Tensor:
@@ -45,12 +43,11 @@ def tanh_gaussian_gradient(out: Tensor, noise: Tensor, act: Tensor, by_act: Tens
 
     With x = mean + std noise and a = tanh(x): da/dx = 1 - a^2, dlogp/dx = 2a, and logp also holds -log_std.
     """
-    raw = out.chunk(2, -1)[1]
-    squash = torch.tanh(raw)
-    log_std = LOG_STD_BOUNDS[0] + _HALF_WIDTH * (squash + 1)
-    by_x = by_act * (1 - act.square()) + 2 * by_logp * act
-    by_log_std = by_x * noise * log_std.exp() - by_logp
-    return torch.cat([by_x, by_log_std * _HALF_WIDTH * (1 - squash.square())], -1)
+    squash = torch.tanh(out.chunk(2, -1)[1])
+    std = squash.mul(_HALF_WIDTH).add(_MIDDLE).exp()
+    by_x = torch.addcmul(by_act, act, by_act.mul(act).sub(2 * by_logp), value=-1)
+    by_log_std = by_x.mul(noise).mul(std).sub(by_logp).mul(_HALF_WIDTH)
+    return torch.cat([by_x, torch.addcmul(by_log_std, by_log_std * squash, squash, value=-1)], -1)
 
 
 def categorical_gradient(logp: Tensor, value: Tensor) -> Tensor:
