@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -152,17 +152,17 @@ class Reference:
     """
 
     def __init__(self, state: sac.SACState, member: int) -> None:
-        self.cfg, self.steps = state.cfg, state.update_step
+        self.cfg, self.count = state.cfg, state.update_step
         own = {name: tensor[member] for name, tensor in state.actor.items()}
         self.actor = _sequential(own)
-        self.critics, self.targets = (
+        self.critic, self.target = (
             nn.ModuleList([_sequential({k: v[member, head] for k, v in net.items()}) for head in range(2)])
             for net in (state.critic, state.target)
         )
         self.log_alpha = state.log_alpha[member].clone().requires_grad_()
         self.target_entropy = state.target_entropy
         self.actor_optim = torch.optim.Adam(self.actor.parameters(), lr=self.cfg.lr)
-        self.critic_optim = torch.optim.Adam(self.critics.parameters(), lr=self.cfg.lr)
+        self.critic_optim = torch.optim.Adam(self.critic.parameters(), lr=self.cfg.lr)
         self.alpha_optim = torch.optim.Adam([self.log_alpha], lr=self.cfg.alpha_lr)
 
     def _sample(self, obs: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -177,27 +177,31 @@ class Reference:
         x = torch.cat([obs, act], -1)
         return critics[0](x).squeeze(-1), critics[1](x).squeeze(-1)
 
-    def update(self, batch: Batch, noises: tuple[Tensor | None, Tensor | None] = (None, None)) -> None:
+    def update(self, batch: Batch, noises: Sequence[Tensor | None] = (None, None)) -> None:
         """One update on [B, ...]; noises: standard normal, for the target's and for the actor's action."""
-        self._update_critic(batch, noises[0])
+        self._update_critic(batch, self.next_value(batch.next_obs, noises[0]))
         self._update_actor(batch.obs, noises[1])
-        self.steps += 1
-        if self.steps % self.cfg.target_every == 0:
-            for target, param in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
+        self.count += 1
+        if self.count % self.cfg.target_every == 0:
+            for target, param in zip(self.target.parameters(), self.critic.parameters(), strict=True):
                 target.data.copy_(self.cfg.tau * param.data + (1 - self.cfg.tau) * target.data)
 
-    def _update_critic(self, batch: Batch, noise: Tensor | None) -> None:
-        act, logp = self._sample(batch.next_obs, noise)
-        value = torch.min(*self._values(self.targets, batch.next_obs, act)) - self.log_alpha.exp().detach() * logp
-        y = (batch.rew + self.cfg.gamma * batch.discount * value).detach()
-        q1, q2 = self._values(self.critics, batch.obs, batch.act)
+    def next_value(self, next_obs: Tensor, noise: Tensor | None) -> Tensor:
+        """Soft value [B] of the target critics, detached."""
+        act, logp = self._sample(next_obs, noise)
+        value = torch.min(*self._values(self.target, next_obs, act)) - self.log_alpha.exp().detach() * logp
+        return value.detach()
+
+    def _update_critic(self, batch: Batch, next_value: Tensor) -> None:
+        y = batch.rew + self.cfg.gamma * batch.discount * next_value
+        q1, q2 = self._values(self.critic, batch.obs, batch.act)
         self.critic_optim.zero_grad()
         (F.mse_loss(q1, y) + F.mse_loss(q2, y)).backward()
         self.critic_optim.step()
 
     def _update_actor(self, obs: Tensor, noise: Tensor | None) -> None:
         act, logp = self._sample(obs, noise)
-        value = torch.min(*self._values(self.critics, obs, act))
+        value = torch.min(*self._values(self.critic, obs, act))
         self.actor_optim.zero_grad()
         (self.log_alpha.exp().detach() * logp - value).mean().backward()
         self.actor_optim.step()

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from coord import seeding
 from coord.algos import sac
+from coord.algos.sac_bench import Reference
 from coord.buffers import Batch
 from coord.errors import unknown
 from coord.preference import bench_reference as plain
@@ -170,7 +171,7 @@ class Bench:
         self.config = RewardConfig(train_amount=1, stop_accuracy=1.0)
         self.state = sac.create(cfg, size.obs_dim, size.act_dim, [seed], dtype=dtype)
         self.model = RewardModel.create(self.config, size.obs_dim, size.act_dim, [seed], dtype=dtype)
-        self.agent, self.reward = plain.PlainSAC(self.state), plain.PlainReward(self.model)
+        self.agent, self.reward = Reference(self.state, 0), plain.PlainReward(self.model)
         self.mrn = MRN(MRNConfig(form="released"), self.model, [seed])
         self.works = Works.of(size, self.config)
         self.batch = self.make_batch()

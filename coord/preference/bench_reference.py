@@ -1,4 +1,4 @@
-"""Plain SAC, reward model and bilevel step in the style of the published code: what `coord bench mrn` compares with.
+"""Plain reward model and bilevel step in the style of the published code: what `coord bench mrn` compares with.
 
 One agent; torch modules, autograd and torch.optim; separate critics; one reward network after the other and one side of
 a pair after the other; the bilevel gradient by a graph through a copied critic; nearest neighbours from broadcast
@@ -9,14 +9,13 @@ it computes the same numbers as `coord`, which tests check.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coord.algos.sac import SACState
+from coord.algos.sac_bench import Reference
 from coord.buffers import Batch
 from coord.preference.reward_model import RewardModel
 
@@ -39,58 +38,6 @@ def _network(params: Mapping[str, Tensor], activation: type[nn.Module]) -> nn.Se
 
 def _member(params: Mapping[str, Tensor], *index: int) -> dict[str, Tensor]:
     return {name: tensor[index] for name, tensor in params.items()}
-
-
-class PlainSAC:
-    """SAC of member 0 of a `SACState`, continuous actions."""
-
-    def __init__(self, state: SACState) -> None:
-        self.cfg, self.count = state.cfg, state.update_step
-        self.actor = _network(_member(state.actor, 0), nn.ReLU)
-        self.critic = nn.ModuleList(_network(_member(state.critic, 0, head), nn.ReLU) for head in range(2))
-        self.target = nn.ModuleList(_network(_member(state.target, 0, head), nn.ReLU) for head in range(2))
-        self.log_alpha = state.log_alpha[0].clone().requires_grad_()
-        self.target_entropy = self.cfg.target_entropy * state.act_dim
-        self.optims = {
-            "actor": torch.optim.Adam(self.actor.parameters(), lr=self.cfg.lr),
-            "critic": torch.optim.Adam(self.critic.parameters(), lr=self.cfg.lr),
-            "alpha": torch.optim.Adam([self.log_alpha], lr=self.cfg.alpha_lr),
-        }
-
-    def sample(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Action [B, A] and log-density [B, 1]."""
-        mean, raw = self.actor(obs).chunk(2, -1)
-        std = (-5.0 + 3.5 * (torch.tanh(raw) + 1)).exp()
-        x = mean + std * noise
-        log_det = 2.0 * (math.log(2.0) - x - F.softplus(-2.0 * x))
-        logp = torch.distributions.Normal(mean, std).log_prob(x) - log_det
-        return torch.tanh(x), logp.sum(-1, keepdim=True)
-
-    def next_value(self, next_obs: Tensor, noise: Tensor) -> Tensor:
-        """Soft value of the target critic [B, 1]."""
-        with torch.no_grad():
-            act, logp = self.sample(next_obs, noise)
-            q1, q2 = (net(torch.cat([next_obs, act], -1)) for net in self.target)
-            return torch.min(q1, q2) - self.log_alpha.exp() * logp
-
-    def update(self, batch: Batch, noise: Sequence[Tensor]) -> None:
-        """One gradient step on a batch without member axis; noise [B, A] for the target and for the actor."""
-        y = batch.rew[:, None] + batch.discount[:, None] * self.cfg.gamma * self.next_value(batch.next_obs, noise[0])
-        q1, q2 = (net(torch.cat([batch.obs, batch.act], -1)) for net in self.critic)
-        self._descend("critic", F.mse_loss(q1, y) + F.mse_loss(q2, y))
-        act, logp = self.sample(batch.obs, noise[1])
-        q1, q2 = (net(torch.cat([batch.obs, act], -1)) for net in self.critic)
-        self._descend("actor", (self.log_alpha.exp().detach() * logp - torch.min(q1, q2)).mean())
-        self._descend("alpha", (self.log_alpha.exp() * (-logp - self.target_entropy).detach()).mean())
-        self.count += 1
-        if self.count % self.cfg.target_every == 0:
-            for old, new in zip(self.target.parameters(), self.critic.parameters(), strict=True):
-                old.data.copy_(self.cfg.tau * new.data + (1 - self.cfg.tau) * old.data)
-
-    def _descend(self, name: str, loss: Tensor) -> None:
-        self.optims[name].zero_grad()
-        loss.backward()
-        self.optims[name].step()
 
 
 class PlainReward:
@@ -138,12 +85,12 @@ class PlainReward:
 
 
 def bilevel_step(
-    agent: PlainSAC, reward: PlainReward, batch: Batch, segments: Tensor, target: Tensor, noise: Sequence[Tensor]
+    agent: Reference, reward: PlainReward, batch: Batch, segments: Tensor, target: Tensor, noise: Sequence[Tensor]
 ) -> None:
     """A released bilevel step and the update after it; noise for trial target, update's target and actor."""
     rows = torch.cat([batch.obs, batch.act], -1)
-    following = batch.discount[:, None] * agent.cfg.gamma * agent.next_value(batch.next_obs, noise[0])
-    y = reward.mean(rows) + following
+    following = batch.discount * agent.cfg.gamma * agent.next_value(batch.next_obs, noise[0])
+    y = reward.mean(rows) + following[:, None]
     critic = copy.deepcopy(agent.critic)
     theta = [dict(net.named_parameters()) for net in critic]
     loss = sum((F.mse_loss(net(rows), y) for net in critic), torch.zeros((), dtype=y.dtype))

@@ -220,8 +220,8 @@ def test_updates_equal_the_official_structure(dtype: torch.dtype, tolerance: flo
     compared = 0
     for m, reference in enumerate(references):
         pairs = [(state.actor, (m,), reference.actor)]
-        pairs += [(state.critic, (m, head), reference.critics[head]) for head in range(2)]
-        pairs += [(state.target, (m, head), reference.targets[head]) for head in range(2)]
+        pairs += [(state.critic, (m, head), reference.critic[head]) for head in range(2)]
+        pairs += [(state.target, (m, head), reference.target[head]) for head in range(2)]
         for params, index, module in pairs:
             for ours, theirs in zip(params.values(), module.parameters(), strict=True):
                 torch.testing.assert_close(ours[index], theirs.detach(), rtol=tolerance, atol=tolerance)

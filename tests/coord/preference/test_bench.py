@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from coord.algos import sac
+from coord.algos.sac_bench import Reference
 from coord.errors import UserError
 from coord.preference import bench
 from coord.preference import bench_reference as plain
@@ -27,7 +28,7 @@ def pair() -> bench.Bench:
     for name in ("critic", "target"):
         for key, tensor in getattr(found.state, name).items():
             tensor += 0.1 * found.draw(*tensor.shape) * key.endswith("bias")
-    found.agent = plain.PlainSAC(found.state)
+    found.agent = Reference(found.state, 0)
     return found
 
 
