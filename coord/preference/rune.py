@@ -41,5 +41,5 @@ def weight(cfg: RuneConfig, env_step: int) -> float:
 def bonus(run: Run, batch: Batch) -> Tensor:
     """beta_t times the deviation of the ensemble, [M, B]."""
     assert run.feedback is not None
-    pred = run.feedback.model.predict(batch.obs, run.features(batch.act))  # [M, E, B]
+    pred = run.feedback.model.predict(batch.obs, run.feedback.features(batch.act))  # [M, E, B]
     return weight(run.cfg.method, run.env_step) * pred.std(1, unbiased=False)
