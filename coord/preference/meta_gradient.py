@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from coord import mlps
 
-Layers = list[tuple[Tensor, Tensor]]  # weight [M, 2, out, in], bias [M, 2, out]
+Layers = list[tuple[Tensor, Tensor]]  # weight [G, out, in], bias [G, 1, out]
 
 
 class Inner(NamedTuple):
@@ -88,67 +88,84 @@ def outer_loss(values: Tensor, outer: Outer, rule: Rule) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------- the inner network
+# G = 2M: both heads of all members side by side.
 
 
 def _layers(critic: mlps.Params) -> Layers:
     names = [f"dense{layer}" for layer in range(mlps.depth(critic))] + ["head"]
-    return [(critic[f"{name}.weight"], critic[f"{name}.bias"]) for name in names]
+    return [(critic[f"{n}.weight"].flatten(0, 1), critic[f"{n}.bias"].flatten(0, 1)[:, None]) for n in names]
 
 
 def _forward(layers: Layers, rows: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Inputs of every layer [M, 2, B, in] and outputs [M, 2, B, C] of a critic on rows [M, B, F]."""
-    x = rows.unsqueeze(1).expand(-1, 2, -1, -1)
-    inputs = []
-    for number, (weight, bias) in enumerate(layers):
-        x = F.relu(x) if number else x
-        inputs.append(x)
-        x = x @ weight.mT + bias.unsqueeze(-2)
-    return inputs, x
+    """Inputs of every layer [G, B, in] and outputs [G, B, C] of critics on rows [G, B, F]."""
+    inputs = [rows]
+    for weight, bias in layers[:-1]:
+        inputs.append(torch.baddbmm(bias, inputs[-1], weight.mT).relu_())
+    weight, bias = layers[-1]
+    return inputs, torch.baddbmm(bias, inputs[-1], weight.mT)
+
+
+def _below(signal: Tensor, weight: Tensor) -> Tensor:
+    """signal [G, B, out] times weight [G, out, in]; the product of matrices is slow for a single output."""
+    return signal * weight if weight.shape[1] == 1 else signal @ weight
+
+
+def _through_relu(grad: Tensor, after: Tensor) -> Tensor:
+    """grad where the ReLU that gave `after` was open, in place."""
+    return torch.ops.aten.threshold_backward.grad_input(grad, after, 0, grad_input=grad)
 
 
 def _backward_signals(layers: Layers, inputs: list[Tensor], cotangent: Tensor) -> list[Tensor]:
-    """Derivative of sum(cotangent * outputs) by the pre-activations of every layer, [M, 2, B, out] each."""
+    """Derivative of sum(cotangent * outputs) by the pre-activations of every layer, [G, B, out] each."""
     signals = [cotangent]
-    for (weight, _), below in zip(layers[:0:-1], inputs[:0:-1], strict=True):
-        signals.insert(0, (signals[0] @ weight) * (below > 0))
+    for (weight, _), after in zip(layers[:0:-1], inputs[:0:-1], strict=True):
+        signals.insert(0, _through_relu(_below(signals[0], weight), after))
     return signals
 
 
+class _Step(NamedTuple):
+    """A step of all critics, theta_l - sum_i scale_i signals_li inputs_li', never formed."""
+
+    layers: Layers
+    inputs: list[Tensor]  # per layer [G, B, in]
+    signals: list[Tensor]  # per layer [G, B, out]
+    scale: Tensor  # [G, 1, B]
+
+
 class _Stepped(NamedTuple):
-    """The outer rows in the critic after its step, layer by layer."""
+    """The outer rows in the critics after their step, layer by layer."""
 
-    grams: list[Tensor]  # [M, 2, R, B] h_j . h_i + 1
-    inputs: list[Tensor]  # [M, 2, R, in]
-    outputs: Tensor  # [M, 2, R, C]
+    grams: list[Tensor]  # [G, R, B] h_j . h_i + 1
+    inputs: list[Tensor]  # [G, R, in]
+    outputs: Tensor  # [G, R, C]
 
 
-def _forward_stepped(layers: Layers, inputs: list[Tensor], steps: list[Tensor], rows: Tensor) -> _Stepped:
-    """Outputs of `rows` [M, R, F] with parameters theta - sum_i steps_i h_i'."""
-    x = rows.unsqueeze(1).expand(-1, 2, -1, -1)
-    grams, hidden = [], []
-    for number, ((weight, bias), at, step) in enumerate(zip(layers, inputs, steps, strict=True)):
-        x = F.relu(x) if number else x
+def _forward_stepped(step: _Step, rows: Tensor) -> _Stepped:
+    """The rows [G, R, F] through the critics after the step."""
+    x, grams, hidden = rows, [], []
+    for number, (weight, bias) in enumerate(step.layers):
+        x = x.relu_() if number else x
         hidden.append(x)
-        grams.append(x @ at.mT + 1.0)
-        x = x @ weight.mT + bias.unsqueeze(-2) - grams[-1] @ step
+        grams.append(x @ step.inputs[number].mT + 1.0)
+        before = torch.baddbmm(bias, x, weight.mT)
+        x = torch.baddbmm(before, grams[-1] * step.scale, step.signals[number], alpha=-1.0)
     return _Stepped(grams, hidden, x)
 
 
-def _kernel_sum(
-    layers: Layers, inputs: list[Tensor], signals: list[Tensor], scale: Tensor, stepped: _Stepped, cotangent: Tensor
-) -> Tensor:
-    """c [M, B]: the backward pass of the rows at theta_hat, meeting the batch's signals at every layer.
+def _kernel_sum(step: _Step, stepped: _Stepped, cotangent: Tensor) -> Tensor:
+    """sum_l sum_j (h_li . h_lj + 1) (d_li . d_lj), [G, B]: the rows' way back, meeting the batch at every layer.
 
-    cotangent [M, 2, R, C]: derivative of the loss by `stepped.outputs`; scale [M, 2, B]: steps = scale * signals.
+    cotangent [G, R, C]: derivative of the loss by `stepped.outputs`.
     """
-    signal, total = cotangent, torch.zeros_like(scale)
-    for number in range(len(layers) - 1, -1, -1):
-        products = signal @ signals[number].mT  # [M, 2, R, B] d_j . d_i
-        total += (products * stepped.grams[number]).sum(-2)
+    signal, total = cotangent, torch.zeros_like(step.scale[:, 0])
+    for number in range(len(step.layers) - 1, -1, -1):
+        products = signal @ step.signals[number].mT  # [G, R, B] d_j . d_i
+        total += (products * stepped.grams[number]).sum(1)
         if number:
-            below = signal @ layers[number][0] - (products * scale.unsqueeze(-2)) @ inputs[number]
-            signal = below * (stepped.inputs[number] > 0)
-    return total.sum(1)
+            signal = _below(signal, step.layers[number][0])
+            signal = torch.baddbmm(signal, products * step.scale, step.inputs[number], alpha=-1.0)
+            signal = _through_relu(signal, stepped.inputs[number])
+    return total
 
 
 # ------------------------------------------------------------------------------------------ the meta gradient
@@ -173,19 +190,21 @@ def alignment(critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule) -> tu
 
     c_i is positive where a higher reward of row i would raise the loss.
     """
-    layers = _layers(critic)
-    inputs, outputs = _forward(layers, inner.rows)
-    pick = inner.pick.unsqueeze(1)
-    signals = _backward_signals(layers, inputs, pick.expand_as(outputs).contiguous())
-    error = (outputs * pick).sum(-1) - inner.target.unsqueeze(1)  # [M, 2, B]
-    scale = error * (2.0 * inner.lr / error.shape[-1])
-    stepped = _forward_stepped(layers, inputs, [scale.unsqueeze(-1) * d for d in signals], outer.rows)
-    values = (stepped.outputs * outer.pick.unsqueeze(1)).sum(-1)  # [M, 2, R]
+    layers, heads = _layers(critic), (len(inner.rows), 2)
+    rows, pick, outer_rows, outer_pick = (
+        part.repeat_interleave(2, 0) for part in (inner.rows, inner.pick, outer.rows, outer.pick)
+    )
+    inputs, outputs = _forward(layers, rows)
+    error = (outputs * pick).sum(-1) - inner.target.repeat_interleave(2, 0)  # [G, B]
+    scale = error.unflatten(0, heads) * (2.0 * inner.lr / error.shape[-1])
+    step = _Step(layers, inputs, _backward_signals(layers, inputs, pick), scale.flatten(0, 1).unsqueeze(1))
+    stepped = _forward_stepped(step, outer_rows)
+    values = (stepped.outputs * outer_pick).sum(-1).unflatten(0, heads)  # [M, 2, R]
     with torch.enable_grad():
         loss = outer_loss(values.requires_grad_(), outer, rule)
         (slope,) = torch.autograd.grad(loss.sum(), values)
-    cotangent = slope.unsqueeze(-1) * outer.pick.unsqueeze(1)
-    return _kernel_sum(layers, inputs, signals, scale, stepped, cotangent), loss.detach()
+    cotangent = slope.flatten(0, 1).unsqueeze(-1) * outer_pick
+    return _kernel_sum(step, stepped, cotangent).unflatten(0, heads).sum(1), loss.detach()
 
 
 def by_second_order_graph(
