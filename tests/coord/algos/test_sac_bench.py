@@ -1,0 +1,50 @@
+"""The figures of `coord bench sac`: what they count, and that they come out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from coord.algos import sac, sac_bench
+from coord.algos.sac_bench import Case
+from coord.errors import UserError
+from coord.run.commands import train
+
+TINY = Case(2, (16, 12), 8, 5, 3)
+
+
+def test_operations_by_hand() -> None:
+    case = Case(1, (4,), 10, 3, 2)
+    actor = 3 * 4 + 4 * 4  # one hidden layer of 4; mean and log standard deviation of two numbers
+    critic = 5 * 4 + 4 * 1
+    actor_work = 2 * actor + actor + 16  # two passes, parameters, inputs of the head
+    critic_work = 3 * critic + critic + 4 + 4 + 2 * 4  # three passes, parameters, inputs twice, the action's
+    assert sac_bench.update_operations(case) == 2 * 10 * (actor_work + 2 * critic_work)
+
+
+def test_an_update_does_no_product_that_the_floor_does_not_count() -> None:
+    state, buffer = sac_bench.build(TINY, 0)
+    with FlopCounterMode(display=False) as counter:
+        sac.update(state, buffer.sample(TINY.batch, state.gens))
+    # The gradient below a critic's head is an outer product, for which no matrix routine is called.
+    outer = 2 * 2 * (2 * TINY.members * TINY.batch * TINY.hidden[-1])
+    assert counter.get_total_flops() == sac_bench.update_operations(TINY) - outer
+
+
+def test_bench_reports_every_case() -> None:
+    threads = torch.get_num_threads()
+    found = json.loads(json.dumps(sac_bench.bench_sac({"tiny": TINY}, threads=(1,), seconds=0.05)))
+    assert torch.get_num_threads() == threads
+    row = found["threads_1"]["tiny"]
+    assert row["updates_per_s"] == pytest.approx(TINY.members / row["ms"] * 1e3)
+    assert row["times_reference"] == pytest.approx(row["reference_ms"] / row["ms"])
+    assert row["share_of_floor"] == pytest.approx(row["floor_ms"] / row["ms"])
+    assert all(value > 0 for value in row.values())
+
+
+def test_training_in_the_kitchen_names_what_it_takes() -> None:
+    with pytest.raises(UserError, match="bc, ppo"):
+        train.run(["algo=sac"])
