@@ -24,6 +24,7 @@ from coord.context.base import Context
 from coord.errors import UserError, unknown
 from coord.nets import Arch, PopulationNet
 from coord.overcooked import IndexSpec, Layout
+from coord.types import ANY_LAYOUT
 
 CARD_KIND = "agent"
 MANIFEST = "manifest.json"
@@ -37,7 +38,8 @@ _CONTEXT = "context."  # prefix of a context's tensors in the file
 class AgentCard:
     """What a stored agent is.
 
-    layouts: name -> hash of the kitchens it was trained for; spec: `IndexSpec.to_dict()` of an index network;
+    layouts: name -> hash of the kitchens it was trained for, or `ANY_LAYOUT` alone; spec: `IndexSpec.to_dict()` of an
+    index network;
     human_data: the human games it learned from: half of the packaged ones, "train" or "test" (held out), "recorded"
     for games of the game client, "" for none; checkpoint:
     "init", "mid" or "final" of its training run; context: what its network reads beside the kitchen
@@ -115,7 +117,7 @@ class StoredAgent:
                 f"agent '{self.card.agent_id}' was trained with rules={self.card.rules}, not rules={rules}: "
                 f"use rules={self.card.rules} or another agent"
             )
-        if layout.hash not in self.card.layouts.values():
+        if ANY_LAYOUT not in self.card.layouts and layout.hash not in self.card.layouts.values():
             raise UserError(
                 f"agent '{self.card.agent_id}' was trained for layout {', '.join(self.card.layouts)}, "
                 f"not for '{layout.name}' (hash {layout.hash[:12]})"

@@ -244,20 +244,21 @@ class PolicyAgent:
         """See `Agent.start`."""
         self._uniforms = RowUniforms(num_envs, num_players, seed)
         self._memory = StuckMemory(num_envs, num_players)
+        self._hidden = torch.zeros(num_envs, num_players, self.net.arch.memory)
         if self.context is not None:
             self.context.start(num_envs, num_players, seed)
 
     def begin_episode(self, rows: np.ndarray) -> None:
         """See `Agent.begin_episode`."""
         self._memory.forget(rows)
+        self._hidden[rows] = 0
         if self.context is not None:
             self.context.begin_episode(rows)
 
     def act(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
         """See `Agent.act`."""
         obs = self._observe(view, rows, seats)
-        with torch.no_grad():
-            logits = self.net(torch.from_numpy(obs)[None])[0][0]  # [n, 6]
+        logits = self._logits(obs, rows, seats)
         if view.env.mask_useless_actions:
             _forbid(logits, ~view.useful()[rows, seats])
         if self.drop_stay:
@@ -276,6 +277,16 @@ class PolicyAgent:
         if self.context is None:
             return own
         return append_dense(own, self.context.observe(view, rows, seats, view.last_joint_act[rows]))
+
+    @torch.no_grad()
+    def _logits(self, obs: np.ndarray, rows: np.ndarray, seats: np.ndarray) -> torch.Tensor:
+        """[n, 6]; a network with a memory remembers this tick."""
+        batch = torch.from_numpy(obs)[None]
+        if not self.net.arch.memory:
+            return self.net(batch)[0][0]
+        out, hidden = self.net.tick(batch, self._hidden[rows, seats][None])
+        self._hidden[rows, seats] = hidden[0]
+        return out[0, :, :NUM_ACTIONS]
 
     def _choose(self, logits: torch.Tensor, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.int64]:
         if not self.stochastic:

@@ -494,6 +494,11 @@ class PopulationNet(nn.Module):
         states = gru(gx, views["gru_h.weight"], views["gru_h.bias"], start, keep)
         return _heads(views, states.flatten(1, 2)).unflatten(1, shape[1:]), states
 
+    def tick(self, obs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """`remember` for one tick: obs [M, B, ...] and the memory [M, B, H] -> out [M, B, 7], the memory after it."""
+        out, states = self.remember(obs[:, None], hidden, torch.ones(*hidden.shape[:2], dtype=torch.bool)[:, None])
+        return out[:, 0], states[:, 0]
+
     def _views(self) -> Views:
         return {name: getattr(self, name.replace(".", "_")) for name in param_shapes(self.arch)}
 

@@ -192,16 +192,18 @@ class FrozenPartners:
         """Seeds the action sampling."""
         self._gen.manual_seed(seed)
         self._memory = StuckMemory(num_envs, num_players)
+        self._hidden = torch.zeros(num_envs, num_players, self.net.arch.memory)
 
     def begin_episode(self, kitchens: np.ndarray) -> None:
-        """Only the un-stuck rule remembers anything."""
+        """The un-stuck rule and networks with a memory forget."""
         self._memory.forget(kitchens)
+        self._hidden[kitchens] = 0
 
     @torch.no_grad()
     def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
         """See `Partners.act`."""
         obs = observation(self.net, self.spec, view)[kitchens, seats]
-        logits = logits_of(self.net, obs, partner)
+        logits = self._logits(obs, kitchens, seats, partner)
         poses = feature_poses(obs) if self.unstick else None
         if poses is not None:
             logits[torch.from_numpy(self._memory.banned(kitchens, seats, poses))] = -torch.inf
@@ -211,13 +213,26 @@ class FrozenPartners:
         return act
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The generator and what the un-stuck rule remembers."""
-        return {"gen": self._gen.get_state().numpy()} | self._memory.get_state()
+        """The generator and what the un-stuck rule and the networks remember."""
+        own = {"gen": self._gen.get_state().numpy()} | self._memory.get_state()
+        return own | ({"hidden": self._hidden.numpy().copy()} if self.net.arch.memory else {})
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Inverse of `get_state`."""
         self._gen.set_state(torch.from_numpy(np.asarray(state["gen"])))
         self._memory.set_state(state)
+        if self.net.arch.memory:
+            self._hidden.copy_(torch.from_numpy(np.asarray(state["hidden"])))
+
+    def _logits(self, obs: np.ndarray, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> Tensor:
+        """[n, 6]; networks with a memory remember this tick."""
+        if not self.net.arch.memory:
+            return logits_of(self.net, obs, partner)
+        batch, column = rows_by_member(obs, partner, self.size)
+        hidden, _ = rows_by_member(self._hidden[kitchens, seats].numpy(), partner, self.size)
+        out, after = self.net.tick(torch.from_numpy(batch), torch.from_numpy(hidden))
+        self._hidden[kitchens, seats] = after[partner, column]
+        return out[partner, column, :NUM_ACTIONS]
 
 
 class LivePartners:

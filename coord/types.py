@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+ANY_LAYOUT = "any"  # in place of a layout's name on the card of an agent that can cook anywhere
 NUM_ACTIONS = 6  # north, south, east, west, stay, interact
 HEADS = NUM_ACTIONS + 1  # what an actor-critic puts out: six logits, one value
 FIXED_POINT = 32767  # dense inputs x in [-1, 1] travel in a row of int16 indices as round(FIXED_POINT * x)

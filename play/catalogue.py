@@ -12,6 +12,7 @@ from typing import Any
 from coord.errors import UserError
 from coord.overcooked.human_data import HUMAN_LAYOUTS
 from coord.overcooked.layouts import layout_names, load_layout
+from coord.types import ANY_LAYOUT
 
 MAX_HEADER_BYTES = 8_000_000  # of a safetensors file; more is no agent of ours
 _SKIPPED_FOLDERS = frozenset({"ckpt", "tb"})  # of a run: its training state and its curves
@@ -101,10 +102,15 @@ def _member_entry(folder: Path, member: Mapping[str, Any]) -> PartnerEntry:
         title=f"{folder.name} {member['id']}",
         method=str(member["method"]),
         score=member["return"],
-        layouts=tuple(member["layout"].split("+")),
+        layouts=_places(member["layout"].split("+")),
         rules=str(member["rules"]),
         problem=f"{folder / member['file']} is missing" if missing else "",
     )
+
+
+def _places(names: Iterable[str]) -> tuple[str, ...]:
+    """Kitchens of a card as `PartnerEntry.layouts` has them."""
+    return tuple(name for name in names if name != ANY_LAYOUT)
 
 
 def _agent_entry(path: Path) -> PartnerEntry | None:
@@ -118,7 +124,7 @@ def _agent_entry(path: Path) -> PartnerEntry | None:
             title=str(card["agent_id"]),
             method=str(card["method"]),
             score=card["mean_return"],
-            layouts=tuple(card["layouts"]),
+            layouts=_places(card["layouts"]),
             rules=str(card["rules"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

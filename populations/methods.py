@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from populations import bp, cole, e3t, fcp, hsp, mep, pbt, ppo_bc, self_play, state_aug, trajedi, uniform, upd
+from populations import (
+    bp,
+    cec,
+    cole,
+    e3t,
+    fcp,
+    hsp,
+    mep,
+    pbt,
+    ppo_bc,
+    recurrent,
+    self_play,
+    state_aug,
+    trajedi,
+    uniform,
+    upd,
+)
 from populations.training import Method
 
 # coord population method=<name>
@@ -24,4 +40,6 @@ EGO_METHODS: dict[str, Method] = {
     "upd": upd.make,
     "cole": cole.make,
     "e3t": e3t.make,
+    "recurrent": recurrent.make,
+    "cec": cec.make,
 }

@@ -88,12 +88,12 @@ def make_kitchens(setup: Setup, members: int | None = None) -> OvercookedVectorE
 
 
 def make_learners(
-    setup: Setup, kitchens: OvercookedVectorEnv, members: int | None = None, *, extra: int = 0
+    setup: Setup, kitchens: OvercookedVectorEnv, members: int | None = None, *, extra: int = 0, memory: int = 0
 ) -> ppo.PPOState:
-    """Fresh learners, which read `extra` numbers beside the kitchen; member m depends on (seed, m) only."""
+    """Fresh learners (`extra` and `memory` as in `Arch`); member m depends on (seed, m) only."""
     count = setup.members if members is None else members
     seeds = [seeding.derive(setup.seed, "member", m) for m in range(count)]
-    return ppo.create(setup.algo, replace(ppo.make_arch(setup.algo, kitchens), extra=extra), seeds)
+    return ppo.create(setup.algo, replace(ppo.make_arch(setup.algo, kitchens), extra=extra, memory=memory), seeds)
 
 
 def self_play(setup: Setup) -> tuple[ppo.PPOState, SelfPlayEnv]:

@@ -70,23 +70,17 @@ def collect(
         if t % memory.chunk_len == 0:
             memory.starts[t // memory.chunk_len] = memory.hidden
         out.obs[t] = env.observe()
-        logits, out.val[t], memory.hidden[:] = tick(net, out.obs[t], memory.hidden)
-        out.act[t], out.logp[t] = sample_actions(logits, uniform[t])
+        heads, memory.hidden[:] = net.tick(out.obs[t], memory.hidden)
+        out.val[t] = heads[..., NUM_ACTIONS]
+        out.act[t], out.logp[t] = sample_actions(heads[..., :NUM_ACTIONS], uniform[t])
         out.rew[t], out.shaped_rew[t], out.terminated[t], out.truncated[t] = env.step(out.act[t])
         ended = out.truncated[t] | out.terminated[t]
         if bool(out.truncated[t].any()):
-            out.final_val[t] = tick(net, env.final_observe(), memory.hidden)[1]
+            out.final_val[t] = net.tick(env.final_observe(), memory.hidden)[0][..., NUM_ACTIONS]
         if bool(ended.any()):
             on_episodes(env.finished())
             memory.hidden[ended] = 0
-    out.last_val = tick(net, env.observe(), memory.hidden)[1]
-
-
-def tick(net: PopulationNet, obs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits [M, B, 6], values [M, B] and the new memory [M, B, H] for one tick of observations [M, B, ...]."""
-    keep = torch.ones(*hidden.shape[:2], dtype=torch.bool)
-    out, states = net.remember(obs[:, None], hidden, keep[:, None])
-    return out[:, 0, :, :NUM_ACTIONS].contiguous(), out[:, 0, :, NUM_ACTIONS], states[:, 0]
+    out.last_val = net.tick(env.observe(), memory.hidden)[0][..., NUM_ACTIONS]
 
 
 def continues(roll: Rollout, chunk_len: int) -> Tensor:

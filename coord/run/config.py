@@ -75,6 +75,8 @@ CONFIGS: dict[str, str] = {
     "method/ppo_bc": "populations.ppo_bc:PPOBCConfig",
     "method/state_aug": "populations.state_aug:StateAugConfig",
     "method/upd": "populations.upd:UPDConfig",
+    "method/recurrent": "populations.recurrent:RecurrentConfig",
+    "method/cec": "populations.cec:CECConfig",
 }
 
 # Fields that may differ when a saved run is continued; anything else would make it a different run.

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from coord.algos.bc import BCConfig
     from coord.algos.ppo import PPOConfig
+    from populations.cec import CECConfig
     from populations.cole import COLEConfig
     from populations.e3t import E3TConfig
     from populations.mep import MEPConfig
     from populations.ppo_bc import PPOBCConfig
+    from populations.recurrent import RecurrentConfig
     from populations.state_aug import StateAugConfig
     from populations.training import Setup
     from populations.uniform import UniformConfig
@@ -27,6 +29,8 @@ EXAMPLES = (
     "coord train method=mep layout=cramped_room partners=runs/pool out=runs/mep",
     "coord train method=ppo_bc layout=cramped_room members=3 out=runs/ppo_bc",
     "coord train method=e3t layout=cramped_room out=runs/e3t",
+    "coord train method=recurrent layout=cramped_room partners=runs/pool out=runs/recurrent",
+    "coord train method=cec out=runs/cec",
     "coord train algo=bc layout=cramped_room out=runs/bc",
     "coord train algo=bc layout=cramped_room data=games.sqlite out=runs/people",
     "coord train resume=runs/ego",
@@ -38,7 +42,10 @@ class TrainConfig:
     """Fields of configs/train.yaml, which says what each means."""
 
     algo: PPOConfig | BCConfig
-    method: UniformConfig | MEPConfig | COLEConfig | E3TConfig | PPOBCConfig | StateAugConfig | UPDConfig
+    method: (
+        UniformConfig | MEPConfig | COLEConfig | E3TConfig | PPOBCConfig | StateAugConfig
+        | UPDConfig | RecurrentConfig | CECConfig
+    )
     preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
@@ -57,14 +64,10 @@ class TrainConfig:
 def run(overrides: Sequence[str]) -> int:
     """Train as the words say; the exit code."""
     from coord.algos.bc import BCConfig
-    from coord.algos.sac import SACConfig
-    from coord.errors import UserError
     from coord.run.config import load
 
     cfg = load("train", overrides)
     algo = cfg.algo
-    if isinstance(algo, SACConfig):
-        raise UserError("algo=sac learns control tasks: see coord prefer method=sac; coord train takes ppo and bc")
     folder = train_clone(cfg, algo) if isinstance(algo, BCConfig) else train_ego(cfg, algo)
     print(f"agent written to {folder}")
     return 0
