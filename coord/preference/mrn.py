@@ -13,7 +13,8 @@ corrected - the meta gradient is scaled to a share of the supervised gradient of
     moments of its own; labels from all sessions; scores divided by their own deviation; time limits as in every other
     update; goes on after the budget.
 
-Both report the norms of the two gradients, their cosine, and how much of the step is owed to the meta gradient.
+Both report the norms of the two gradients, their cosine, and how much of the step is owed to the meta gradient
+(`compare`: the released form does not need the supervised gradient, and saves a third of the time without it).
 
 Deviations from the official code in both forms: pairs called equal are soft targets (there they crash); fewer labels
 than asked for make a smaller batch (there unwritten memory is read); the trial step and the update that follows share
@@ -82,6 +83,7 @@ class MRNConfig:
     head: str = "both"
     inner_steps: int = 1
     meta_scale: float = 1.0
+    compare: bool = True
     lr: float = 3e-4
     optimiser: str | None = None
     supervised: bool | None = None
@@ -160,9 +162,7 @@ class MRN:
         features = _features(state, batch.act)
         gradient, outer = self._reward_gradient(state, model, batch, labels, features, next_value)
         meta = model.vjp(batch.obs, features, gradient)
-        supervised, loss = model.grads_of_preference_loss(*labels)
-        metrics = self._move(model, rn.flatten(meta), rn.flatten(supervised))
-        metrics |= {"reward/outer_loss": outer, "reward/loss": loss.mean(1)}
+        metrics = {"reward/outer_loss": outer} | self._move(model, rn.flatten(meta), labels)
         rew = model.reward(batch.obs, features)
         return metrics | sac.update(state, batch._replace(rew=rew), next_value)
 
@@ -190,19 +190,24 @@ class MRN:
         shape = (2 * labels.target.shape[1], state.act_dim)
         return torch.stack([torch.randn(shape, generator=gen) for gen in self.gens]).to(labels.obs)
 
-    def _move(self, model: RewardModel, meta: Tensor, supervised: Tensor) -> dict[str, Tensor]:
-        """Steps the reward model along flat gradients [M, P]; metrics [M]."""
-        meta_norm, supervised_norm = meta.norm(dim=1), supervised.norm(dim=1)
-        base, part = torch.zeros_like(supervised), self.config.meta_scale * meta
+    def _move(self, model: RewardModel, meta: Tensor, labels: LabelBatch) -> dict[str, Tensor]:
+        """Steps the reward model along the flat meta gradient [M, P] and what belongs to it; metrics [M]."""
+        norm, part = meta.norm(dim=1), self.config.meta_scale * meta
+        if not (self.config.supervised or self.config.compare):
+            self._along(model.flat, part, self.adam, model)
+            return {"reward/meta_grad_norm": norm}
+        grads, loss = model.grads_of_preference_loss(*labels)
+        supervised = rn.flatten(grads)
+        supervised_norm, base = supervised.norm(dim=1), torch.zeros_like(supervised)
         if self.config.supervised:
             base = supervised
-            part = part * (self.config.meta_weight * supervised_norm / meta_norm.clamp_min(TINY))[:, None]
-        share = self._step(model, base, part)
+            part = part * (self.config.meta_weight * supervised_norm / norm.clamp_min(TINY))[:, None]
         return {
-            "reward/meta_grad_norm": meta_norm,
+            "reward/loss": loss.mean(1),
+            "reward/meta_grad_norm": norm,
             "reward/supervised_grad_norm": supervised_norm,
             "reward/meta_cosine": F.cosine_similarity(meta, supervised, dim=1, eps=TINY),
-            "reward/meta_step_share": share,
+            "reward/meta_step_share": self._step(model, base, part),
         }
 
     def _step(self, model: RewardModel, base: Tensor, part: Tensor) -> Tensor:

@@ -216,6 +216,15 @@ def test_corrected_scales_the_meta_gradient_to_the_supervised_one() -> None:
     torch.testing.assert_close(metrics["reward/meta_step_share"], share)
 
 
+def test_comparing_changes_nothing_but_the_report() -> None:
+    with_report, without = Case(), Case()
+    full = with_report.step(with_report.mrn(form="released"))
+    short = without.step(without.mrn(form="released", compare=False))
+    assert torch.equal(with_report.model.flat, without.model.flat)
+    assert "reward/meta_cosine" not in short
+    assert torch.equal(full["reward/meta_grad_norm"], short["reward/meta_grad_norm"])
+
+
 def test_more_inner_steps_and_normalised_critics_take_the_graph() -> None:
     for case, fields in ((Case(), {"inner_steps": 3}), (Case(layer_norm=True), {})):
         before = case.model.flat.clone()
