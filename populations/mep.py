@@ -92,16 +92,20 @@ def all_log_probs(net: PopulationNet, obs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def log_mean_policy(net: PopulationNet, roll: Rollout) -> Tensor:
-    """log pbar(a|s) of every action taken, [T, M, B]; each row in its own state."""
+    """log pbar(a|s) of every action taken, [T, M, B]; each row in its own state.
+
+    roll: just collected by `net`, so that a member's log-probability of its own action is `roll.logp`. The others
+    follow in M - 1 batched passes, in each of which all members answer for the rows of one neighbour.
+    """
     members = net.members
-    obs, act = roll.obs.flatten(0, 2), roll.act.flatten()
-    total = torch.zeros(len(act))
-    for start in range(0, len(act), 8192):  # so that the copies for all members stay small
-        rows = slice(start, start + 8192)
-        logp = all_log_probs(net, obs[rows])
-        taken = logp.gather(2, act[rows].expand(members, -1)[..., None])[..., 0]
-        total[rows] = taken.logsumexp(0) - math.log(members)
-    return total.view(roll.act.shape)
+    obs = roll.obs.transpose(0, 1).flatten(1, 2)  # [M, T*B, ...]
+    act = roll.act.transpose(0, 1).flatten(1, 2)
+    total = roll.logp.transpose(0, 1).flatten(1, 2).exp()
+    for shift in range(1, members):
+        logits = net(obs.roll(shift, 0))[0]  # member j on the rows of member j - shift
+        taken = logits.gather(2, act.roll(shift, 0)[..., None])[..., 0] - logits.logsumexp(-1)
+        total += taken.exp().roll(-shift, 0)
+    return (total / members).log().view(members, len(roll.act), -1).transpose(0, 1)
 
 
 def population_diversity(logp: Tensor) -> Tensor:

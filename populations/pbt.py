@@ -76,9 +76,9 @@ class AllPairsEnv(KitchenRows):
         member, n, seat = np.ogrid[:members, : self.kitchens, :seats]
         block = (member - seat * n) % members  # whose kitchen it is; a row is one seat of one kitchen
         self._slot = ((block * self.kitchens + n) * seats + seat).reshape(members, self.rows)
-        self.member = np.empty(env.num_envs * seats, np.int64)  # who holds each seat
-        self.member[self._slot] = np.arange(members)[:, None]
-        self.member = self.member.reshape(-1, seats)
+        holder = np.empty(env.num_envs * seats, np.int64)
+        holder[self._slot] = np.arange(members)[:, None]
+        self.member = holder.reshape(-1, seats)  # who holds each seat of each kitchen
         self._ended = np.empty(0, np.int64)
 
     def observe(self) -> Tensor:
