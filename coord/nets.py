@@ -361,7 +361,7 @@ def _mlp_index_trunk(views: Views, arch: Arch, obs: Tensor) -> Tensor:
 
 
 def _mlp_features_trunk(views: Views, arch: Arch, obs: Tensor) -> Tensor:
-    return _mlp(views, len(arch.hidden), obs.float())
+    return _mlp(views, len(arch.hidden), obs.to(views["dense0.weight"].dtype))
 
 
 def _convolve(views: Views, member: int, x: Tensor) -> Tensor:
@@ -374,7 +374,7 @@ def _convolve(views: Views, member: int, x: Tensor) -> Tensor:
 
 def _cnn_trunk(views: Views, arch: Arch, obs: Tensor) -> Tensor:
     """obs [M, B, W, H, 26]; member by member, because grouped convolutions are twice as slow on a CPU."""
-    boards = obs.float().permute(0, 1, 4, 2, 3)
+    boards = obs.to(views["conv0.weight"].dtype).permute(0, 1, 4, 2, 3)
     x = torch.stack([_convolve(views, m, boards[m]) for m in range(obs.shape[0])])
     for layer in range(len(arch.hidden)):
         x = F.leaky_relu(dense(x, views[f"dense{layer}.weight"], views[f"dense{layer}.bias"], relu=False))

@@ -109,7 +109,7 @@ def make(cfg: CECConfig, setup: Setup) -> Training:
 
     def agents() -> list[NewMember]:
         made = final_agents(setup, state, env.env)
-        return [NewMember(replace(card, layouts={ANY_LAYOUT: ""}), net) for card, net in made]
+        return [new._replace(card=replace(new.card, layouts={ANY_LAYOUT: ""})) for new in made]
 
     return Training(state, env, agents, extra=memory, loop=partial(recurrent_ppo.train, memory))
 

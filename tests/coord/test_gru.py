@@ -85,19 +85,17 @@ def by_tensors(
 def test_a_sequence_equals_its_ticks(kind: str) -> None:
     """Training sees chunks, acting sees ticks: the same numbers, also where an episode begins within the chunk."""
     arch = Arch(kind=kind, inputs=40, hidden=(64,), board=(5, 4), memory=8)
-    exact = kind == "mlp_index"  # the others turn their observations into float32
-    dtype, close = (torch.float64, 1e-12) if exact else (torch.float32, 1e-5)
-    net = PopulationNet.create(arch, [torch_generator(m) for m in range(2)]).to(dtype)
+    net = PopulationNet.create(arch, [torch_generator(m) for m in range(2)]).double()
     obs = observations(kind, 2, 7, 5)
     keep = torch.rand(2, 7, 5, generator=torch_generator(3)) > 0.3
-    start = torch.randn(2, 5, 8, generator=torch_generator(4), dtype=dtype)
+    start = torch.randn(2, 5, 8, generator=torch_generator(4), dtype=torch.float64)
     whole, states = net.remember(obs, start, keep)
     state = start
     for t in range(7):
         out, state = net.remember(obs[:, t : t + 1], state, keep[:, t : t + 1])
         state = state[:, 0]
-        torch.testing.assert_close(out[:, 0], whole[:, t], atol=close, rtol=close)
-        torch.testing.assert_close(state, states[:, t], atol=close, rtol=close)
+        torch.testing.assert_close(out[:, 0], whole[:, t], atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(state, states[:, t], atol=1e-12, rtol=1e-12)
 
 
 def observations(kind: str, *shape: int) -> torch.Tensor:
