@@ -48,7 +48,7 @@ class Crash(NamedTuple):
     def line(self) -> str:
         """One line about it."""
         if self.env < 0:
-            return f"{self.task}: {self.error}"
+            return f"{self.task}: a group of environments was lost: {self.error}"
         return f"{self.task}: environment {self.env} (episode seed {self.seed}, step {self.step}) crashed: {self.error}"
 
 

@@ -117,7 +117,8 @@ def test_a_crash_is_told_and_truncated(groups: int) -> None:
     assert not steps[3].terminated.any()
     assert steps[3].rew[2] == 0
     assert np.array_equal(steps[3].final_obs[2], steps[2].obs[2])  # nothing is known of the broken step
-    assert (steps[3].obs[2, 0] != steps[2].obs[2, 0]) and steps[3].obs[2, 1] == 0
+    assert steps[3].obs[2, 0] != steps[2].obs[2, 0]  # the next episode
+    assert steps[3].obs[2, 1] == 0
     assert (seeds != after).tolist() == [False, False, True, False]
 
 
@@ -191,7 +192,7 @@ def test_an_environment_that_only_crashes_ends_the_run() -> None:
 @pytest.mark.parametrize("groups", [0, 1])
 def test_an_environment_that_cannot_begin_ends_the_run(groups: int) -> None:
     env = ControlVectorEnv("brittle", 2, 0, groups=groups, on_crash="restart", make=brittle)
-    with pytest.raises(UserError, match="environment 0 .* OSError: no model file"):
+    with pytest.raises(UserError, match=r"environment 0 .* OSError: no model file"):
         env.reset()
     assert not multiprocessing.active_children()
 
