@@ -91,7 +91,7 @@ class Case(NamedTuple):
     ours: Callable[[], object]
     plain: Callable[[], object]
     flops: float  # multiplications and additions that it needs
-    count: int = 1  # what one call does: updates, transitions
+    done: int = 1  # what one call does: updates, transitions
 
 
 # -------------------------------------------------------------------------------------------------- operations
@@ -246,7 +246,7 @@ class Bench:
         for t in range(steps):
             obs, act = self.draw(1, POOL_EPISODES, size.obs_dim), self.draw(1, POOL_EPISODES, size.act_dim)
             ended = np.full((1, POOL_EPISODES), t == steps - 1)
-            pool.add(obs.numpy(), act.numpy(), np.zeros((1, POOL_EPISODES)), ended)
+            pool.add(obs.numpy(), act.numpy(), np.zeros((1, POOL_EPISODES), np.float32), ended)
         config, rng = QueryConfig(selector="disagreement", length=SEGMENT), np.random.default_rng(0)
         chooser = Chooser(config, pool, lambda queries: self.model.prob(0, queries))
         candidates = SESSION * config.candidates
@@ -298,7 +298,7 @@ def measure(case: Case, rate: float, repeats: int) -> dict[str, float]:
     floor = case.flops / rate
     return {
         "ms": 1e3 * ours,
-        "per_s": case.count / ours,
+        "per_s": case.done / ours,
         "floor_ms": 1e3 * floor,
         "share_of_floor": floor / ours,
         "plain_ms": 1e3 * ordinary,

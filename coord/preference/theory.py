@@ -165,7 +165,8 @@ def simulate(problem: Problem, horizon: int, seeds: Sequence[int], beta: float) 
     pairs = torch.stack([torch.randint(PAIRS, (horizon, BATCH), generator=gen) for gen in gens])
     betas = (beta * torch.tensor(learns, dtype=torch.float64)).repeat_interleave(len(seeds))[:, None]
     checks = set(np.linspace(0, horizon - 1, min(CHECKS, horizon)).astype(int).tolist())
-    outer, inner = [], []
+    outer: list[Tensor] = []
+    inner: list[Tensor] = []
     for t in range(horizon):
         alpha = torch.tensor(_alphas(kinds, t, horizon), dtype=torch.float64)
         alpha = alpha.repeat_interleave(len(seeds))[:, None, None]

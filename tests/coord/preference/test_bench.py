@@ -124,7 +124,7 @@ def test_operations_by_hand() -> None:
 
 
 def test_a_case_is_measured_in_turns_and_compared() -> None:
-    case = bench.Case(lambda: time.sleep(0.01), lambda: time.sleep(0.03), flops=1e6, count=5)
+    case = bench.Case(lambda: time.sleep(0.01), lambda: time.sleep(0.03), flops=1e6, done=5)
     figures = bench.measure(case, rate=1e9, repeats=3)
     assert 2 < figures["times_faster"] < 4
     assert figures["floor_ms"] == pytest.approx(1.0)
