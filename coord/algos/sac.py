@@ -7,7 +7,7 @@ these with autograd. Where the continuous head has one sampled action, the discr
 expectation over all actions; the losses are linear in what is averaged, so both heads share them.
 
 Deviations from the published code: none at the defaults. Options it lacks: layer normalisation and decoupled weight
-decay of the critics, several updates per environment step, a rarer actor update, time limits that terminate.
+decay of the critics, a rarer actor update, time limits that terminate.
 """
 
 from __future__ import annotations
@@ -47,14 +47,13 @@ class SACConfig:
     tau: float = 0.005  # share of the critic that moves into the target, .001..1
     target_every: int = 2  # updates between two moves of the target
     actor_every: int = 1  # critic updates per update of actor and temperature
-    replay_ratio: int = 1  # updates per environment step of a member, 1..4
     critic_layer_norm: bool = False  # layer normalisation before every ReLU of the critics
     critic_weight_decay: float = 0.0  # decoupled (AdamW) weight decay of the critics, 0...01
     time_limit: str = "bootstrap"  # what follows a time limit: bootstrap | terminate
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        for name in ("batch_size", "target_every", "actor_every", "replay_ratio"):
+        for name in ("batch_size", "target_every", "actor_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
         for name in ("lr", "alpha_lr", "gamma", "tau", "critic_weight_decay"):

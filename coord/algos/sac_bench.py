@@ -44,7 +44,7 @@ CASES = {
 
 
 def bench_sac(
-    cases: dict[str, Case] | None = None, *, threads: tuple[int, ...] = (1, 2), seconds: float = 4.0, seed: int = 0
+    cases: dict[str, Case] | None = None, *, threads: tuple[int, ...] = (1, 2), seconds: float = 8.0, seed: int = 0
 ) -> dict[str, Any]:
     """ms per update of every case and thread count with its floor and the reference, plain JSON."""
     before = torch.get_num_threads()
