@@ -55,7 +55,6 @@ CONFIGS: dict[str, str] = {
     "method/pebble": "coord.preference.pebble:PebbleConfig",
     "method/surf": "coord.preference.surf:SurfConfig",
     "method/rune": "coord.preference.rune:RuneConfig",
-    "method/mrn": "coord.preference.mrn:MRNConfig",
     "method/qpa": "coord.preference.qpa:QPAConfig",
     "method/ours": "coord.preference.ours:OursConfig",
     "algo/sac": "coord.algos.sac:SACConfig",
@@ -315,7 +314,7 @@ def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str
 
     `<group>/<choice>/<layout>.yaml` has fields of that group; `<command>/<method>.yaml` and
     `<command>/<layout>/<method>.yaml` have fields of any part of the command. With `preset=<name>` the files in
-    folders of that name (`<group>/<choice>/<name>/...`, `<command>/<name>/...`) apply instead, at least one of them.
+    folders of that name (`<group>/<choice>/<name>/...`, `<command>/<name>/...`) apply instead; see `_check_preset`.
     """
     if not groups:
         return []
@@ -325,24 +324,26 @@ def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str
     layout = LAYOUT_ALIASES.get(layout, layout if re.fullmatch(r"\w+", layout) else "")
     preset, method = words.get("preset", "null"), groups.get("method", "")
     inside = "" if preset == "null" else f"/{preset}"
+    if inside:
+        _check_preset(command, groups, preset, layout)
     files = [(f"{group}/{choice}{inside}", layout, group) for group, choice in groups.items()]
     files += [(f"{command}{inside}", method, "_global_"), (f"{command}{inside}/{layout}", method, "_global_")]
-    found = [f"+{folder}@{place}={leaf}" for folder, leaf, place in files if leaf and _exists(f"{folder}/{leaf}")]
-    if inside and not found:
-        raise _no_preset(command, groups, preset, layout)
-    return found
+    return [f"+{folder}@{place}={leaf}" for folder, leaf, place in files if leaf and _exists(f"{folder}/{leaf}")]
 
 
-def _no_preset(command: str, groups: Mapping[str, str], preset: str, layout: str) -> UserError:
-    """The error for a preset that says nothing about a layout with these choices."""
-    homes = [resources.files("configs") / name for name in (command, *(f"{g}/{c}" for g, c in groups.items()))]
-    folders = [folder for home in homes if home.is_dir() for folder in home.iterdir() if folder.is_dir()]
-    presets = {folder.name for folder in folders}
+def _check_preset(command: str, groups: Mapping[str, str], preset: str, layout: str) -> None:
+    """Raise UserError unless a preset has values for the layout and the method: a mixture would be nobody's."""
+    root = resources.files("configs")
+    homes = [name for name in (command, *(f"{g}/{c}" for g, c in groups.items())) if (root / name).is_dir()]
+    presets = {item.name for name in homes for item in (root / name).iterdir() if item.is_dir()}
     if preset not in presets:
-        return unknown("preset", preset, sorted(presets))
-    listed = [item.name for folder in folders if folder.name == preset for item in folder.iterdir()]
-    names = {name.removesuffix(".yaml") for name in listed} - set(options("method"))
-    return unknown(f"layout with preset={preset}", layout, sorted(names))
+        raise unknown("preset", preset, sorted(presets))
+    for name in homes:
+        if name != command and (root / name / preset).is_dir() and not _exists(f"{name}/{preset}/{layout}"):
+            raise unknown(f"layout with preset={preset}", layout, options(f"{name}/{preset}"))
+    home, method = f"{command}/{preset}", groups.get("method", "")
+    if method and not (_exists(f"{home}/{method}") or _exists(f"{home}/{layout}/{method}")):
+        raise unknown(f"method with preset={preset}", method, options(home))
 
 
 def _check_names(command: str, values: Mapping[str, str], base: Mapping[str, Any]) -> None:

@@ -137,3 +137,5 @@ def test_a_preset_replaces_what_is_tuned_for_the_layout() -> None:
         config.load("train", ["preset=publishd"])
     with pytest.raises(UserError, match="asymmetric_advantages"):
         config.load("train", ["preset=published", "layout=bottleneck"])
+    with pytest.raises(UserError, match="unknown method with preset=published 'upd'"):
+        config.load("train", ["preset=published", "method=upd"])
