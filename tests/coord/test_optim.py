@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coord.optim import PopulationAdam
+from coord.optim import FusedAdam, PopulationAdam
 
 SHAPES = {"weight": (5, 4), "bias": (5,), "filter": (2, 3, 3, 3)}
 MAX_NORM = 0.5
@@ -130,3 +130,22 @@ def assert_members_equal(module: nn.ParameterDict, optim: PopulationAdam) -> Non
         for tensor in (param, optim.mean[name], optim.var[name]):
             assert torch.equal(tensor[0], tensor[1])
             assert not torch.equal(tensor[0], tensor[2])
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_fused_adam_equals_torch_and_forgets_on_reset(weight_decay: float) -> None:
+    ours, theirs = (dict(population(2).items()) for _ in range(2))
+    optim = FusedAdam({k: p.detach() for k, p in ours.items()}, weight_decay=weight_decay)
+    for _ in range(2):  # the second time after a reset, against a fresh optimiser
+        reference = torch.optim.AdamW(theirs.values(), lr=0.01, weight_decay=weight_decay)
+        for step in range(4):
+            grads = gradients(population(2), step)
+            optim.step(grads, 0.01)
+            for name, grad in grads.items():
+                theirs[name].grad = grad
+            reference.step()
+        for name, param in theirs.items():
+            torch.testing.assert_close(ours[name].detach(), param.detach(), rtol=1e-10, atol=1e-12)
+        assert optim.tensors()["count"] == 4
+        optim.reset()
+    assert not any(tensor.any() for tensor in optim.tensors().values())
