@@ -56,6 +56,14 @@ def test_one_tick_per_call_and_only_when_due():
     assert [len(session.advance(10.45)) for _ in range(5)] == [1, 1, 1, 0, 0]
 
 
+def test_everyone_is_told_what_was_played_before():
+    seats = two([0, 3], [5])
+    run_session(Session("cramped_room", seats, ticks=4, tick_hz=10))
+    for seat in seats:
+        assert seat.observed == [0, 1, 2, 3]
+        assert seat.played == [None, (0, 5), (3, STAY), (STAY, STAY)]
+
+
 def test_the_game_ends_on_its_last_tick_with_its_last_state():
     session = Session("cramped_room", two(), ticks=7, tick_hz=10)
     now_s = run_session(session)
