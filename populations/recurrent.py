@@ -13,7 +13,7 @@ from functools import partial
 
 from coord.algos import recurrent_ppo
 from coord.errors import UserError
-from coord.partner_env import SelfPlayEnv
+from coord.partner_env import PartnerEnv, SelfPlayEnv
 from populations.training import Setup, Training, as_pool, final_agents, make_kitchens, make_learners, partner_env
 
 
@@ -33,6 +33,7 @@ def make(cfg: RecurrentConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     kitchens = make_kitchens(setup)
     state = make_learners(setup, kitchens, memory=cfg.memory)
+    env: SelfPlayEnv | PartnerEnv
     if setup.partners:
         env = partner_env(setup, kitchens, as_pool(setup.partners), state.net.obs_kind)
     else:
