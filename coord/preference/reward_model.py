@@ -104,7 +104,7 @@ class RewardModel:
     ) -> None:
         """table: name -> shape of one network; flat [M, E, P]: the parameters. `create` makes all of it."""
         self.config, self.gens, self.flat, self.adam = config, gens, flat, adam
-        self._table = dict(table)
+        self._table, self._buffers = dict(table), rn.Buffers()
 
     @staticmethod
     def create(
@@ -144,7 +144,7 @@ class RewardModel:
         parts = []
         for block in x.split(rn.block_rows(net), dim=1):
             rows = block.repeat_interleave(self.config.ensemble, dim=0)  # [G, R, O + A]
-            parts.append(rn.forward(net, rows, self.config.output)[1])
+            parts.append(rn.forward(net, rows, self.config.output, self._buffers)[1])
         return torch.cat(parts, dim=1).unflatten(0, (self.members, -1))
 
     def reward(self, obs: Tensor, act: Tensor) -> Tensor:
@@ -292,7 +292,7 @@ class _Learner:
 
     def __init__(self, model: RewardModel, members: list[int] | None) -> None:
         """members: None for all, whose tensors are then those of the model; otherwise copies, see `store`."""
-        self._model, self.config = model, model.config
+        self._model, self.config, self._buffers = model, model.config, model._buffers
         self._members = None if members is None else torch.tensor(members, device=model.flat.device)
         self.flat = model.flat if self._members is None else model.flat[self._members]
         self.adam = model.adam if self._members is None else model.adam.select(self._members)
@@ -314,8 +314,8 @@ class _Learner:
 
     def add_rows(self, x: Tensor, cotangent: Tensor) -> None:
         """Add the gradient of sum(cotangent * reward) for rows x [G, R, I], cotangent [G, R]."""
-        inputs, out = rn.forward(self.net, x, self.config.output)
-        rn.backward(self.net, self._grads, inputs, out, cotangent, self.config.output)
+        inputs, out = rn.forward(self.net, x, self.config.output, self._buffers)
+        rn.backward(self.net, self._grads, inputs, out, cotangent, self.config.output, self._buffers)
 
     def add_labelled(self, pairs: _Pairs, order: Tensor, crops: rn.Crops | None) -> _Stats:
         """Add the gradient of the mean cross-entropy of the pairs order [G, b]."""
@@ -362,7 +362,7 @@ class _Learner:
             block = slice(first, min(first + per_block, order.shape[1]))
             rows = order[:, block]
             x = flat.index_select(0, rows.flatten()).view(rows.shape[0], -1, data.shape[3])
-            inputs, out = rn.forward(self.net, x, self.config.output)
+            inputs, out = rn.forward(self.net, x, self.config.output, self._buffers)
             yield block, inputs, out, out.view(*rows.shape, 2, steps)
 
     def _add(self, inputs: list[Tensor], out: Tensor, signal: Tensor, windows: rn.Crops | None) -> None:
@@ -370,7 +370,7 @@ class _Learner:
         sides = torch.stack([-signal, signal], dim=2)  # [G, b, 2, K]
         steps = out.shape[1] // (2 * signal.shape[1])
         cotangent = rn.spread(sides, windows, steps).reshape(out.shape)
-        rn.backward(self.net, self._grads, inputs, out, cotangent, self.config.output)
+        rn.backward(self.net, self._grads, inputs, out, cotangent, self.config.output, self._buffers)
 
 
 def _gap(pred: Tensor, windows: rn.Crops | None) -> Tensor:

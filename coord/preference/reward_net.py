@@ -4,10 +4,11 @@ All functions are pure except where "in place" is said. M members times E ensemb
 through one batched matrix product. A network maps a row (observation, action) to one number: dense layers with leaky
 ReLU of slope 0.01, and a last layer that is squashed (B-Pref: tanh). Parameters are named as in `coord.mlps`
 (``dense<i>.weight`` [M, E, H, I], ``head.weight`` [M, E, 1, H], ...), and are views of one flat tensor [M, E, P]:
-Adam is one call, and a gradient can be added, scaled and measured as one vector per member.
+Adam is one call, and a gradient can be added, scaled and measured as one vector per member. Within it weights lie
+transposed, inputs first: all three matrix products of a layer then run at their fastest.
 
 Gradients are written out instead of recorded: activations are overwritten by their non-linearity, gradients of a block
-of rows are added while they are still in the cache, and nothing is allocated per layer for a graph.
+of rows are added while they are still in the cache, and the same few buffers serve all blocks.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from coord import mlps
 
 SLOPE = 0.01  # of the leaky ReLU
 OUTPUTS = ("tanh", "sigmoid", "relu", "linear")
-# Floats in one layer's activations of a block: 2 MB stay in the cache of a CPU core; a GPU wants few large calls.
-BLOCK_FLOATS = {"cpu": 1 << 19, "cuda": 1 << 27}
+# Floats in one layer's activations of a block: 1 MB stays in a core's cache; a GPU wants few large calls.
+BLOCK_FLOATS = {"cpu": 1 << 18, "cuda": 1 << 25}
 Layers = Sequence[tuple[Tensor, Tensor]]  # (weight [G, H, I], bias [G, H]) from input to output
 
 
@@ -39,13 +40,17 @@ def size(table: Mapping[str, tuple[int, ...]]) -> int:
 def views(flat: Tensor, table: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Name -> view [M, E, ...] of `flat` [M, E, P]; `table` as `mlps.shapes` gives it."""
     parts = flat.split([torch.Size(shape).numel() for shape in table.values()], dim=-1)
-    return {name: part.view(*flat.shape[:2], *shape) for (name, shape), part in zip(table.items(), parts, strict=True)}
+    named = zip(table.items(), parts, strict=True)
+    return {
+        name: part.view(*flat.shape[:2], *shape[::-1]).transpose(2, len(shape) + 1) for (name, shape), part in named
+    }
 
 
 def flatten(tensors: Mapping[str, Tensor]) -> Tensor:
     """[M, S] of a mapping name -> [M, E, ...], member for member; the inverse of `views` for its shapes."""
     first = next(iter(tensors.values()))
-    return torch.cat([tensor.flatten(2) for tensor in tensors.values()], dim=2).reshape(first.shape[0], -1)
+    parts = [tensor.transpose(2, tensor.dim() - 1).flatten(2) for tensor in tensors.values()]
+    return torch.cat(parts, dim=2).reshape(first.shape[0], -1)
 
 
 def layers(params: Mapping[str, Tensor]) -> Layers:
@@ -84,26 +89,55 @@ def _squash_slope(out: Tensor, output: str) -> Tensor | float:
     return (out > 0).to(out.dtype) if output == "relu" else 1.0
 
 
-def forward(net: Layers, x: Tensor, output: str) -> tuple[list[Tensor], Tensor]:
-    """Rewards [G, R] of rows x [G, R, I], and the inputs of every layer, which `backward` needs."""
+class Buffers:
+    """Memory that is used again and again: fresh pages for every layer of every block would cost more than the sums."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, torch.Size], Tensor] = {}
+
+    def get(self, name: str, like: Tensor, width: int) -> Tensor:
+        """An uninitialised tensor [*like.shape[:2], width]; the same one for the same name and shape."""
+        shape = torch.Size((*like.shape[:2], width))
+        found = self._kept.get((name, shape))
+        if found is None:
+            if len(self._kept) > 64:  # shapes that came and went
+                self._kept.clear()
+            found = self._kept[name, shape] = like.new_empty(shape)
+        return found
+
+
+def forward(net: Layers, x: Tensor, output: str, buffers: Buffers) -> tuple[list[Tensor], Tensor]:
+    """Rewards [G, R] of rows x [G, R, I], and the inputs of every layer, which `backward` needs.
+
+    The inputs lie in `buffers` and are overwritten by the next call.
+    """
     inputs = [x]
-    for weight, bias in net[:-1]:
-        dense = torch.baddbmm(bias[:, None], inputs[-1], weight.transpose(1, 2))
-        inputs.append(F.leaky_relu_(dense, SLOPE))
+    for layer, (weight, bias) in enumerate(net[:-1]):
+        dense = torch.bmm(inputs[-1], weight.mT, out=buffers.get(f"layer {layer}", x, weight.shape[1]))
+        inputs.append(F.leaky_relu_(dense.add_(bias[:, None]), SLOPE))
     weight, bias = net[-1]
-    raw = torch.baddbmm(bias[:, None], inputs[-1], weight.transpose(1, 2)).squeeze(2)
+    raw = torch.baddbmm(bias[:, None], inputs[-1], weight.mT).squeeze(2)
     return inputs, _squash(raw, output)
 
 
-def backward(net: Layers, grads: Layers, inputs: Sequence[Tensor], out: Tensor, cotangent: Tensor, output: str) -> None:
+def backward(
+    net: Layers,
+    grads: Layers,
+    inputs: Sequence[Tensor],
+    out: Tensor,
+    cotangent: Tensor,
+    output: str,
+    buffers: Buffers,
+) -> None:
     """Add the gradient of sum(cotangent * out), both [G, R], to `grads`, in place; arguments as `forward` gave them."""
     grad = (cotangent * _squash_slope(out, output)).unsqueeze(2)  # [G, R, 1]
     for layer in range(len(net) - 1, -1, -1):
         by_weight, by_bias = grads[layer]
-        by_weight.baddbmm_(grad.transpose(1, 2), inputs[layer])
+        by_weight.mT.baddbmm_(inputs[layer].mT, grad)
         by_bias.add_(grad.sum(1))
         if layer:
-            grad = torch.bmm(grad, net[layer][0])
+            weight = net[layer][0]
+            grad = torch.bmm(grad, weight, out=buffers.get(f"gradient {layer % 2}", grad, weight.shape[2]))
             # A leaky ReLU keeps the sign, so its result tells the slope.
             torch.ops.aten.leaky_relu_backward.grad_input(grad, inputs[layer], SLOPE, True, grad_input=grad)
 

@@ -90,10 +90,10 @@ def reward_of(flat: Tensor, x: Tensor) -> Tensor:
     at = 0
     widths = [OBS + ACT, 6, 5, 1]
     for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        weight = flat[at : at + inputs * outputs].view(outputs, inputs)
+        weight = flat[at : at + inputs * outputs].view(inputs, outputs)
         bias = flat[at + inputs * outputs : at + (inputs + 1) * outputs]
         at += (inputs + 1) * outputs
-        x = x @ weight.T + bias
+        x = x @ weight + bias
         x = F.leaky_relu(x, 0.01) if i < 2 else x
     return torch.tanh(x[:, 0])
 

@@ -64,7 +64,7 @@ class Plain(nn.Module):
         return self.squash(self.nets[e][-1](x)).squeeze(-1)
 
     def flat(self) -> Tensor:
-        parts = [torch.cat([p.flatten() for layer in net for p in (layer.weight, layer.bias)]) for net in self.nets]
+        parts = [torch.cat([p.flatten() for layer in net for p in (layer.weight.T, layer.bias)]) for net in self.nets]
         return torch.stack(parts).detach()
 
 
