@@ -55,12 +55,12 @@ class PreferConfig:
     envs_per_member: int = 1
     env_processes: int = 0
     on_crash: str = "stop"
-    total_steps: int = 250_000
+    total_steps: int = 150_000
     seed_steps: int = 1000
     unsup_steps: int = 8000
     labels: int = 100
     session_labels: int = 10
-    session_every: int = 10_000
+    session_every: int = 8000
     session_schedule: str = "constant"
     answerer: str = "teacher"
     answer_wait_s: float = 0.0
@@ -69,7 +69,7 @@ class PreferConfig:
     reset_updates: int = 100
     buffer_size: int | None = None
     knn: int = 5
-    eval_every: int = 25_000
+    eval_every: int = 15_000
     eval_episodes: int = 5
     log_every: int = 1000
     device: str = "cpu"

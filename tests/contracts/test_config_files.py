@@ -139,3 +139,62 @@ def test_a_preset_replaces_what_is_tuned_for_the_layout() -> None:
         config.load("train", ["preset=published", "layout=bottleneck"])
     with pytest.raises(UserError, match="unknown method with preset=published 'upd'"):
         config.load("train", ["preset=published", "method=upd"])
+
+
+@pytest.mark.parametrize("name", [name for name in OF_COMMANDS if name.partition("/")[0] == "prefer"])
+def test_what_a_task_or_a_method_sets_arrives_or_is_refined(name: str) -> None:
+    """configs/prefer/[<preset>/<suite or task>[/]]<method>.yaml; every value is another than the defaults'."""
+    suites = {"dmc": "cheetah_run", "metaworld": "door-open"}
+    command, *places = name.split("/")
+    words = {"preset": places[0]} if places[0] in ("fast", "published") else {"method": places[0]}
+    if len(places) > 1:
+        words["env"] = suites.get(places[1], places[1])
+    if len(places) > 2:
+        words["method"] = places[2]
+    composed = config.compose(command, words)
+    made = config.from_dict(config.config_class(command), composed)  # every name and type fits
+    groups = config.default_groups(command) | ({"method": words["method"]} if "method" in words else {})
+    defaults = dict(values_of(command))
+    for group, choice in groups.items():
+        defaults |= {f"{group}.{key}": value for key, value in values_of(f"{group}/{choice}").items()}
+    arrived = dict(leaves(config.to_dict(made)))
+    refined = [file for file in OF_COMMANDS if len(places) == 1 and file.endswith(f"/{places[0]}") and file != name]
+    finer = {key for file in refined for key, _ in leaves(values_of(file))}
+    for key, value in leaves(values_of(name)):
+        assert arrived[key] == value or key in finer, key
+        assert value != defaults[key] or len(places) > 1, f"{key}: a value equal to the default is dead"
+
+
+def test_published_settings_of_walker_and_a_meta_world_task() -> None:
+    walker = config.load("prefer", ["preset=published", "method=mrn"])
+    assert (walker.algo.hidden, walker.algo.batch_size, walker.algo.lr) == ((1024, 1024), 1024, 5e-4)
+    assert (walker.labels, walker.session_labels, walker.session_every, walker.unsup_steps) == (100, 10, 20_000, 9000)
+    assert (walker.method.form, walker.method.every, walker.total_steps) == ("released", 1000, 1_000_000)
+    door = config.load("prefer", ["preset=published", "env=door-open", "method=mrn"])
+    assert (door.algo.hidden, door.algo.batch_size, door.algo.lr) == ((256, 256, 256), 512, 3e-4)
+    assert (door.labels, door.session_every, door.reward.train_amount, door.method.every) == (1000, 5000, 10, 5000)
+
+
+def test_a_method_brings_its_own_settings_of_other_parts() -> None:
+    sac = config.load("prefer", ["preset=published", "method=sac"])
+    assert (sac.unsup_steps, sac.labels, sac.seed_steps) == (0, 0, 5000)
+    qpa = config.load("prefer", ["preset=published", "method=qpa"])
+    assert (qpa.query.selector, qpa.reward.ensemble, qpa.reward.train_amount) == ("onpolicy", 1, 2000)
+    surf = config.load("prefer", ["preset=published", "method=surf"])
+    assert (surf.reward.crop_margin, surf.reward.train_amount, surf.method.unlabelled_per_label) == (5, 1000, 100)
+    assert config.load("prefer", ["method=surf", "reward.train_amount=7"]).reward.train_amount == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["preset=fats"], "did you mean 'fast'"),
+        (["preset=published", "env=hopper_hop"], "unknown task with preset=published 'hopper_hop'"),
+        (["preset=published", "env=walker_wlk"], "did you mean 'walker_walk'"),
+        (["method=pebbles"], "did you mean 'pebble'"),
+        (["method=fcp"], "unknown method 'fcp'"),
+    ],
+)
+def test_prefer_refuses_what_it_does_not_know(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        config.load("prefer", words)

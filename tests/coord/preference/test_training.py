@@ -359,12 +359,13 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(changes: dict[str, Any
 
 
 @pytest.mark.learn
-@pytest.mark.parametrize("name", ["sac", "pebble", "mrn corrected", "ours"])
+@pytest.mark.parametrize("name", ["sac", "pebble", "mrn corrected"])
 def test_learns_to_stay_near_the_origin(name: str, tmp_path: Path) -> None:
-    """Random play returns about 2.4 per episode of 10 steps, perfect play about 7."""
-    longer = {"total_steps": 2500, "seed_steps": 100, "labels": 60, "session_labels": 12, "session_every": 100}
+    """SAC on the true reward reaches about 7 per episode of 10 steps."""
+    longer: dict[str, Any] = {"total_steps": 2500, "seed_steps": 100, "labels": 60, "session_labels": 12, "session_every": 100}
     pretraining = 0 if name == "sac" else 200
-    cfg = dataclasses.replace(VARIANTS[name], **longer, unsup_steps=pretraining, eval_every=2500, eval_episodes=20)
+    longer |= {"unsup_steps": pretraining, "eval_every": 2500, "eval_episodes": 20}
+    cfg = dataclasses.replace(VARIANTS[name], **longer)
     algo = dataclasses.replace(cfg.algo, hidden=(32, 32), batch_size=32, lr=3e-3)
     reward = dataclasses.replace(cfg.reward, lr=3e-3, train_amount=50)
     _, rows = rows_of(dataclasses.replace(cfg, algo=algo, reward=reward), tmp_path)
