@@ -44,9 +44,9 @@ class E3TConfig:
     eps: float = 0.5
     copy_factor: float = 0.1
     history: int = 5
-    predictor_lr: float = 1e-3
+    predictor_lr: float = 3e-3
     predictor_share: float = 0.5
-    predictor_batch: int = 800
+    predictor_batch: int = 400
 
     def __post_init__(self) -> None:
         for name in ("eps", "copy_factor", "predictor_lr", "predictor_share"):
