@@ -53,6 +53,8 @@ def learn(cfg: PreferConfig) -> Path:
         check(cfg, envs.train, learns_reward=method.learns_reward)
         run = loop.build(cfg, method, envs)
         folder = open_run(cfg, name)
+        if (folder / "agents").exists():  # finished before
+            return folder
         run_job(job_of(cfg, name, folder, run, envs, loop.train))
         write_policies(folder, cfg, name, loop.policies(run))
     return folder

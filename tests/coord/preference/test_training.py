@@ -362,9 +362,8 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(changes: dict[str, Any
 @pytest.mark.parametrize("name", ["sac", "pebble", "mrn corrected"])
 def test_learns_to_stay_near_the_origin(name: str, tmp_path: Path) -> None:
     """SAC on the true reward reaches about 7 per episode of 10 steps."""
-    longer: dict[str, Any] = {"total_steps": 2500, "seed_steps": 100, "labels": 60, "session_labels": 12, "session_every": 100}
-    pretraining = 0 if name == "sac" else 200
-    longer |= {"unsup_steps": pretraining, "eval_every": 2500, "eval_episodes": 20}
+    longer: dict[str, Any] = {"total_steps": 2500, "seed_steps": 100, "unsup_steps": 0 if name == "sac" else 200}
+    longer |= {"labels": 60, "session_labels": 12, "session_every": 100, "eval_every": 2500, "eval_episodes": 20}
     cfg = dataclasses.replace(VARIANTS[name], **longer)
     algo = dataclasses.replace(cfg.algo, hidden=(32, 32), batch_size=32, lr=3e-3)
     reward = dataclasses.replace(cfg.reward, lr=3e-3, train_amount=50)
