@@ -105,6 +105,29 @@ def nested_bootstrap(
     return estimates
 
 
+def bootstrap_band(
+    values: ArrayLike, statistic: Statistic = iqm, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Percentile bootstrap interval of every row of values [T, n], such as T evaluations of n training runs.
+
+    Columns are drawn with replacement, the same ones for all rows: row t is `bootstrap_ci([values[t]], statistic)`.
+    Returns: (lower, upper) bound, [T] each; NaN where a row holds one. One column gives a band of width 0.
+    Raises: ValueError unless both sizes are at least 1.
+    """
+    array = np.asarray(values, np.float64)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"bootstrap_band needs values [rows, columns], got shape {array.shape}")
+    rows, columns = array.shape
+    drawn = np.random.default_rng(seed).integers(columns, size=(resamples, columns))
+    size = max(1, _VALUES_PER_BATCH // drawn.size)
+    bounds = np.full((2, rows), np.nan)
+    finite = np.nonzero(np.isfinite(array).all(axis=1))[0]
+    for part in (finite[start : start + size] for start in range(0, len(finite), size)):
+        tail = (1.0 - level) / 2.0
+        bounds[:, part] = np.quantile(statistic(array[part][:, drawn], axis=-1), [tail, 1.0 - tail], axis=-1)
+    return bounds[0], bounds[1]
+
+
 def interval(estimates: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """(lower, upper) percentile bound of bootstrap estimates."""
     tail = (1.0 - level) / 2.0

@@ -1,6 +1,6 @@
 """Small inline charts: numbers in, SVG text out; no plotting library, no colours of their own.
 
-A chart carries CSS classes only (`s0` ... `s6` for series), so that one style sheet decides the colours for light, dark
+A chart carries CSS classes only (`s0` ... `s7` for series), so that one style sheet decides the colours for light, dark
 and paper, and a person who cannot tell colours apart still has dash patterns and direct labels. Every chart has a title
 and a description for screen readers.
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
-NUM_SERIES_STYLES = 7  # how many series the style sheet can tell apart
+NUM_SERIES_STYLES = 8  # how many series the style sheet can tell apart
 MAX_POINTS = 240  # more points than this are averaged in groups: finer than the pixels of a chart
 WIDTH, HEIGHT = 360, 216  # user units; about one CSS pixel each where the chart is shown
 TOP, BOTTOM, LEFT = 12, 34, 46  # margins; the right one follows the longest direct label
@@ -33,13 +33,17 @@ EVEN_LUMINANCE = 0.1791  # on such a background black and white text have the sa
 
 @dataclass(frozen=True)
 class Series:
-    """One line: `x`, `mean` and the band `low` ... `high` around it, all [T]."""
+    """One line: `x`, `mean` and the band `low` ... `high` around it, all [T].
+
+    `style` keeps the looks of a line the same in several charts; None: by its place in the chart.
+    """
 
     label: str
     x: NDArray[np.float64]
     mean: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    style: int | None = None
 
     @property
     def last(self) -> float:
@@ -88,7 +92,7 @@ def thin_out(series: Series) -> Series:
     x, mean, low, high = (
         np.add.reduceat(column, starts) / counts for column in (series.x, series.mean, series.low, series.high)
     )
-    return Series(series.label, x, mean, low, high)
+    return replace(series, x=x, mean=mean, low=low, high=high)
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -184,10 +188,14 @@ def _direct_labels(series: Sequence[Series], frame: _Frame) -> list[str]:
     out = []
     for i, (one, place) in enumerate(zip(series, places, strict=True)):
         out.append(
-            f'<text class="label s{i % NUM_SERIES_STYLES}" x="{frame.right + 5:.1f}" y="{place + 4:.1f}">'
+            f'<text class="label s{_style(one, i)}" x="{frame.right + 5:.1f}" y="{place + 4:.1f}">'
             f"{escape(_label(one))}</text>"
         )
     return out
+
+
+def _style(series: Series, place: int) -> int:
+    return (place if series.style is None else series.style) % NUM_SERIES_STYLES
 
 
 def _label(series: Series) -> str:
@@ -206,7 +214,7 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
     frame = _frame(drawn)
     body = _axes(frame, x_label)
     for i, one in enumerate(drawn):
-        body += _line(one, i % NUM_SERIES_STYLES, frame)
+        body += _line(one, _style(one, i), frame)
     body += _direct_labels(drawn, frame)
     summary = "; ".join(f"{s.label or title} ends at {short_number(s.last)}" for s in drawn)
     return (
@@ -214,6 +222,12 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
         + "".join(body)
         + "</svg>"
     )
+
+
+def line_sample(style: int) -> str:
+    """A short piece of a line in that style, for a legend."""
+    line = f'<path class="line s{style % NUM_SERIES_STYLES}" d="M0,6L36,6"/>'
+    return f'<svg class="sample" viewBox="0 0 36 12" aria-hidden="true">{line}</svg>'
 
 
 def interval_bar(mean: float, low: float, high: float, *, top: float, ticks: Sequence[float], style: str) -> str:

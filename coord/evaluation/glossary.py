@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TERMS: dict[str, str] = {
+KITCHEN_TERMS: dict[str, str] = {
     "Kitchen, layout": "The floor plan the cooks share. A finished soup served at the hatch earns the team points.",
     "Tick": (
         "One step of the game; all cooks move, wait or interact at the same time. "
@@ -46,4 +46,42 @@ TERMS: dict[str, str] = {
         "and never part of a score."
     ),
     "Environment step": "One tick of one kitchen. Training runs many kitchens at once.",
+}
+
+PREFERENCE_TERMS: dict[str, str] = {
+    "Query, answer": (
+        "Two short segments of behaviour, side by side, and what somebody says about them: the left is better, the "
+        "right is better, both are equal, or the question is skipped. Each seed asks queries of its own."
+    ),
+    "Labels": "Answers that the reward model learns from. Skipped queries count against the budget, but are no labels.",
+    "Teacher": "A script that answers by the true reward, without error (oracle) or with a human weakness.",
+    "True reward": "The task's own reward. Learners from preferences never see it; evaluations are counted in it.",
+    "Return": "Sum of the true reward over an episode of evaluation, played with the policy's best guess, no noise.",
+    "Success": "Whether the task was solved at some step of an episode; only Meta-World's tasks know that.",
+    "Reward model": "Networks that learn from answers how good a step is; the policy is trained on their mean.",
+    "Rank correlation": (
+        "Spearman's correlation between predicted and true returns of segments of recent episodes: 1 is the same "
+        "order, 0 no relation."
+    ),
+    "Share of SAC": (
+        "Mean final return over that of SAC (Haarnoja et al. 2018) trained on the true reward with the same task and "
+        "preset: 1 means that the answers were as good as the reward itself."
+    ),
+    "Seed, member": "One independent training. Members of a run train side by side, each with answers of its own.",
+    "IQM": "Interquartile mean: the mean of the middle half of the seeds. With three seeds or fewer it is the mean.",
+    "95 % interval": (
+        "Bootstrap over seeds (Agarwal et al. 2021): how far another draw of seeds could have moved the figure. It "
+        "cannot reach beyond the lowest and the highest seed, so with few seeds it is too narrow."
+    ),
+    "Preset": (
+        "Published: networks, budgets and schedules as in the papers. Fast: smaller ones for CPUs; its figures are "
+        "not comparable with published ones."
+    ),
+    "PEBBLE": "Pretraining on novelty, then SAC on a learned reward, relabelling all experience (Lee et al. 2021).",
+    "MRN": "Meta-Reward-Net (Liu et al. 2022): the reward is also trained so that the critic agrees with the answers.",
+    "g_meta, g_sup": (
+        "Gradients of the reward model: through a trial step of the critic (meta), and of the loss on answers itself "
+        "(supervised)."
+    ),
+    "Environment step": "One action of one seed's simulation.",
 }

@@ -1,8 +1,9 @@
 """`coord report`: one static HTML page about a run, with everything inside it and no network.
 
 Reads whatever `coord.evaluation.run_folder` finds, in this order of importance: how well the agent does with
-people-like partners it never met, recorded games, the scores, cross-play, what each seat does, learning curves, and
-how it was made. What is missing is left out, and the page says which command would add it.
+people-like partners it never met, recorded games, the scores, cross-play, what each seat does, learning curves; then
+what was learned from preferences (`coord.evaluation.preference_report`); and how it was made. What is missing is left
+out, and the page says which command would add it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ import numpy as np
 from markupsafe import Markup
 
 from coord import __version__
-from coord.evaluation import charts
-from coord.evaluation.glossary import TERMS
+from coord.evaluation import charts, preference_report, preference_runs
+from coord.evaluation.glossary import KITCHEN_TERMS, PREFERENCE_TERMS
 from coord.evaluation.published import Published, published_returns
 from coord.evaluation.replay import Game, replay, sprite_sheet
 from coord.evaluation.run_folder import (
@@ -142,10 +143,14 @@ def render(folder: RunFolder, meanings: Mapping[str, str]) -> str:
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(_asset),
     )
     environment.filters.update(ci=_interval_text, num=_number_text, signed=_signed_text, compact=charts.short_number)
-    return environment.from_string(_asset("report.html"))
+    return environment.get_template("report.html")
 
 
 def _asset(name: str) -> str:
@@ -154,12 +159,17 @@ def _asset(name: str) -> str:
 
 def page(folder: RunFolder, meanings: Mapping[str, str]) -> dict[str, Any]:
     """Everything the template shows."""
+    learned, others = preference_runs.split(folder.runs, folder.problems)
+    has_games = bool(others or folder.evaluations or folder.crossplays or folder.pools or folder.games)
     label = _labels(folder)
     scores = [score for evaluation in folder.evaluations for score in _scores(evaluation, label)]
     games, pairs = _games(folder, label)
-    setting = _setting(folder)
+    setting = _setting(folder, others)
+    topic = "Coordination" if has_games else "Preference learning"
     return {
-        "title": str(folder.summary.get("title", f"Coordination report: {folder.path.resolve().name}")),
+        "title": str(folder.summary.get("title", f"{topic} report: {folder.path.resolve().name}")),
+        "has_games": has_games,
+        "preference": preference_report.sections(learned, folder.path, meanings),
         "label": label,
         "setting": setting,
         "answer": _answer(folder, scores, label, setting),
@@ -167,7 +177,7 @@ def page(folder: RunFolder, meanings: Mapping[str, str]) -> dict[str, Any]:
         "crossplays": [_heat_map(one, label) for one in folder.crossplays],
         "events": _event_panels(scores, label, setting),
         "event_rows": _event_table(scores),
-        "charts": _curve_groups(folder.runs, meanings),
+        "charts": _curve_groups(others, meanings),
         "pairs": pairs,
         "games": games,
         "sheet": sprite_sheet() if games else None,
@@ -176,11 +186,17 @@ def page(folder: RunFolder, meanings: Mapping[str, str]) -> dict[str, Any]:
         "pools": folder.pools,
         "problems": folder.problems,
         "hats": HATS,
-        "terms": TERMS,
-        "missing": _missing(folder, setting),
+        "terms": _terms(has_games, bool(learned)),
+        "missing": _missing(folder, setting) if has_games else [],
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "version": __version__,
     }
+
+
+def _terms(of_games: bool, of_preferences: bool) -> dict[str, dict[str, str]]:
+    """Terms by heading."""
+    groups = {"Kitchens": (of_games, KITCHEN_TERMS), "Learning from preferences": (of_preferences, PREFERENCE_TERMS)}
+    return {heading: terms for heading, (is_needed, terms) in groups.items() if is_needed}
 
 
 # --- numbers as text
@@ -218,14 +234,14 @@ def _labels(folder: RunFolder) -> Labels:
     return Labels(names, {PROXY: "human proxy", **(given if isinstance(given, dict) else {})})
 
 
-def _setting(folder: RunFolder) -> dict[str, Any]:
+def _setting(folder: RunFolder, runs: Sequence[TrainingRun]) -> dict[str, Any]:
     """Layout, rules and horizon of the first file that tells them."""
     sources = [one.facts for one in folder.evaluations] + [one.facts for one in folder.crossplays] + folder.games
     keys = ("layout", "rules", "horizon")
     setting = {key: next((source[key] for source in sources if key in source), None) for key in keys}
     for key in keys:  # a training run alone: its config, read line by line, for it may hold anything
         if setting[key] is None:
-            setting[key] = next((value for run in folder.runs if (value := _config_value(run.config, key))), None)
+            setting[key] = next((value for run in runs if (value := _config_value(run.config, key))), None)
     return setting
 
 
