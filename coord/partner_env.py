@@ -8,7 +8,7 @@ member m are the consecutive block [m N, (m+1) N).
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -325,14 +325,26 @@ class PartnerEnv(KitchenRows):
 
     The learner's seat is fixed per kitchen and balanced over kitchens; at each episode start a kitchen draws its
     partner with probabilities `probs` [M, size] (uniform until somebody sets them, e.g. MEP's prioritised sampling).
+    `by_seat`: they depend on the learner's seat too, [M, P, size]; `rounds`: a partner stays for that many episodes,
+    of which `round` [M * N] says which one it is, from 0.
     """
 
     def __init__(
-        self, env: OvercookedVectorEnv, partners: Partners, *, seed: int, members: int = 1, obs_kind: str = "index"
+        self,
+        env: OvercookedVectorEnv,
+        partners: Partners,
+        *,
+        seed: int,
+        members: int = 1,
+        obs_kind: str = "index",
+        by_seat: bool = False,
+        rounds: int = 1,
     ) -> None:
         super().__init__(env, members, obs_kind)
-        self.partners, self.rows = partners, self.kitchens
-        self.probs = np.full((members, partners.size), 1 / partners.size)
+        self.partners, self.rows, self._rounds = partners, self.kitchens, rounds
+        shape = (members, env.num_players, partners.size) if by_seat else (members, partners.size)
+        self.probs = np.full(shape, 1 / partners.size)
+        self.round = np.full(env.num_envs, rounds - 1)
         self._rng = np.random.default_rng(seed)
         self._all = np.arange(env.num_envs)
         self.ego_seat = self._all % self.kitchens % env.num_players  # [M*N]
@@ -345,18 +357,28 @@ class PartnerEnv(KitchenRows):
 
     def redraw(self) -> None:
         """Draws every kitchen's partner anew, for probabilities that were set before the first tick."""
+        self.round[:] = self._rounds - 1
         self._begin(self._all)
 
     def _begin(self, kitchens: np.ndarray) -> None:
         """Draws partners for kitchens that start; systematic sampling keeps the counts close to the probabilities."""
-        for member in range(self.members):
-            mine = kitchens[kitchens // self.kitchens == member]
+        self.round[kitchens] = (self.round[kitchens] + 1) % self._rounds
+        for mine, probs in self._tables(kitchens[self.round[kitchens] == 0]):
             need = len(mine) * self.env.num_players
             if need:
                 points = (np.arange(need) + self._rng.random()) / need
-                drawn = np.searchsorted(np.cumsum(self.probs[member]), points).clip(max=self.partners.size - 1)
+                drawn = np.searchsorted(np.cumsum(probs), points).clip(max=self.partners.size - 1)
                 self.partner[mine] = self._rng.permutation(drawn).reshape(len(mine), -1)
         self.partners.begin_episode(kitchens)
+
+    def _tables(self, kitchens: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The kitchens that draw by the same probabilities [size], and these."""
+        for member, table in enumerate(self.probs):
+            mine = kitchens[kitchens // self.kitchens == member]
+            if table.ndim == 1:
+                yield mine, table
+            else:
+                yield from ((mine[self.ego_seat[mine] == seat], probs) for seat, probs in enumerate(table))
 
     def observe(self) -> Tensor:
         """See `RowEnv.observe`."""
@@ -393,12 +415,16 @@ class PartnerEnv(KitchenRows):
         """See `RowEnv.get_state`."""
         rng = np.frombuffer(repr(self._rng.bit_generator.state).encode(), np.uint8).copy()
         own = {"partner": self.partner.copy(), "probs": self.probs.copy(), "rng": rng}
+        if self._rounds > 1:
+            own["round"] = self.round.copy()
         theirs = {f"partners.{k}": v for k, v in self.partners.get_state().items()}
         return {f"env.{k}": v for k, v in self.env.get_state().items()} | own | theirs
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """See `RowEnv.set_state`."""
         self.partner[:], self.probs[:] = state["partner"], state["probs"]
+        if self._rounds > 1:
+            self.round[:] = state["round"]
         self._rng.bit_generator.state = ast.literal_eval(bytes(np.asarray(state["rng"])).decode())
         self.env.set_state({k[4:]: v for k, v in state.items() if k.startswith("env.")})
         self.partners.set_state({k[9:]: v for k, v in state.items() if k.startswith("partners.")})

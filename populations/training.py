@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from coord import seeding
-from coord.agent_files import AGENT_FILE, MANIFEST, AgentCard, StoredAgent, save_agent, stack_agents
+from coord.agent_files import AGENT_FILE, MANIFEST, AgentCard, AgentGroup, StoredAgent, save_agent, stack_agents
 from coord.algos import ppo
 from coord.context.base import Context
 from coord.errors import UserError
@@ -112,12 +112,17 @@ def with_partners(setup: Setup) -> tuple[ppo.PPOState, PartnerEnv]:
     return state, partner_env(setup, kitchens, as_pool(setup.partners), state.net.obs_kind)
 
 
-def partner_env(setup: Setup, kitchens: OvercookedVectorEnv, partners: Partners, obs_kind: str) -> PartnerEnv:
-    """One seat of each kitchen for a learner; draws of partners and of their actions are shared among members."""
+def partner_env(
+    setup: Setup, kitchens: OvercookedVectorEnv, partners: Partners, obs_kind: str, **how: Any
+) -> PartnerEnv:
+    """One seat of each kitchen for a learner; draws of partners and of their actions are shared among members.
+
+    how: `by_seat` and `rounds` of `PartnerEnv`.
+    """
     if kitchens.num_players < 2:
         raise UserError(f"layout '{setup.layout}' has one seat: there is no place for a partner")
     seed, members = seeding.derive(setup.seed, "partners"), kitchens.num_envs // setup.algo.num_envs
-    return PartnerEnv(kitchens, partners, seed=seed, members=members, obs_kind=obs_kind)
+    return PartnerEnv(kitchens, partners, seed=seed, members=members, obs_kind=obs_kind, **how)
 
 
 def as_pool(partners: Sequence[StoredAgent]) -> Partners:
@@ -126,6 +131,21 @@ def as_pool(partners: Sequence[StoredAgent]) -> Partners:
         FrozenPartners(group.net, group.spec, unstick=group.unstick) for group in stack_agents(partners)
     ]
     return parts[0] if len(parts) == 1 else MixedPartners(parts)
+
+
+def one_network(partners: Sequence[StoredAgent], purpose: str) -> AgentGroup:
+    """The agents as one network on indices without a memory, whose members are asked together about any state.
+
+    Raises:
+        UserError: no partners, or partners whose networks differ or read something else.
+    """
+    if not partners:
+        raise UserError(f"{purpose}: say partners=<pool>")
+    groups = stack_agents(partners)
+    arch = groups[0].net.arch
+    if len(groups) > 1 or arch.kind != "mlp_index" or arch.memory:
+        raise UserError(f"{purpose}: all partners must have the same network, one on indices (network=mlp_index)")
+    return groups[0]
 
 
 # ------------------------------------------------------------------------------------------------ what is left behind
