@@ -155,7 +155,7 @@ def ppo_loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
-def _bag_row(table, bias, extra, idx, at, facts, rows, acc, out, o):  # type: ignore[no-untyped-def]
+def bag_row(table, bias, extra, idx, at, facts, rows, acc, out, o):  # type: ignore[no-untyped-def]
     """out[o:o+64] = relu(bias + sum of the table rows idx[at:at+facts] + dense inputs behind them times `extra`)."""
     for j in range(WIDTH):
         acc[j] = bias[j]
@@ -192,7 +192,7 @@ def _forward_block(idx, rows, first, weights, x0, x1, out):  # type: ignore[no-u
     acc = np.empty(WIDTH, x0.dtype)
     for r in range(x0.shape[0]):
         at = _U(rows[first + r]) * stride
-        _bag_row(flat_table, bias0, extra, flat_idx, at, facts, vocab, acc, flat_x0, _U(r) * _U(WIDTH))
+        bag_row(flat_table, bias0, extra, flat_idx, at, facts, vocab, acc, flat_x0, _U(r) * _U(WIDTH))
     np.dot(x0, weight1.T, x1)
     _bias_relu(x1, bias1)
     np.dot(x1, weight2.T, out)

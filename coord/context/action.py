@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coord.fused import ROWS, WIDTH, bag_row
 from coord.nets import dense, index_bag
 from coord.overcooked import IndexSpec
 from coord.types import NUM_ACTIONS
@@ -23,8 +24,6 @@ from coord.types import NUM_ACTIONS
 if TYPE_CHECKING:
     from coord.agents import KitchenView, Seeds
 
-WIDTH = 64
-ROWS = 64  # rows per block of the compiled pass: 64 x 64 x 64 is the largest product that stays on one thread
 PAD = 32767  # beyond every table
 NOW = NUM_ACTIONS  # stands where a past step has its action: the step whose action is asked for
 
@@ -57,56 +56,58 @@ def _push(windows, kitchens, seats, other, acts, facts, vocab, out):  # type: ig
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
-def _embed(step, table, bias, acc, x):  # type: ignore[no-untyped-def]
-    """x [64] = relu(bias + sum of table rows) of one step [K + 1]."""
-    for j in range(WIDTH):
-        acc[j] = bias[j]
-    for f in range(len(step)):
-        row = np.uint64(step[f])
-        if row >= np.uint64(table.shape[0]):
-            break
-        for j in range(WIDTH):
-            acc[j] += table[row, j]
-    for j in range(WIDTH):
-        x[j] = max(acc[j], x.dtype.type(0))
+def _softmax_rows(logits, bias, out):  # type: ignore[no-untyped-def]
+    """out [n, 6] = softmax(logits + bias)."""
+    for r in range(len(logits)):
+        top = logits.dtype.type(-np.inf)
+        for a in range(NUM_ACTIONS):
+            out[r, a] = logits[r, a] + bias[a]
+            top = max(top, out[r, a])
+        total = logits.dtype.type(0)
+        for a in range(NUM_ACTIONS):
+            out[r, a] = np.exp(out[r, a] - top)
+            total += out[r, a]
+        for a in range(NUM_ACTIONS):
+            out[r, a] /= total
 
 
 @nb.njit(cache=True, fastmath=True, error_model="numpy")
-def _softmax_row(h, weight, bias, out):  # type: ignore[no-untyped-def]
-    """out [6] = softmax(weight h + bias)."""
-    total = out.dtype.type(0)
-    for a in range(NUM_ACTIONS):
-        out[a] = bias[a]
-        for j in range(WIDTH):
-            out[a] += weight[a, j] * h[j]
-    top = out.max()
-    for a in range(NUM_ACTIONS):
-        out[a] = np.exp(out[a] - top)
-        total += out[a]
-    for a in range(NUM_ACTIONS):
-        out[a] /= total
-
-
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
-def _predict(windows, member, tensors, out):  # type: ignore[no-untyped-def]
-    """The forward pass of `ActionPredictor`, block by block of rows of one member, step by step of their windows."""
+def _predict_block(windows, tensors, x, h, part, logits, out):  # type: ignore[no-untyped-def]
+    """`ActionPredictor` of one member, [V, 64] and so on, on windows [n, k + 1, K + 1]; step by step of them."""
     table, table_bias, joint, joint_bias, head, head_bias = tensors
-    x, h, part = np.empty((ROWS, WIDTH), out.dtype), np.empty((ROWS, WIDTH), out.dtype), np.empty((ROWS, WIDTH), out.dtype)
-    acc = np.empty(WIDTH, out.dtype)
+    n, steps, entries = windows.shape
+    flat_windows, flat_table, flat_x = windows.reshape(-1), table.reshape(-1), x.reshape(-1)
+    no_dense, acc = np.empty((0, WIDTH), x.dtype), np.empty(WIDTH, x.dtype)
+    h[:] = joint_bias
+    for k in range(steps):
+        for r in range(n):
+            at, o = np.uint64((r * steps + k) * entries), np.uint64(r * WIDTH)
+            args = (flat_windows, at, np.uint64(entries), np.uint64(len(table)), acc, flat_x, o)
+            bag_row(flat_table, table_bias, no_dense, *args)
+        np.dot(x, joint[k].T, part)
+        h += part
+    for r in range(n):
+        for j in range(WIDTH):
+            h[r, j] = max(h[r, j], x.dtype.type(0))
+    np.dot(h, head.T, logits)
+    _softmax_rows(logits, head_bias, out)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _predict(windows, member, tensors, out):  # type: ignore[no-untyped-def]
+    """The forward pass of `ActionPredictor`, block by block of rows of one member."""
+    table, table_bias, joint, joint_bias, head, head_bias = tensors
+    x, h = np.empty((ROWS, WIDTH), out.dtype), np.empty((ROWS, WIDTH), out.dtype)
+    part, logits = np.empty((ROWS, WIDTH), out.dtype), np.empty((ROWS, NUM_ACTIONS), out.dtype)
     first = 0
     while first < len(windows):
-        m, n = member[first], 0
-        while n < ROWS and first + n < len(windows) and member[first + n] == m:
-            n += 1
-        h[:n] = joint_bias[m]
-        for k in range(windows.shape[1]):
-            for r in range(n):
-                _embed(windows[first + r, k], table[m], table_bias[m], acc, x[r])
-            np.dot(x[:n], joint[m, k].T, part[:n])
-            h[:n] += part[:n]
-        for r in range(n):
-            _softmax_row(np.maximum(h[r], 0), head[m], head_bias[m], out[first + r])
-        first += n
+        m, last = member[first], first + 1
+        while last < len(windows) and last - first < ROWS and member[last] == m:
+            last += 1
+        n = last - first
+        own = (table[m], table_bias[m], joint[m], joint_bias[m], head[m], head_bias[m])
+        _predict_block(windows[first:last], own, x[:n], h[:n], part[:n], logits[:n], out[first:last])
+        first = last
 
 
 # ------------------------------------------------------------------------------------------------- predictor
