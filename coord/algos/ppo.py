@@ -239,8 +239,8 @@ def update(
 class Hooks:
     """What a caller may attach to training; every default does nothing."""
 
-    on_update: Callable[[PPOState, dict[str, Any]], None] = lambda state, metrics: None
-    should_stop: Callable[[PPOState], bool] = lambda state: False
+    on_update: Callable[[Any, dict[str, Any]], None] = lambda state, metrics: None
+    should_stop: Callable[[Any], bool] = lambda state: False
     on_rollout: Callable[[PPOState, Rollout], None] = lambda state, roll: None  # before the update; may change rewards
     on_episodes: Callable[[Episodes], None] = lambda episodes: None  # whenever some have ended
     extra_loss: Loss | None = None  # called for every minibatch

@@ -15,16 +15,15 @@ if TYPE_CHECKING:
 def create(run: Run) -> MRN:
     """What method=mrn remembers."""
     assert run.feedback is not None
-    return MRN(run.cfg.method, run.feedback.model, run.sac.seeds)
+    return MRN(run.own, run.feedback.model, run.sac.seeds)
 
 
 def create_optional(run: Run) -> MRN | None:
     """What method=ours remembers: nothing, unless it takes corrected steps."""
     assert run.feedback is not None
-    own = run.cfg.method
-    if not own.meta_every:
+    if not run.own.meta_every:
         return None
-    config = MRNConfig(form="corrected", every=own.meta_every, meta_weight=own.meta_weight)
+    config = MRNConfig(form="corrected", every=run.own.meta_every, meta_weight=run.own.meta_weight)
     return MRN(config, run.feedback.model, run.sac.seeds)
 
 
@@ -34,13 +33,13 @@ def step(run: Run) -> dict[str, Tensor] | None:
 
     mrn, feedback = run.extra, run.feedback
     assert feedback is not None
-    if mrn is None or not mrn.is_due(run.last_extra, run.env_step, feedback.remaining > 0):
+    if not isinstance(mrn, MRN) or not mrn.is_due(run.last_extra, run.env_step, feedback.remaining > 0):
         return None
     run.last_extra = run.env_step
     labels = mrn.draw_labels(feedback.labels, feedback.newest, feedback.judged)
     if labels is None:
         return None
-    batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, time_limit=mrn.config.time_limit)
+    batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, time_limit=str(mrn.config.time_limit))
     metrics = mrn.step(run.sac, feedback.model, batch, labels)
     relabel(run)
     return metrics

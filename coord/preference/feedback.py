@@ -120,7 +120,7 @@ class Feedback:
     def session(self, env_step: int) -> dict[str, Tensor]:
         """Ask, wait for the answers, learn all labels. Metrics [M]."""
         count = self.session_size(env_step)
-        played = {}
+        played: dict[tuple[int, int], episodes.Played] = {}
         for m in range(self.members):
             played |= self._played(m, self._ask(m, count))
         episodes.save(self._opened().path.parent, self.sessions, played)

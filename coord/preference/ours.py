@@ -38,4 +38,4 @@ class OursConfig:
 
 def renews_critic(run: Run) -> bool:
     """Whether every session starts a new critic."""
-    return run.cfg.method.reset_critic
+    return run.own.reset_critic

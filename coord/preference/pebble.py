@@ -36,7 +36,7 @@ def extra_step(run: Run) -> dict[str, Tensor] | None:
     from coord.preference.training import relabel
 
     assert run.feedback is not None
-    if run.cfg.method.extra_every and run.feedback.remaining and run.is_due(run.cfg.method.extra_every):
+    if run.own.extra_every and run.feedback.remaining and run.is_due(run.own.extra_every):
         run.feedback.supervised_step()
         relabel(run)
     return None

@@ -89,6 +89,7 @@ class Run:
 def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
     """A run at its start. Member m depends on its own seed only, not on its neighbours."""
     env, seeds = envs.train, member_seeds(cfg)
+    assert isinstance(cfg.method, ppo.PPOContinuousConfig)
     state = ppo.create(cfg.method, env.obs_dim, env.act_dim, seeds)
     return Run(cfg, state, Feedback.create(cfg, env, seeds), env.rows, torch.zeros(env.members, 0, env.obs_dim))
 
@@ -166,15 +167,15 @@ def policies(run: Run) -> list[dict[str, Tensor]]:
 
 def train(run: Run, envs: TaskEnvs, hooks: Hooks | None = None) -> Run:
     """Until `total_steps` per member; continues from wherever `run` and `envs` are."""
-    cfg, hooks = run.cfg, hooks or Hooks()
-    roll = allocate(envs.train, cfg.method.rollout_len)
+    cfg, own, hooks = run.cfg, run.ppo.cfg, hooks or Hooks()
+    roll = allocate(envs.train, own.rollout_len)
     while run.env_step < cfg.total_steps and not hooks.should_stop(run):
         before = run.env_step
         raw = collect(run, envs.train, roll)
         roll.rew = reward(run, raw, roll.act.clamp(-1, 1))
-        epochs = cfg.method.num_epochs if run.switched else cfg.method.pretraining_epochs
+        epochs = own.num_epochs if run.switched else own.pretraining_epochs
         run.tally.add(ppo.update(run.ppo, roll, progress=before / cfg.total_steps, epochs=epochs))
-        run.env_step += cfg.method.rollout_len * run.rows
+        run.env_step += own.rollout_len * run.rows
         hold_due_session(run)
         metrics = run.tally.take() | run.episodes.report() | run.feedback.report()
         if crossed(before, run.env_step, cfg.eval_every) or run.env_step >= cfg.total_steps:

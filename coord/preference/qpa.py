@@ -32,4 +32,4 @@ class QPAConfig:
 def recent(run: Run) -> int | None:
     """Newest rows of the replay that half of a batch comes from; None once the budget is spent."""
     assert run.feedback is not None
-    return run.cfg.method.recent_episodes * run.max_episode_steps if run.feedback.remaining else None
+    return run.own.recent_episodes * run.max_episode_steps if run.feedback.remaining else None

@@ -42,4 +42,4 @@ def bonus(run: Run, batch: Batch) -> Tensor:
     """beta_t times the deviation of the ensemble, [M, B]."""
     assert run.feedback is not None
     pred = run.feedback.model.predict(batch.obs, run.feedback.features(batch.act))  # [M, E, B]
-    return weight(run.cfg.method, run.env_step) * pred.std(1, unbiased=False)
+    return weight(run.own, run.env_step) * pred.std(1, unbiased=False)

@@ -96,8 +96,14 @@ class ControlEnv:
         self._obs, seeds = done.obs, self._seeds
         if (done.terminated | done.truncated).any():
             self._seeds = self._env.episode_seeds
-        arrays = (done.final_obs, done.rew, done.terminated, done.truncated, done.success)
-        return TaskStep(*(self._shaped(array) for array in arrays), seeds.reshape(self.members, self.rows))
+        return TaskStep(
+            self._shaped(done.final_obs),
+            self._shaped(done.rew),
+            self._shaped(done.terminated),
+            self._shaped(done.truncated),
+            self._shaped(done.success),
+            seeds.reshape(self.members, self.rows),
+        )
 
     def get_state(self) -> dict[str, np.ndarray]:
         """See `TaskEnv.get_state`."""

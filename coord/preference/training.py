@@ -55,7 +55,7 @@ class Method(NamedTuple):
     config: type  # its own fields
     learns_reward: bool = True  # else it is trained on the true reward, without labels
     on_policy: bool = False  # PPO's loop (`coord.preference.prefppo`) instead of the one below
-    create: Callable[[Run], Savable] | None = None  # what it must remember
+    create: Callable[[Run], Savable | None] | None = None  # what it must remember
     recent: Callable[[Run], int | None] | None = None  # newest rows per member that half of each batch comes from
     bonus: Callable[[Run, Batch], Tensor] | None = None  # [M, B] added to the predicted rewards of a batch
     instead: Callable[[Run], Metrics | None] | None = None  # in place of an ordinary update where it returns metrics
@@ -113,6 +113,11 @@ class Run:
         if not self.switched:
             return "pretraining"
         return "feedback" if self.feedback.remaining else "after the budget"
+
+    @property
+    def own(self) -> Any:
+        """The method's own configuration."""
+        return self.cfg.method
 
     def is_due(self, every: int) -> bool:
         """Whether a multiple of `every` steps has passed since this last said so."""
@@ -227,9 +232,8 @@ def update(run: Run) -> None:
         batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, time_limit=run.cfg.algo.time_limit)
         metrics = sac.update(run.sac, batch._replace(rew=novelty(run, batch.obs)))
     else:
-        metrics = run.method.instead(run) if run.method.instead is not None else None
-        if metrics is None:
-            metrics = sac.update(run.sac, sample(run))
+        taken = run.method.instead(run) if run.method.instead is not None else None
+        metrics = sac.update(run.sac, sample(run)) if taken is None else taken
     run.updates += 1
     run.tally.add(metrics)
 

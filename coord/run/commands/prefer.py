@@ -141,7 +141,7 @@ def summary(cfg: PreferConfig, folder: Path) -> str:
     lines = [f"{cfg.env}, preset {cfg.preset} ({PRESETS[cfg.preset]}), {row['step']} steps, {cfg.members} seeds"]
     lines.append(f"{'':<10}{'mean':>10}{'IQM':>10}{'95 % interval':>22}   seeds")
     for key in keys:
-        values = [member_value(row, key, m) for m in range(cfg.members)]
+        values = [member_value(row, key, m) or 0.0 for m in range(cfg.members)]
         low, high = bootstrap_ci([values])
         each = " ".join(f"{value:.4g}" for value in values)
         interval = f"{low:.4g} .. {high:.4g}"
