@@ -37,7 +37,7 @@ class PPOBCConfig:
 def make(cfg: PPOBCConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     clones = setup.partners or tuple(load_training_partners(["bc_train"], setup.layout, setup.rules))
-    setup = replace(setup, partners=clones)
+    setup = replace(setup, partners=clones, trained_with=setup.trained_with or ("bc_train",))
     kitchens = make_kitchens(setup)
     state = make_learners(setup, kitchens)
     partners = MixedPartners([LivePartners(state.net), as_pool(clones)])

@@ -37,6 +37,7 @@ class Setup:
     seed: int = 0
     name: str = "agent"  # prefix of the agents' ids, and the method on their cards
     partners: tuple[StoredAgent, ...] = ()  # whom egos may train with; none for a method that makes a pool
+    trained_with: tuple[str, ...] = ()  # SHA-256 of the partners' files, or built-in names: goes onto the cards
 
     def __post_init__(self) -> None:
         if self.members < 1:
@@ -179,10 +180,11 @@ def final_agents(
     """
     out = []
     human_data = next((who.card.human_data for who in setup.partners if who.card.human_data), "")
+    extra = {"trained_with": list(setup.trained_with)} if setup.trained_with else {}
     for m in range(state.net.members):
         agent_id = f"{setup.name}{setup.seed}" + (f"-{m}" if state.net.members > 1 else "")
         mine = card(state, kitchens, m, agent_id=agent_id, method=setup.name, seed=setup.seed)
-        mine = replace(mine, human_data=human_data)
+        mine = replace(mine, human_data=human_data, extra=extra)
         if context is None:
             out.append(NewMember(mine, state.net.select([m])))
             continue

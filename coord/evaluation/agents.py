@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from coord import agent_files
+from coord import agent_files, checkpoint
 from coord.agent_files import AGENT_FILE, HELD_OUT_ID, MANIFEST, StoredAgent
 from coord.agents import Agent, RandomAgent, StayAgent
 from coord.agents_greedy import GreedyAgent
@@ -46,6 +46,27 @@ def load_agent(
     if len(found) != 1:
         raise UserError(f"{ref} is a pool of {len(found)} agents: choose one with {ref}#<member id>")
     return found[0]
+
+
+def files_of(ref: str) -> list[Path]:
+    """The agent files that a reference stands for; none for agents that have no file.
+
+    Raises:
+        UserError: a damaged pool.
+    """
+    path, _, member = ref.partition("#")
+    folder = Path(path)
+    if (folder / MANIFEST).is_file():
+        entries = agent_files.read_manifest(folder)
+        return [folder / entry["file"] for entry in entries if member in ("", entry["id"])]
+    if (folder / AGENT_FILE).is_file():
+        return [folder / AGENT_FILE]
+    return [folder] if folder.is_file() else []
+
+
+def hashes_of(refs: Sequence[str]) -> list[str]:
+    """SHA-256 of every agent file of the references; a built-in name stands for itself."""
+    return [h for ref in refs for h in ([checkpoint.file_hash(p) for p in files_of(ref)] or [ref])]
 
 
 def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str) -> list[StoredAgent]:

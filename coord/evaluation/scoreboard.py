@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from coord import agent_files, checkpoint
-from coord.agent_files import AGENT_FILE, HELD_OUT_ID, MANIFEST
+from coord.agent_files import HELD_OUT_ID
 from coord.agents import Agent
 from coord.errors import UserError
 from coord.evaluation import br_div, metrics
-from coord.evaluation.agents import load_agents
+from coord.evaluation.agents import files_of, hashes_of, load_agents
 from coord.evaluation.matches import Match, MatchRules, play_matches
 from coord.evaluation.scores import ScoreRequest, score
 from coord.files import atomic_write_json
@@ -68,40 +68,26 @@ class Contestant:
     training: Mapping[str, Any] = field(default_factory=dict)  # minutes, env steps, commands
 
 
-def files_of(ref: str) -> list[Path]:
-    """The agent files that a reference stands for; none for agents that have no file.
-
-    Raises:
-        UserError: a damaged pool.
-    """
-    path, _, member = ref.partition("#")
-    folder = Path(path)
-    if (folder / MANIFEST).is_file():
-        entries = agent_files.read_manifest(folder)
-        return [folder / entry["file"] for entry in entries if member in ("", entry["id"])]
-    if (folder / AGENT_FILE).is_file():
-        return [folder / AGENT_FILE]
-    return [folder] if folder.is_file() else []
-
-
-def hashes_of(refs: Sequence[str]) -> list[str]:
-    """SHA-256 of every agent file of the references; a built-in name stands for itself."""
-    return [h for ref in refs for h in ([checkpoint.file_hash(p) for p in files_of(ref)] or [ref])]
-
-
 def refuse_leaks(egos: Sequence[str], partners: Sequence[str]) -> None:
-    """Raise `UserError` if an ego was trained with one of the partners, or on the proxy's half of the human games.
+    """Raise `UserError` if an ego is one of the partners, was trained with one, or on the proxy's half of the games.
 
     What an ego was trained with stands on its card: the hashes of its partners' files, and its share of human data.
     """
     barred = set(hashes_of(partners))
-    for path in (p for ref in egos for p in files_of(ref)):
-        card = agent_files.read_agent(path).card
-        shared = barred & set(card.extra.get("trained_with", ()))
-        if shared:
-            raise UserError(f"{path} was trained with a partner of this evaluation (SHA-256 {min(shared)[:12]}...)")
-        if card.human_data == "test":
-            raise UserError(f"{path} learned from the held-out half of the human games: it cannot be scored with them")
+    for ref in egos:
+        if barred & set(hashes_of([ref])):
+            raise UserError(f"{ref} holds a partner of this evaluation: nobody is scored with itself")
+        for path in files_of(ref):
+            _refuse_leak(path, barred)
+
+
+def _refuse_leak(path: Path, barred: set[str]) -> None:
+    card = agent_files.read_agent(path).card
+    shared = barred & set(card.extra.get("trained_with", ()))
+    if shared:
+        raise UserError(f"{path} was trained with a partner of this evaluation (SHA-256 {min(shared)[:12]}...)")
+    if card.human_data == "test":
+        raise UserError(f"{path} learned from the held-out half of the human games: it cannot be scored with them")
 
 
 # --------------------------------------------------------------------------------------------------- cells

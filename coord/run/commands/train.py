@@ -109,13 +109,15 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
 
 def ego_setup(cfg: TrainConfig, algo: PPOConfig, method: str) -> Setup:
     """What the method is given; partners are loaded, held-out ones refused."""
-    from coord.evaluation.agents import load_training_partners
+    from coord.evaluation.agents import hashes_of, load_training_partners
     from populations.training import Setup
 
     partners = tuple(load_training_partners(cfg.partners, cfg.layout, cfg.rules))
+    trained_with = tuple(hashes_of(cfg.partners))
     name = cfg.name or {"ppo": "ego" if partners else "sp"}.get(method, method)
     where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
-    return Setup(algo=algo, **where, members=cfg.members, seed=cfg.seed, name=name, partners=partners)
+    whom: dict[str, Any] = {"partners": partners, "trained_with": trained_with}
+    return Setup(algo=algo, **where, members=cfg.members, seed=cfg.seed, name=name, **whom)
 
 
 def train_clone(cfg: TrainConfig, algo: BCConfig) -> Path:

@@ -13,6 +13,7 @@ from coord import checkpoint
 from coord.agent_files import save_agent
 from coord.errors import UserError
 from coord.evaluation import scoreboard
+from coord.evaluation.agents import files_of
 from coord.evaluation.scoreboard import Contestant, Settings
 from coord.stats import nested_bootstrap_ci
 from populations import pool
@@ -41,7 +42,7 @@ def test_a_cell_holds_every_variant_and_is_played_once(tmp_path: Path, egos: Con
     rows = cell["variants"]["standard"]["rows"]
     assert [(row["ego"], row["ego_seat"]) for row in rows] == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
     assert all(len(row["returns"]) == 3 for row in rows)
-    assert cell["egos"] == [checkpoint.file_hash(p) for p in scoreboard.files_of(egos.refs[0])]
+    assert cell["egos"] == [checkpoint.file_hash(p) for p in files_of(egos.refs[0])]
     assert cell["training"] == {"minutes": 2.5}
     assert not scoreboard.play_with_proxy(tmp_path, egos, QUICK, partner="random")
     assert scoreboard.play_with_proxy(tmp_path, egos, replace(QUICK, episodes=4), partner="random")
@@ -57,6 +58,14 @@ def test_agents_that_learned_from_the_partner_are_refused(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="was trained with a partner of this evaluation"):
         scoreboard.play_with_proxy(tmp_path, who, QUICK, partner=str(tmp_path / "p.safetensors"))
     assert not (tmp_path / "cells").exists()
+
+
+def test_nobody_is_scored_with_itself(tmp_path: Path, egos: Contestant) -> None:
+    proxy = replace(egos, refs=("human_proxy",))
+    with pytest.raises(UserError, match="human_proxy holds a partner of this evaluation"):
+        scoreboard.play_with_proxy(tmp_path, proxy, QUICK)
+    with pytest.raises(UserError, match="holds a partner"):
+        scoreboard.play_with_preferring(tmp_path, egos, QUICK, f"{egos.refs[0]}#one")
 
 
 def test_agents_of_the_held_out_games_are_refused(tmp_path: Path) -> None:
@@ -78,8 +87,9 @@ def test_preferring_partners_are_divided_by_their_own_best_response(tmp_path: Pa
 
 
 def test_partners_without_best_responses_are_refused(tmp_path: Path, egos: Contestant) -> None:
+    pool.add_members(tmp_path / "plain", [member("plain", 7)])
     with pytest.raises(UserError, match="no best response"):
-        scoreboard.play_with_preferring(tmp_path, egos, QUICK, egos.refs[0])
+        scoreboard.play_with_preferring(tmp_path, egos, QUICK, str(tmp_path / "plain"))
 
 
 def test_cross_play_has_both_seats_and_a_gap_only_within_a_method(tmp_path: Path, egos: Contestant) -> None:
