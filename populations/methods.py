@@ -11,6 +11,7 @@ from populations import (
     hsp,
     mep,
     pbt,
+    pecan,
     ppo_bc,
     recurrent,
     self_play,
@@ -40,6 +41,7 @@ EGO_METHODS: dict[str, Method] = {
     "upd": upd.make,
     "cole": cole.make,
     "e3t": e3t.make,
+    "pecan": pecan.make,
     "recurrent": recurrent.make,
     "cec": cec.make,
 }

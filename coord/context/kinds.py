@@ -9,12 +9,16 @@ from torch import Tensor
 
 from coord.context.action import PartnerAction
 from coord.context.base import Context
+from coord.context.groups import PartnerGroup
 from coord.errors import UserError, unknown
 from coord.overcooked import IndexSpec
 
 Builder = Callable[[Mapping[str, Tensor], Mapping[str, Any], IndexSpec], Context]
 
-CONTEXTS: dict[str, Builder] = {"partner_action": PartnerAction.from_tensors}
+CONTEXTS: dict[str, Builder] = {
+    "partner_action": PartnerAction.from_tensors,
+    "partner_group": PartnerGroup.from_tensors,
+}
 
 
 def build(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], spec: IndexSpec | None) -> Context:

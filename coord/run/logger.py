@@ -68,6 +68,9 @@ GLOSSARY: dict[str, str] = {
     "method/learnability": "UPD: mean variance of the returns with the partners that were kept",
     "method/noise": "UPD: mean share of actions that a partner of the next episodes draws from its habit",
     "method/max_prob": "MEP, stage 2: probability of the partner that is drawn most often",
+    "method/ensemble": "PECAN: 1 in the ensemble phase, 0 in the population phase",
+    "method/context_loss": "PECAN: cross-entropy of the partner's group by one window, every group counting the same",
+    "method/context_accuracy": "PECAN: mean over the groups of the share of windows put into the right one",
     "time/steps_per_s": "environment steps per second over all members, collection and learning",
     "time/elapsed_s": "seconds of training, the earlier parts of a resumed run included",
 }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from populations.cole import COLEConfig
     from populations.e3t import E3TConfig
     from populations.mep import MEPConfig
+    from populations.pecan import PECANConfig
     from populations.ppo_bc import PPOBCConfig
     from populations.recurrent import RecurrentConfig
     from populations.state_aug import StateAugConfig
@@ -29,6 +30,7 @@ EXAMPLES = (
     "coord train method=mep layout=cramped_room partners=runs/pool out=runs/mep",
     "coord train method=ppo_bc layout=cramped_room members=3 out=runs/ppo_bc",
     "coord train method=e3t layout=cramped_room out=runs/e3t",
+    "coord train method=pecan layout=cramped_room partners=runs/pool out=runs/pecan",
     "coord train method=recurrent layout=cramped_room partners=runs/pool out=runs/recurrent",
     "coord train method=cec out=runs/cec",
     "coord train algo=bc layout=cramped_room out=runs/bc",
@@ -44,7 +46,7 @@ class TrainConfig:
     algo: PPOConfig | BCConfig
     method: (
         UniformConfig | MEPConfig | COLEConfig | E3TConfig | PPOBCConfig | StateAugConfig
-        | UPDConfig | RecurrentConfig | CECConfig
+        | UPDConfig | RecurrentConfig | CECConfig | PECANConfig
     )
     preset: str | None = None
     layout: str = "cramped_room"
