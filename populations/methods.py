@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from populations import (
+    belief,
     bp,
     cec,
     cole,
@@ -42,6 +43,7 @@ EGO_METHODS: dict[str, Method] = {
     "cole": cole.make,
     "e3t": e3t.make,
     "pecan": pecan.make,
+    "belief": belief.make,
     "recurrent": recurrent.make,
     "cec": cec.make,
 }

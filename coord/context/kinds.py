@@ -9,6 +9,7 @@ from torch import Tensor
 
 from coord.context.action import PartnerAction
 from coord.context.base import Context
+from coord.context.belief import PartnerBelief
 from coord.context.groups import PartnerGroup
 from coord.errors import UserError, unknown
 from coord.overcooked import IndexSpec
@@ -18,6 +19,7 @@ Builder = Callable[[Mapping[str, Tensor], Mapping[str, Any], IndexSpec], Context
 CONTEXTS: dict[str, Builder] = {
     "partner_action": PartnerAction.from_tensors,
     "partner_group": PartnerGroup.from_tensors,
+    "partner_belief": PartnerBelief.from_tensors,
 }
 
 

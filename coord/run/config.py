@@ -69,6 +69,7 @@ CONFIGS: dict[str, str] = {
     "method/ppo": "populations.uniform:UniformConfig",
     "method/e3t": "populations.e3t:E3TConfig",
     "method/pecan": "populations.pecan:PECANConfig",
+    "method/belief": "populations.belief:BeliefConfig",
     "method/cole": "populations.cole:COLEConfig",
     "method/pbt": "populations.pbt:PBTConfig",
     "method/trajedi": "populations.trajedi:TrajeDiConfig",

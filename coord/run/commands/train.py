@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from coord.algos.bc import BCConfig
     from coord.algos.ppo import PPOConfig
+    from populations.belief import BeliefConfig
     from populations.cec import CECConfig
     from populations.cole import COLEConfig
     from populations.e3t import E3TConfig
@@ -30,6 +31,7 @@ EXAMPLES = (
     "coord train method=mep layout=cramped_room partners=runs/pool out=runs/mep",
     "coord train method=ppo_bc layout=cramped_room members=3 out=runs/ppo_bc",
     "coord train method=e3t layout=cramped_room out=runs/e3t",
+    "coord train method=belief layout=cramped_room partners=runs/pool out=runs/belief",
     "coord train method=pecan layout=cramped_room partners=runs/pool out=runs/pecan",
     "coord train method=recurrent layout=cramped_room partners=runs/pool out=runs/recurrent",
     "coord train method=cec out=runs/cec",
@@ -46,7 +48,7 @@ class TrainConfig:
     algo: PPOConfig | BCConfig
     method: (
         UniformConfig | MEPConfig | COLEConfig | E3TConfig | PPOBCConfig | StateAugConfig
-        | UPDConfig | RecurrentConfig | CECConfig | PECANConfig
+        | UPDConfig | RecurrentConfig | CECConfig | PECANConfig | BeliefConfig
     )
     preset: str | None = None
     layout: str = "cramped_room"

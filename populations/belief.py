@@ -1,0 +1,105 @@
+"""An ego that infers its partner online and acts on it (ours).
+
+The ego reads a Bayesian belief over agents of the pool, their level and their noise, renewed every tick
+(`coord.context.belief`). Partners are those of the pool, untrained ones in a share `low_share` of the episodes only,
+and in a share `self_share` the ego itself; all of them are clumsy to an extent that is drawn for each episode
+(`populations.clumsy`): from flawless to hardly ever doing what it should. The ego thus meets what it will find in
+people: partners that are slow, that stand around or get stuck, with whom it pays to see it early and to work around
+them, and partners that do their part, with whom it pays to share.
+
+The belief compares with at most `hypotheses` agents: of the untrained ones, whose policies are all but uniform, one; of
+the others as many of each level as there is room for. They are part of the agent's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coord.context.belief import LEVELS, SIZE, PartnerBelief
+from coord.context.env import ContextEnv
+from coord.errors import UserError
+from coord.partner_env import FrozenPartners, LivePartners, MixedPartners
+from populations.clumsy import ClumsyPartners
+from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, one_network, partner_env
+
+if TYPE_CHECKING:
+    from coord.agent_files import StoredAgent
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeliefConfig:
+    """Fields of configs/method/belief.yaml, which says what each means."""
+
+    hypotheses: int = 12
+    share: float = 0.01
+    low_share: float = 0.1
+    self_share: float = 0.2
+    clean: float = 0.25
+    max_eps: float = 0.8
+    max_spell: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name in ("share", "low_share", "self_share", "clean", "max_eps"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
+        if self.hypotheses < 2 or self.max_spell < 1 or self.low_share + self.self_share > 1:
+            shares = f"low_share={self.low_share}, self_share={self.self_share}"
+            raise UserError(
+                f"hypotheses={self.hypotheses}, max_spell={self.max_spell}, {shares}: must be at least 2, "
+                "at least 1, and at most 1 together"
+            )
+
+
+def make(cfg: BeliefConfig, setup: Setup) -> Training:
+    """See `populations.training.Method`."""
+    pool = one_network(setup.partners, "method=belief compares the policies of a pool")
+    level = levels(setup.partners)
+    kitchens = make_kitchens(setup)
+    state = make_learners(setup, kitchens, extra=SIZE)
+    spec, chosen = pool.spec or kitchens.spec, choose(level, cfg.hypotheses)
+    agents = pool.net.select(chosen)
+    context = PartnerBelief(agents, spec, level[chosen].tolist(), share=cfg.share, members=setup.members)
+    company = MixedPartners([LivePartners(state.net, context=context), FrozenPartners(pool.net, pool.spec)])
+    partners = ClumsyPartners(company, clean=cfg.clean, max_eps=cfg.max_eps, max_spell=cfg.max_spell)
+    inner = partner_env(setup, kitchens, partners, "index")
+    inner.probs[:] = probabilities(cfg, level)
+    inner.redraw()
+    env = ContextEnv(inner, context, seed=setup.seed)
+    return Training(state, env, partial(final_agents, setup, state, kitchens, context))
+
+
+def levels(partners: Sequence[StoredAgent]) -> np.ndarray:
+    """[n] the level of each agent by the checkpoint on its card; the last for any other word."""
+    return np.array([LEVELS.index(c) if (c := who.card.checkpoint) in LEVELS else 2 for who in partners])
+
+
+def choose(level: np.ndarray, count: int) -> list[int]:
+    """Positions of at most `count` agents: one untrained, and alternately the next of the last and of the middle level.
+
+    Those of a level are taken at even distances, so that each part of a pool is there.
+    """
+    low, mid, high = (np.flatnonzero(level == i) for i in range(3))
+    room = count - len(low[:1])
+    from_high = min(len(high), max(room - len(mid), (room + 1) // 2))
+    taken = [low[:1], _spread(mid, room - from_high), _spread(high, from_high)]
+    return sorted(int(i) for i in np.concatenate(taken))
+
+
+def _spread(values: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the values, at even distances."""
+    return values if len(values) <= count else values[np.arange(count) * len(values) // count]
+
+
+def probabilities(cfg: BeliefConfig, level: np.ndarray) -> np.ndarray:
+    """[1 + n] of the ego itself and of the pool's agents in a new episode."""
+    low = level == 0
+    trained = 1.0 - cfg.self_share - (cfg.low_share if low.any() else 0.0)
+    if low.all():
+        return np.r_[cfg.self_share, np.full(len(level), (1 - cfg.self_share) / len(level))]
+    each = np.where(low, cfg.low_share / max(1, low.sum()), trained / (~low).sum())
+    return np.r_[cfg.self_share, each]
