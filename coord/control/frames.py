@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from coord.control.tasks import EpisodeRecord, Scene, View, build, quiet_import
 from coord.errors import UserError
+from coord.types import FloatArray
 
 BACKENDS = ("egl", "osmesa", "glfw")
 TRIED = ("egl", "osmesa")  # glfw needs a screen
@@ -27,6 +28,7 @@ INSTALL = (
     "on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri for egl, or libosmesa6 for osmesa"
     " (MUJOCO_GL chooses one)"
 )
+OBS_TOLERANCE = 1e-3
 PROBE_S = 60.0  # a first start may compile shaders
 _SAMPLE = "<mujoco><worldbody><light pos='0 0 3'/><geom size='1'/></worldbody></mujoco>"
 
@@ -53,7 +55,13 @@ def backend() -> str:
 
 
 def frames_of(
-    task: str, record: EpisodeRecord, start: int = 0, length: int | None = None, size: int = 240
+    task: str,
+    record: EpisodeRecord,
+    start: int = 0,
+    length: int | None = None,
+    size: int = 240,
+    *,
+    expected: FloatArray | None = None,
 ) -> NDArray[np.uint8]:
     """Frames of a recorded episode, drawn by playing it again.
 
@@ -63,21 +71,26 @@ def frames_of(
         start: first step that is shown.
         length: number of steps; the rest of the record by default.
         size: height and width in pixels.
+        expected: observation [O] at step `start`, if it is known: with another version of a simulator the same actions
+            may lead elsewhere.
 
     Returns:
         uint8 [length, size, size, 3]; frame t shows the state in which action `start + t` was chosen.
 
     Raises:
-        UserError: the steps are not in the record, the task is unknown, or no backend works.
+        UserError: the steps are not in the record, the task is unknown, no backend works, or playing the episode again
+            does not lead to `expected`.
     """
     stop = len(record.act) if length is None else start + length
     if not 0 <= start < stop <= len(record.act):
         raise UserError(f"no steps {start} to {stop - 1} in an episode of {len(record.act)} recorded steps")
     drawer = backend()  # before the episode is played for nothing
     simulation = build(task)
-    simulation.reset(record.seed)
+    obs = simulation.reset(record.seed)
     for act in record.act[:start]:
-        simulation.step(act)
+        obs = simulation.step(act).obs
+    if expected is not None and not np.allclose(obs, expected, rtol=OBS_TOLERANCE, atol=OBS_TOLERANCE):
+        raise UserError(f"{task}: played again, the episode goes another way (by another version of the simulator?)")
     frames = []
     with Offscreen(simulation.scene(), size, drawer) as screen:
         for act in record.act[start:stop]:

@@ -8,7 +8,7 @@ and a description for screen readers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
@@ -21,12 +21,15 @@ WIDTH, HEIGHT = 360, 216  # user units; about one CSS pixel each where the chart
 TOP, BOTTOM, LEFT = 12, 34, 46  # margins; the right one follows the longest direct label
 LABEL_GAP = 13  # closest two direct labels may come, user units
 MAX_LABEL = 14  # characters of a direct label
+LABEL_WIDTH = 6.9  # user units per character of it
 
 # Nine stops of the cividis map (Nunez, Anderton, Renslow 2018), made for colour-blind readers.
 CIVIDIS = (
     (0, 34, 78), (18, 53, 112), (59, 73, 107), (87, 93, 109), (112, 113, 115),
     (138, 134, 120), (165, 156, 116), (195, 179, 105), (254, 232, 56),
 )  # fmt: skip
+
+Number = Callable[[float], str]  # how the values of the y axis are written
 
 EVEN_LUMINANCE = 0.1791  # on such a background black and white text have the same contrast, 4.6
 
@@ -127,7 +130,7 @@ class _Frame:
         return HEIGHT - BOTTOM - (np.asarray(y) - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
 
 
-def _frame(series: Sequence[Series]) -> _Frame:
+def _frame(series: Sequence[Series], number: Number) -> _Frame:
     """A frame around all series; it starts at zero where zero is near, for a cut axis exaggerates."""
     low = min(float(np.nanmin(s.low)) for s in series)
     high = max(float(np.nanmax(s.high)) for s in series)
@@ -135,7 +138,7 @@ def _frame(series: Sequence[Series]) -> _Frame:
     x_low, x_high = min(float(s.x[0]) for s in series), max(float(s.x[-1]) for s in series)
     x_low = 0.0 if 0 < x_low < 0.2 * x_high else x_low
     y_range = (low, high) if high > low else (low - abs(low) / 2 - 0.5, high + abs(high) / 2 + 0.5)
-    right = WIDTH - 12 - 6.3 * max(len(_label(s)) for s in series)
+    right = WIDTH - 12 - LABEL_WIDTH * max(len(_label(s, number)) for s in series)
     return _Frame((x_low, x_high if x_high > x_low else x_low + 1.0), y_range, right)
 
 
@@ -143,13 +146,13 @@ def _path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
     return "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
 
-def _axes(frame: _Frame, x_label: str) -> list[str]:
+def _axes(frame: _Frame, x_label: str, number: Number) -> list[str]:
     """Grid lines, tick labels and the name of the x axis."""
     out = []
     for tick in nice_ticks(*frame.y_range):
         y = float(frame.py(tick))
         out.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        out.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{short_number(tick)}</text>')
+        out.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(tick)}</text>')
     for tick in nice_ticks(*frame.x_range, 3):
         x, y = float(frame.px(tick)), HEIGHT - BOTTOM
         out.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + 4}"/>')
@@ -181,7 +184,7 @@ def _line(series: Series, style: int, frame: _Frame) -> list[str]:
     return out
 
 
-def _direct_labels(series: Sequence[Series], frame: _Frame) -> list[str]:
+def _direct_labels(series: Sequence[Series], frame: _Frame, number: Number) -> list[str]:
     """The name and last value of each line, at its right end."""
     ends = [float(frame.py(s.last)) for s in series]
     places = spread(ends, LABEL_GAP, TOP + 2, HEIGHT - BOTTOM - 2)
@@ -189,7 +192,7 @@ def _direct_labels(series: Sequence[Series], frame: _Frame) -> list[str]:
     for i, (one, place) in enumerate(zip(series, places, strict=True)):
         out.append(
             f'<text class="label s{_style(one, i)}" x="{frame.right + 5:.1f}" y="{place + 4:.1f}">'
-            f"{escape(_label(one))}</text>"
+            f"{escape(_label(one, number))}</text>"
         )
     return out
 
@@ -198,25 +201,39 @@ def _style(series: Series, place: int) -> int:
     return (place if series.style is None else series.style) % NUM_SERIES_STYLES
 
 
-def _label(series: Series) -> str:
+def _label(series: Series, number: Number) -> str:
     name = series.label if len(series.label) <= MAX_LABEL else series.label[: MAX_LABEL - 1] + "…"
-    return f"{name} {short_number(series.last)}".strip()
+    return f"{name} {number(series.last)}".strip()
 
 
-def line_chart(series: Sequence[Series], *, title: str, x_label: str) -> str:
+def _logarithms(series: Series) -> Series:
+    """The series with log10 of its values; what is not above zero is missing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = (np.log10(column) for column in (series.mean, series.low, series.high))
+        mean, low, high = (np.where(np.isfinite(column), column, np.nan) for column in logs)
+    return replace(series, mean=mean, low=low, high=high)
+
+
+def _power(value: float) -> str:
+    return short_number(10.0**value)
+
+
+def line_chart(series: Sequence[Series], *, title: str, x_label: str, log: bool = False) -> str:
     """SVG of lines with bands over a common x axis; series without a finite value are left out.
 
+    log: a logarithmic y axis, for values of different orders of magnitude.
     Returns an empty string where nothing is left to draw.
     """
-    drawn = [thin_out(s) for s in series if np.isfinite(s.mean).any()]
+    scaled, number = ([_logarithms(s) for s in series], _power) if log else (series, short_number)
+    drawn = [thin_out(s) for s in scaled if np.isfinite(s.mean).any()]
     if not drawn:
         return ""
-    frame = _frame(drawn)
-    body = _axes(frame, x_label)
+    frame = _frame(drawn, number)
+    body = _axes(frame, x_label, number)
     for i, one in enumerate(drawn):
         body += _line(one, _style(one, i), frame)
-    body += _direct_labels(drawn, frame)
-    summary = "; ".join(f"{s.label or title} ends at {short_number(s.last)}" for s in drawn)
+    body += _direct_labels(drawn, frame, number)
+    summary = "; ".join(f"{s.label or title} ends at {number(s.last)}" for s in drawn)
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}: {escape(summary)}">'
         + "".join(body)

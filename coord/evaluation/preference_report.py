@@ -6,6 +6,7 @@ SAC on the true reward, returns against answers, how good the learned reward is,
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from coord import stats
-from coord.evaluation import charts
+from coord.evaluation import charts, query_clips
 from coord.evaluation.preference_runs import (
     ASKED,
     LABELS,
@@ -29,23 +30,28 @@ from coord.evaluation.preference_runs import (
     estimate,
     share,
 )
-from coord.evaluation.query_clips import Clip, clips
 from coord.evaluation.run_folder import Interval
 from coord.preference.config import PRESETS
 
 CLIPS = 6  # per task and preset
+OVER_MEMBERS = ", mean over members"  # in the meaning of a metric, of which the charts show the seeds
 STEPS_AXIS = "environment steps per seed"
+MAIN_CHARTS = {
+    RETURN: ("Return", "true return of evaluation episodes with deterministic actions"),
+    SUCCESS: ("Success", "share of evaluation episodes that succeeded at some step"),
+}
 REWARD_CHARTS = {
-    "reward/accuracy": "Accuracy on its labels",
-    "reward/holdout_accuracy": "Accuracy on held-out labels",
-    "reward/rank_correlation": "Rank correlation with the true return",
+    "reward/accuracy": ("Accuracy on its labels", "of unequal pairs, in a session's last pass"),
+    "reward/holdout_accuracy": ("Accuracy on held-out labels", "the same on labels that it did not learn from"),
+    "reward/rank_correlation": ("Rank correlation", "of predicted and true returns, segments of recent episodes"),
 }
 META_CHARTS = {
-    "reward/meta_grad_norm": "|g_meta|, norm of the meta gradient",
-    "reward/supervised_grad_norm": "|g_sup|, norm of the supervised gradient",
-    "reward/meta_cosine": "Cosine between the two",
-    "reward/meta_step_share": "Share of a bilevel step that the meta gradient changes",
+    "reward/meta_grad_norm": ("|g_meta|", "norm of the meta gradient"),
+    "reward/supervised_grad_norm": ("|g_sup|", "norm of the supervised gradient on the same labels"),
+    "reward/meta_cosine": ("Cosine", "between g_meta and g_sup"),
+    "reward/meta_step_share": ("Meta share of a step", "what g_meta changes of a bilevel step, over the step's length"),
 }
+LOGARITHMIC = frozenset(("reward/meta_grad_norm", "reward/supervised_grad_norm"))
 SHOWN = frozenset((RETURN, SUCCESS, ASKED, LABELS, "reward/skipped", *REWARD_CHARTS, *META_CHARTS))
 
 
@@ -61,49 +67,56 @@ class FinalScore(NamedTuple):
     baseline: Learner | None
     seeds: int
     steps: float  # per seed
-    used: str  # answers learned from, per seed
+    labels: str  # answers learned from, per seed
+    asked: str  # queries, per seed
     changes: str  # what the command line changed that it did not change for all
 
 
-def sections(runs: Sequence[PreferenceRun], top: Path, meanings: Mapping[str, str]) -> list[dict[str, Any]]:
+def sections(
+    runs: Sequence[PreferenceRun], top: Path, meanings: Mapping[str, str], clips: int = CLIPS
+) -> list[dict[str, Any]]:
     """One section per task and preset, as the template shows it.
 
     Args:
         top: the folder that the report is about.
         meanings: metric key -> what it means.
+        clips: how many queries each section shows.
     """
-    return [_section(i, one, top, meanings) for i, one in enumerate(compare(runs))]
+    return [_section(i, one, top, meanings, clips) for i, one in enumerate(compare(runs))]
 
 
-def _section(number: int, comparison: Comparison, top: Path, meanings: Mapping[str, str]) -> dict[str, Any]:
+def _section(number: int, comparison: Comparison, top: Path, meanings: Mapping[str, str], clips: int) -> dict[str, Any]:
     styles = {one.name: i for i, one in enumerate(comparison.learners)}
-    where = f"{comparison.task}, preset {comparison.preset}"
     rows, common = _table(comparison, styles)
-    films, notes = clips(comparison.learners, top, CLIPS)
+    films, notes = query_clips.clips(comparison.learners, top, clips) if clips else ([], [])
 
-    def drawn(titles: Mapping[str, str]) -> list[dict[str, Any]]:
-        found = [_chart(key, title, comparison, styles, meanings.get(key, "")) for key, title in titles.items()]
+    def drawn(texts: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
+        found = [_chart(key, *text, comparison, styles) for key, text in texts.items()]
         return [one for one in found if one["svg"]]
+
+    main = drawn({key: text for key, text in MAIN_CHARTS.items() if key == RETURN or comparison.has_success})
+    others = {key: (key, meanings.get(key, "").removesuffix(OVER_MEMBERS)) for key in _other_keys(comparison)}
 
     return {
         "id": f"preference-{number}",
         "task": comparison.task,
         "preset": comparison.preset,
         "preset_meaning": PRESETS.get(comparison.preset, "of another version"),
-        "where": where,
+        "where": comparison.where,
         "answer": _answer(rows),
         "rows": rows,
         "common_changes": " ".join(common),
         "has_success": comparison.has_success,
         "legend": [(one, Markup(charts.line_sample(styles[one.name]))) for one in comparison.learners],
-        "main": drawn({RETURN: "Return"} | ({SUCCESS: "Success"} if comparison.has_success else {})),
-        "efficiency": _efficiency(comparison, styles),
+        "main": main + _efficiency(comparison, styles),
         "reward": drawn(REWARD_CHARTS),
         "meta": drawn(META_CHARTS),
-        "others": drawn({key: key for key in _other_keys(comparison)}),
+        "others": drawn(others),
         "clips": [_clip(film) for film in films],
-        "problems": [*comparison.problems, *notes],
-        "hint": _hint(comparison),
+        "digits": 0 if max((row.mean.mean for row in rows if row.mean), default=0.0) >= 1000 else 1,
+        "problems": comparison.problems,
+        "clip_notes": notes,
+        "hint": _hint(comparison, top),
     }
 
 
@@ -116,34 +129,30 @@ def _series(learner: Learner, style: int, x: NDArray[np.float64], values: NDArra
     return charts.Series(learner.short, x, mean, *stats.bootstrap_band(values), style=style)
 
 
-def _chart(
-    key: str, title: str, comparison: Comparison, styles: Mapping[str, int], meaning: str
-) -> dict[str, Any]:
+def _chart(key: str, title: str, meaning: str, comparison: Comparison, styles: Mapping[str, int]) -> dict[str, Any]:
     """One quantity over steps, one line per learner that logs it."""
     tables = [(one, one.table(key)) for one in comparison.learners]
     series = [_series(one, styles[one.name], x, values) for one, (x, values) in tables if values.size]
-    where = f"{comparison.task}, preset {comparison.preset}"
-    svg = charts.line_chart(series, title=f"{title}, {where}", x_label=STEPS_AXIS)
-    return {"key": key, "title": title, "meaning": meaning, "svg": Markup(svg)}
+    svg = charts.line_chart(series, title=f"{title}, {comparison.where}", x_label=STEPS_AXIS, log=key in LOGARITHMIC)
+    return {"title": title, "meaning": meaning, "svg": Markup(svg)}
 
 
-def _efficiency(comparison: Comparison, styles: Mapping[str, int]) -> dict[str, Any] | None:
-    """Return against queries asked; the true reward's return as a level line."""
-    series = []
-    for one in comparison.learners:
-        if one.learns_reward:
-            asked, returns = by_labels(one)
-            if returns.size:
-                series.append(_series(one, styles[one.name], asked, returns))
+def _efficiency(comparison: Comparison, styles: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return against queries asked, and the final return on the true reward as a level line."""
+    found = [(one, *by_labels(one)) for one in comparison.learners if one.learns_reward]
+    series = [_series(one, styles[one.name], asked, returns) for one, asked, returns in found if returns.size]
     if not series:
-        return None
-    most = max(float(one.x[-1]) for one in series)
-    for one in comparison.learners:
-        final = one.final(RETURN)
-        if not one.learns_reward and len(final):
-            series.insert(0, _series(one, styles[one.name], np.array([0.0, most]), np.stack([final, final])))
-    title = f"Return against queries asked, {comparison.task}, preset {comparison.preset}"
-    return {"svg": Markup(charts.line_chart(series, title=title, x_label="queries asked per seed"))}
+        return []
+    ends = np.array([0.0, max(float(one.x[-1]) for one in series)])
+    finals = [(one, one.final(RETURN)) for one in comparison.learners if not one.learns_reward]
+    levels = [_series(one, styles[one.name], ends, np.stack([final, final])) for one, final in finals if len(final)]
+    svg = charts.line_chart(
+        [*levels, *series], title=f"Return against queries, {comparison.where}", x_label="queries asked per seed"
+    )
+    meaning = "mean of the last evaluations (at most three) before more was asked; steps go on meanwhile"
+    if levels:
+        meaning += "; level line: the final return on the true reward, which asks nothing"
+    return [{"title": "Return against queries", "meaning": meaning, "svg": Markup(svg)}]
 
 
 def _other_keys(comparison: Comparison) -> list[str]:
@@ -161,7 +170,8 @@ def _table(comparison: Comparison, styles: Mapping[str, int]) -> tuple[list[Fina
     common = [word for word in next(iter(changes.values()), []) if all(word in words for words in changes.values())]
     rows = []
     for one in comparison.learners:
-        own = " ".join(word for word in changes[one.name] if word not in common)
+        told = tuple(common) + (("method.",) if one.form else ())
+        own = " ".join(word for word in changes[one.name] if not word.startswith(told))
         rows.append(_row(one, styles[one.name], comparison, own))
     return sorted(rows, key=lambda row: -row.mean.mean if row.mean else np.inf), common
 
@@ -180,25 +190,16 @@ def _row(learner: Learner, style: int, comparison: Comparison, changes: str) -> 
         baseline=baseline,
         seeds=len(final),
         steps=float(steps[-1]) if len(steps) else 0.0,
-        used=_used(learner),
+        labels=_span(learner.last(LABELS)),
+        asked=_span(learner.last(ASKED)),
         changes=changes,
     )
 
 
-def _used(learner: Learner) -> str:
-    """Answers that a seed learned from, and what became of the other queries."""
-    if not learner.learns_reward:
-        return "true reward"
-    labels, asked = (np.unique(learner.last(key)) for key in (LABELS, ASKED))
-    if not len(labels):
-        return "not recorded"
-    text = _span(labels)
-    return text if not len(asked) or np.array_equal(labels, asked) else f"{text} of {_span(asked)} asked"
-
-
 def _span(values: NDArray[np.float64]) -> str:
-    low, high = f"{values[0]:.0f}", f"{values[-1]:.0f}"
-    return low if low == high else f"{low}–{high}"
+    """Whole numbers from the lowest to the highest; empty without any."""
+    texts = [f"{value:.0f}" for value in np.sort(values[np.isfinite(values)])]
+    return "–".join(dict.fromkeys((texts[0], texts[-1]))) if texts else ""
 
 
 def _answer(rows: Sequence[FinalScore]) -> FinalScore | None:
@@ -206,20 +207,20 @@ def _answer(rows: Sequence[FinalScore]) -> FinalScore | None:
     return next((row for row in rows if row.learner.learns_reward and row.mean), None)
 
 
-def _hint(comparison: Comparison) -> str | None:
+def _hint(comparison: Comparison, top: Path) -> str | None:
     """The command that adds what the others are measured by, if it is missing."""
     first = comparison.learners[0].runs[0]
     if not all(one.learns_reward for one in comparison.learners):
         return None
     changes = [word for word in first.changes if word.startswith(("total_steps=", "eval_", "algo."))]
     words = [f"env={first.task}", "method=sac", f"preset={first.preset}", f"members={first.members}", *changes]
-    return " ".join(["coord prefer", *words])
+    return shlex.join(["coord", "prefer", *words, f"out={top / comparison.task}-sac"])
 
 
 # ------------------------------------------------------------------------------------------------------- clips
 
 
-def _clip(film: Clip) -> dict[str, Any]:
+def _clip(film: query_clips.Clip) -> dict[str, Any]:
     """A clip as the template shows it."""
     record = film.record
     steps = ", ".join(

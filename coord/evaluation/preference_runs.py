@@ -154,6 +154,11 @@ class Comparison:
     learners: list[Learner]
     problems: list[str]
 
+    @property
+    def where(self) -> str:
+        """For headings."""
+        return f"{self.task}, preset {self.preset}"
+
     def baseline(self, learner: Learner) -> Learner | None:
         """SAC on the true reward with which `learner` is compared: the one most like it, if there is any."""
         candidates = [one for one in self.learners if not one.learns_reward]

@@ -52,6 +52,13 @@ _PECAN_ROWS = {
         (23.1, 18.0, 28.5),
         (31.8, 26.7, 39.3),
     ),
+    "PBT": (
+        (113.3, 101.9, 130.1),
+        (92.7, 87.0, 99.9),
+        (70.5, 58.5, 79.2),
+        (13.5, 10.8, 17.1),
+        (32.4, 25.5, 39.9),
+    ),
     "FCP": (
         (109.7, 102.2, 118.1),
         (83.7, 78.3, 90.3),
@@ -81,6 +88,31 @@ _PECAN_ROWS = {
         (51.9, 49.2, 55.8),
     ),
 }
+
+# Contestant of the scoreboard -> the published row to show beside it.
+_ROW_OF = {
+    "sp": ("self-play", PECAN),
+    "pbt": ("PBT", PECAN),
+    "fcp": ("FCP", PECAN),
+    "trajedi": ("TrajeDi", PECAN),
+    "mep": ("MEP", PECAN),
+    "pecan": ("PECAN", PECAN),
+    "ppo_bc": ("PPO_BC", CARROLL),
+    "bc_train": ("behaviour clone", CARROLL),
+}
+
+
+def published_row(method: str) -> dict[str, Published]:
+    """Layout -> published figure of a contestant's own method with a proxy; empty where none is known to us."""
+    if method not in _ROW_OF:
+        return {}
+    agent, source = _ROW_OF[method]
+    return {
+        layout: next(
+            one for one in published_returns(layout, "classic", 400) if (one.agent, one.source) == (agent, source)
+        )
+        for layout in LAYOUTS
+    }
 
 
 def published_returns(layout: str, rules: str, horizon: int) -> list[Published]:

@@ -1,8 +1,8 @@
 """Queries as short side-by-side clips, with the answers that were given: played again from the recorded episodes.
 
 A run folder of `coord prefer` holds what was asked and answered (`labels.sqlite`) and, as seeds and actions, the
-episodes that the segments were cut from (`episodes/`). A clip is only shown if playing the episode again arrives at
-the observation that the query holds; with other versions of a simulator it may not.
+episodes that the segments were cut from (`episodes/`). Playing an episode again must arrive at the observation that
+the query holds, or its clip is left out.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,6 @@ from PIL import Image
 
 from coord.control import EpisodeRecord, frames_of, task_spec
 from coord.control.frames import backend
-from coord.control.tasks import build
 from coord.errors import UserError
 from coord.evaluation.preference_runs import Learner, PreferenceRun
 from coord.preference import episodes
@@ -33,7 +33,6 @@ MAX_FRAMES = 50  # longer segments are shown in larger steps
 FRAME_MS = 50
 GAP = 6  # white pixels between the sides
 QUALITY = 55  # of WebP: a clip of 50 frames takes about 150 kB
-OBS_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,12 @@ def clips(learners: Sequence[Learner], top: Path, count: int) -> tuple[list[Clip
     """
     notes: list[str] = []
     task = learners[0].runs[0].task
-    asked = [found for found in (_read(one, run, top, notes) for one, run in _with_rewards(learners)) if found]
+    runs = [(one, one.runs[0]) for one in learners if one.learns_reward]
+    without = [run.run.path for _, run in runs if not (top / run.run.path / STORE_FILE).is_file()]
+    if without:
+        notes.append(f"no clips of queries: {STORE_FILE} is missing in {', '.join(without)}")
+    asked = [_read(one, run, top, notes) for one, run in runs if run.run.path not in without]
+    asked = [one for one in asked if one.records]
     if not asked:
         return [], notes
     try:
@@ -107,28 +111,16 @@ def clips(learners: Sequence[Learner], top: Path, count: int) -> tuple[list[Clip
     return sorted(found, key=lambda clip: clip.record.session), list(dict.fromkeys(notes))
 
 
-def _with_rewards(learners: Sequence[Learner]) -> list[tuple[Learner, PreferenceRun]]:
-    """The first run of each learner that asks for preferences."""
-    return [(one, one.runs[0]) for one in learners if one.learns_reward]
-
-
-def _read(learner: Learner, run: PreferenceRun, top: Path, notes: list[str]) -> _Asked | None:
-    """The run's queries and answers; None, and a note, where they cannot be read."""
+def _read(learner: Learner, run: PreferenceRun, top: Path, notes: list[str]) -> _Asked:
+    """The run's queries and answers; none, and a note, where they cannot be read."""
     folder = top / run.run.path
     try:
-        store = LabelStore(folder / STORE_FILE, create=False)
+        with closing(LabelStore(folder / STORE_FILE, create=False)) as store:
+            records = [record for m in range(run.members) for record in store.queries(RUN_NAME, m)]
+            return _Asked(learner, run, folder, records, _standing(store.answers(RUN_NAME)))
     except UserError as error:
         notes.append(f"no clips of queries: {error}")
-        return None
-    try:
-        records = [record for m in range(run.members) for record in store.queries(RUN_NAME, m)]
-        answers = _standing(store.answers(RUN_NAME))
-    except UserError as error:
-        notes.append(f"no clips of queries: {error}")
-        return None
-    finally:
-        store.close()
-    return _Asked(learner, run, folder, records, answers) if records else None
+        return _Asked(learner, run, folder, [], {})
 
 
 def _standing(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], list[Verdict]]:
@@ -196,36 +188,28 @@ def _made(
 ) -> Clip | None:
     """The clip of one query; None, and a note, where it cannot be played again."""
     where = f"query {record.number} of member {record.member} in {one.run.run.path}"
-    store = LabelStore(one.folder / STORE_FILE, create=False)
-    try:
+    with closing(LabelStore(one.folder / STORE_FILE, create=False)) as store:
         query = store.segments([record.id])
-    finally:
-        store.close()
-    played = [recorded[record.member, episode] for episode in record.episode]
-    if not all(_arrives(one.run.task, played[i], record.start[i], query.obs[0, i, 0]) for i in range(2)):
-        notes.append(f"{where} is not shown: played again it goes another way (other versions of the simulator?)")
-        return None
     length = record.length - 2 * record.margin
-    step = math.ceil(length / MAX_FRAMES)
+    query = query.centre(length)
     try:
         sides = [
-            frames_of(one.run.task, played[i], record.start[i] + record.margin, length, SIZE)[::step] for i in range(2)
+            frames_of(
+                one.run.task,
+                recorded[record.member, record.episode[side]],
+                int(query.start[0, side]),
+                length,
+                SIZE,
+                expected=query.obs[0, side, 0],
+            )[:: math.ceil(length / MAX_FRAMES)]
+            for side in range(2)
         ]
     except (UserError, RuntimeError) as error:
         notes.append(f"{where} is not shown: {error}")
         return None
-    left, right = (float(total) for total in query.centre(length).rew[0].sum(axis=1))
+    left, right = (float(total) for total in query.rew[0].sum(axis=1))
     verdicts = one.answers.get((record.member, record.number), [])
     return Clip(one.learner, one.run, record, *_pictures(sides), verdicts, (left, right), length)
-
-
-def _arrives(task: str, record: EpisodeRecord, start: int, obs: NDArray[np.float32]) -> bool:
-    """Whether the episode, played again, comes to obs [O] at step `start`."""
-    simulation = build(task)
-    seen = simulation.reset(record.seed)
-    for act in record.act[:start]:
-        seen = simulation.step(act).obs
-    return bool(np.allclose(seen, obs, atol=OBS_TOLERANCE, rtol=OBS_TOLERANCE))
 
 
 def _pictures(sides: Sequence[NDArray[np.uint8]]) -> tuple[str, str]:

@@ -120,23 +120,30 @@ def _short_name(reference: str) -> str:
     return telling[-1] if telling else reference
 
 
-def build_report(path: str | Path, out: str | Path | None = None, *, meanings: Mapping[str, str] | None = None) -> Path:
+def build_report(
+    path: str | Path,
+    out: str | Path | None = None,
+    *,
+    meanings: Mapping[str, str] | None = None,
+    clips: int = preference_report.CLIPS,
+) -> Path:
     """Write the report on the folder `path` and return its file (default: `report.html` in that folder).
 
     Args:
         meanings: metric key -> what it means, for the captions of the learning curves.
+        clips: queries of each task that are shown as clips; drawing one takes a few seconds.
     Raises: UserError where there is no folder, nothing in it to report on, or the file cannot be written.
     """
     folder = read_folder(path)
     target = Path(out) if out else folder.path / FILE_NAME
-    atomic_write_text(target, render(folder, meanings or {}))
+    atomic_write_text(target, render(folder, meanings or {}, clips))
     return target
 
 
-def render(folder: RunFolder, meanings: Mapping[str, str]) -> str:
+def render(folder: RunFolder, meanings: Mapping[str, str], clips: int = preference_report.CLIPS) -> str:
     """The page as text."""
     return _template().render(
-        style=Markup(_asset("report.css")), script=Markup(_asset("report.js")), **page(folder, meanings)
+        style=Markup(_asset("report.css")), script=Markup(_asset("report.js")), **page(folder, meanings, clips)
     )
 
 
@@ -157,7 +164,7 @@ def _asset(name: str) -> str:
     return (files(__package__) / "report_assets" / name).read_text(encoding="utf-8")
 
 
-def page(folder: RunFolder, meanings: Mapping[str, str]) -> dict[str, Any]:
+def page(folder: RunFolder, meanings: Mapping[str, str], clips: int) -> dict[str, Any]:
     """Everything the template shows."""
     learned, others = preference_runs.split(folder.runs, folder.problems)
     has_games = bool(others or folder.evaluations or folder.crossplays or folder.pools or folder.games)
@@ -169,7 +176,7 @@ def page(folder: RunFolder, meanings: Mapping[str, str]) -> dict[str, Any]:
     return {
         "title": str(folder.summary.get("title", f"{topic} report: {folder.path.resolve().name}")),
         "has_games": has_games,
-        "preference": preference_report.sections(learned, folder.path, meanings),
+        "preference": preference_report.sections(learned, folder.path, meanings, clips),
         "label": label,
         "setting": setting,
         "answer": _answer(folder, scores, label, setting),

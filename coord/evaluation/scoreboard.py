@@ -30,6 +30,7 @@ from coord.errors import UserError
 from coord.evaluation import br_div, metrics
 from coord.evaluation.agents import files_of, hashes_of, load_agents
 from coord.evaluation.matches import Match, MatchRules, play_matches
+from coord.evaluation.run_folder import Interval
 from coord.evaluation.scores import ScoreRequest, score
 from coord.files import atomic_write_json
 from coord.overcooked import load_layout
@@ -245,6 +246,9 @@ def play_across(out: Path, one: Contestant, two: Contestant, settings: Settings)
     if _up_to_date(path, key):
         return False
     same = one.method == two.method
+    if not same:
+        refuse_leaks(one.refs, two.refs)
+        refuse_leaks(two.refs, one.refs)
     firsts = load_agents(one.refs, one.layout, settings.rules)
     seconds = firsts if same else load_agents(two.refs, two.layout, settings.rules)
     returns, collisions = _cross(firsts, seconds, _where(one.layout, settings), settings, same)
@@ -280,15 +284,6 @@ def _cross(
 # --------------------------------------------------------------------------------------------------- tables
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A mean and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
 def cells(out: Path, protocol: str) -> dict[tuple[str, str], dict[str, Any]]:
     """(name, layout) -> cell, for every cell of a protocol that has been played."""
     found = {}
@@ -301,13 +296,13 @@ def cells(out: Path, protocol: str) -> dict[tuple[str, str], dict[str, Any]]:
 
 def proxy_table(
     played: Mapping[tuple[str, str], Mapping[str, Any]], variant: str, layouts: Sequence[str]
-) -> dict[str, dict[str, Figure]]:
+) -> dict[str, dict[str, Interval]]:
     """method -> {layout: figure, "mean": figure}; the mean only for methods that have every layout.
 
     A figure is the mean over ego seeds, seats and games; its interval resamples seeds and, within them, games. That of
     the mean over layouts comes from the averages of the layouts' resamples.
     """
-    table: dict[str, dict[str, Figure]] = {}
+    table: dict[str, dict[str, Interval]] = {}
     for method in dict.fromkeys(method for method, _ in played):
         estimates, row = [], {}
         for number, layout in enumerate(layouts):
@@ -316,10 +311,10 @@ def proxy_table(
                 continue
             returns = _by_run(cell["variants"][variant]["rows"])
             estimates.append(nested_bootstrap(returns, seed=number))
-            row[layout] = Figure(float(returns.mean()), *interval(estimates[-1]))
+            row[layout] = Interval(float(returns.mean()), *interval(estimates[-1]))
         if len(estimates) == len(layouts):
             means = float(np.mean([figure.mean for figure in row.values()]))
-            row["mean"] = Figure(means, *interval(np.mean(estimates, axis=0)))
+            row["mean"] = Interval(means, *interval(np.mean(estimates, axis=0)))
         table[method] = row
     return table
 

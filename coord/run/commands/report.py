@@ -1,14 +1,15 @@
-"""`coord report`: write one HTML file about a run: curves, scores, games."""
+"""`coord report`: write one HTML file about runs: curves, scores, games, queries with their answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-HELP = "write one HTML file about a run: curves, scores, games"
+HELP = "write one HTML file about runs: curves, scores, games, queries with their answers"
 EXAMPLES = (
     "coord report runs/ego",
     "coord report demo out=demo.html",
+    "coord report runs/control clips=0",
 )
 
 
@@ -18,6 +19,13 @@ class ReportConfig:
 
     run: str | None = None
     out: str | None = None
+    clips: int = 6
+
+    def __post_init__(self) -> None:
+        from coord.errors import UserError
+
+        if self.clips < 0:
+            raise UserError(f"clips={self.clips}: must be at least 0")
 
 
 def run(overrides: Sequence[str]) -> int:
@@ -30,5 +38,5 @@ def run(overrides: Sequence[str]) -> int:
     cfg = load("report", overrides, positional=("run",))
     if not cfg.run:
         raise UserError("which run? say: coord report <folder>")
-    print(build_report(cfg.run, cfg.out, meanings=GLOSSARY))
+    print(build_report(cfg.run, cfg.out, meanings=GLOSSARY, clips=cfg.clips))
     return 0
