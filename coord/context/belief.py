@@ -90,13 +90,18 @@ def summarise(weight, probs, before, habit, eps, level, out):  # type: ignore[no
     out[:] = 0
     entropy = 0.0
     for k in range(agents):
+        skilled = 0.0  # probability of agent k following its policy
         for j in range(noises):
             w = weight[k, j]
-            for a in range(NUM_ACTIONS):
-                out[a] += w * ((1.0 - eps[j]) * probs[k, a] + eps[j] * habit_prob(habit[j], a, before))
+            skilled += w * (1.0 - eps[j])
             out[NUM_ACTIONS + habit[j]] += w * eps[j]
             out[NUM_ACTIONS + 3 + level[k]] += w
             entropy -= w * np.log(w + 1e-12)
+        for a in range(NUM_ACTIONS):
+            out[a] += skilled * probs[k, a]
+    for h in range(3):
+        for a in range(NUM_ACTIONS):
+            out[a] += out[NUM_ACTIONS + h] * habit_prob(h, a, before)
     out[SIZE - 1] = entropy / np.log(agents * noises)
 
 

@@ -63,12 +63,14 @@ class ContextEnv:
         """See `RowEnv.step`."""
         result = self.inner.step(act)
         ended = np.flatnonzero((result.terminated | result.truncated).numpy())
-        last = self._infer(self.inner.final_view, ended) if len(ended) else None
+        if not len(ended):
+            self._values = self._final_values = self._infer(self.inner.view, self._all)
+            return result
+        last = self._infer(self.inner.final_view, ended)
         self.context.begin_episode(np.unique(self._kitchen[ended]))
-        self._values = self._final_values = self._infer(self.inner.view, self._all)
-        if last is not None:
-            self._final_values = self._values.copy()
-            self._final_values[ended] = last
+        self._values = self._infer(self.inner.view, self._all)
+        self._final_values = self._values.copy()
+        self._final_values[ended] = last
         return result
 
     def finished(self) -> Episodes:
