@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,9 @@ from coord.evaluation.run_folder import Interval, combine, difference, read_fold
 from coord.evaluation.scores import ScoreRequest, score
 from coord.overcooked import EVENTS, load_layout
 from coord.run import cli
+from tests.html_page import Page
 
 NORTH, SOUTH, EAST, WEST, STAY, INTERACT = range(6)
-VOID = {"meta", "input", "br", "hr", "img", "link"}
-SVG_VOID = {"line", "path", "circle"}
-CELLS = {"td", "th", "div", "dt", "dd", "li"}  # end a word though no blank follows
 
 
 # --- folders to report on
@@ -131,49 +128,6 @@ def demo(tmp_path: Path) -> Path:
         save_game(game(("fcp", "human_proxy")), folder / f"games/{i}.json")
     write_json(folder / "summary.json", {"title": "A demo", "ego": "fcp", "baseline": "sp", "labels": {"fcp": "FCP"}})
     return folder
-
-
-# --- reading the page
-
-
-class Page(HTMLParser):
-    """Checks that tags are closed in order, and collects what the tests ask for."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-        self.close()
-        assert self.open == [], f"never closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag in CELLS:
-            self.text.append(" ")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        assert tag in VOID | SVG_VOID, f"<{tag}/> does not close itself in HTML"
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag, f"</{tag}> in the wrong place"
-
-    def handle_data(self, data: str) -> None:
-        if not {"style", "script"} & set(self.open):
-            self.text.append(data)
-
-    @property
-    def words(self) -> str:
-        return " ".join("".join(self.text).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 def page_of(folder: Path) -> Page:
