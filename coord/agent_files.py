@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -218,8 +218,10 @@ def _equal_params(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) 
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Make the folder if need be and hold its lock file, so that one process at a time writes there.
+
+    on_wait: called if another process holds it, before waiting for that.
 
     Raises:
         UserError: the folder cannot be made or written.
@@ -230,7 +232,11 @@ def locked_folder(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

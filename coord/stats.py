@@ -97,12 +97,15 @@ def nested_bootstrap(
         raise ValueError(f"nested_bootstrap needs values [runs, strata, games], got shape {array.shape}")
     runs, strata, games = array.shape
     rng = np.random.default_rng(seed)
-    estimates = np.empty(resamples)
-    for i in range(resamples):
-        run = rng.integers(runs, size=(runs, 1, 1))
-        game = rng.integers(games, size=(runs, strata, games))
-        estimates[i] = statistic(array[run, np.arange(strata)[None, :, None], game].ravel())
-    return estimates
+    batch = max(1, _VALUES_PER_BATCH // array.size)
+    estimates = []
+    for done in range(0, resamples, batch):
+        count = min(batch, resamples - done)
+        run = rng.integers(runs, size=(count, runs, 1, 1))
+        game = rng.integers(games, size=(count, runs, strata, games))
+        drawn = array[run, np.arange(strata)[:, None], game].reshape(count, -1)  # [R, n]
+        estimates.append(statistic(drawn, axis=-1))
+    return np.concatenate(estimates)
 
 
 def bootstrap_band(

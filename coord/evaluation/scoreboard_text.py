@@ -166,7 +166,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def _caption(cells: Mapping[tuple[str, str], Mapping[str, object]]) -> str:
     return (
-        "Mean return per game with the held-out human proxy, ± half of the 95 % interval over training seeds and games "
-        f"({settings_text(cells)}). Minutes of training per layout: pools + all egos. Published means are of others' code "
-        "and proxies."
+        "Mean return per game with the held-out human proxy, ± half of the 95 % interval over seeds and games "
+        f"({settings_text(cells)}). Minutes of training per layout: pools + all egos. Published means come from "
+        "others' code and proxies."
     )

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "population": "coord.run.commands.population",
     "evaluate": "coord.run.commands.evaluate",
     "crossplay": "coord.run.commands.crossplay",
+    "scoreboard": "coord.run.commands.scoreboard",
     "report": "coord.run.commands.report",
     "prefer": "coord.run.commands.prefer",
     "bench": "coord.run.commands.bench",

@@ -1,0 +1,106 @@
+"""`coord scoreboard`: every method with the same unseen partners: trained, played, compared."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+HELP = "every method with the same unseen partners: train and play what is missing, compare"
+EXAMPLES = (
+    "coord scoreboard run methods=sp,fcp,mep layouts=cramped_room",
+    "coord scoreboard run",
+    "coord scoreboard run methods=mep protocols=B layouts=coordination_ring",
+    "coord scoreboard run methods=sp extra=mine=runs/{layout}/egos",
+    "coord scoreboard table variant=no_stay",
+    "coord scoreboard plot readme=README.md",
+)
+CLASSIC = (
+    "cramped_room",
+    "asymmetric_advantages",
+    "coordination_ring",
+    "forced_coordination",
+    "counter_circuit_o_1order",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreboardConfig:
+    """Fields of configs/scoreboard.yaml, which says what each means."""
+
+    what: Literal["run", "table", "plot"] = "table"
+    out: str = "runs/scoreboard"
+    methods: tuple[str, ...] = ()
+    layouts: tuple[str, ...] = CLASSIC
+    protocols: tuple[str, ...] = ()
+    seeds: int = 3
+    references: tuple[str, ...] = ("bc_train", "greedy", "random", "stay")
+    extra: tuple[str, ...] = ()
+    bp: str | None = None
+    preset: str | None = None
+    pool_words: tuple[str, ...] = ()
+    ego_words: tuple[str, ...] = ()
+    rules: Literal["classic", "overcooked-ai"] = "classic"
+    horizon: int = 400
+    episodes: int = 100
+    pair_episodes: int = 20
+    seed: int = 0
+    threads: int = 0
+    variant: Literal["standard", "no_stay", "masked", "no_stay_masked"] = "standard"
+    readme: str | None = None
+    page: str | None = None
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Do what the words say; the exit code."""
+    from coord.run.config import load
+
+    cfg = load("scoreboard", overrides, positional=("what",))
+    actions: dict[str, Callable[[ScoreboardConfig, str], None]] = {"run": _run, "table": _table, "plot": _plot}
+    actions[cfg.what](cfg, shlex.join(["coord", "scoreboard", *overrides]))
+    return 0
+
+
+def _run(cfg: ScoreboardConfig, command: str) -> None:
+    """Train and play what is missing, then show the table.
+
+    Raises:
+        UserError: bad input before anything is done; or what failed, after everything else was done.
+        Interrupted: Ctrl-C; all that was finished is kept.
+    """
+    from coord.errors import UserError
+    from coord.run.interrupt import Interrupted
+    from coord.run.training import set_threads
+    from populations.contest import Contest
+
+    contest = Contest(cfg)
+    set_threads(cfg.threads)
+    try:
+        contest.run()
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        raise Interrupted(command) from stopped
+    _table(cfg, command)
+    if contest.failures:
+        first, *others = contest.failures
+        more = f" (and {len(others)} more, see above)" if others else ""
+        raise UserError(f"all else is done, but {first}{more}")
+
+
+def _table(cfg: ScoreboardConfig, command: str) -> None:
+    from coord.evaluation import scoreboard_text
+
+    print(scoreboard_text.text(Path(cfg.out), cfg.variant))
+
+
+def _plot(cfg: ScoreboardConfig, command: str) -> None:
+    from coord.evaluation import scoreboard_page, scoreboard_text
+    from populations.recipes import RECIPES, REFERENCES
+
+    known = {name: recipe.note for name, recipe in (RECIPES | REFERENCES).items()}
+    page = Path(cfg.page) if cfg.page else Path(cfg.out) / scoreboard_page.FILE_NAME
+    print(scoreboard_page.build_page(Path(cfg.out), page, known))
+    if cfg.readme is not None:
+        scoreboard_text.rewrite_readme(Path(cfg.readme), Path(cfg.out))
+        print(f"table rewritten in {cfg.readme}")
