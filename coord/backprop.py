@@ -19,6 +19,7 @@ from coord.mlps import Params
 from coord.optim import FusedAdam
 
 TAPES = 4  # batch sizes for which a learner keeps buffers
+WIDE = 256  # hidden units from which skipping rows saves more than gathering the others costs
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,27 @@ class Tape:
     def input_gradient(self, net: Net, grad: Tensor, first: int) -> Tensor:
         """Gradient by the inputs from column `first` on, transposed [..., I - first, B]; no parameter's."""
         grad = grad.flatten(0, -3)
+        if net.layers[0].gain is None and net.layers[0].weight.shape[1] >= WIDE:
+            return self._routed(net, grad, first).unflatten(0, net.lead)
         for i in range(len(net.layers) - 1, 0, -1):
             grad = self._below(net, i, grad, None)
         return torch.bmm(net.layers[0].weight_t[:, first:], grad.transpose(1, 2)).unflatten(0, net.lead)
+
+    def _routed(self, net: Net, grad: Tensor, first: int) -> Tensor:
+        """`input_gradient` [G, I - first, B], network by network, for the rows alone whose gradient is not zero.
+
+        Where outputs compete (the smaller of two critics), half of all rows get none.
+        """
+        inputs = net.layers[0].weight_t[:, first:]
+        out = grad.new_zeros(len(grad), inputs.shape[1], self.batch)
+        for g, by_out in enumerate(grad):
+            rows = by_out.any(1).nonzero()[:, 0]
+            below = by_out[rows]
+            for i in range(len(net.layers) - 1, 0, -1):
+                below = below @ net.layers[i].weight[g]
+                torch.ops.aten.threshold_backward.grad_input(below, self._outs[i - 1][g, rows], 0, grad_input=below)
+            out[g].index_copy_(1, rows, inputs[g] @ below.T)
+        return out
 
     def _below(self, net: Net, i: int, grad: Tensor, into: Net | None) -> Tensor:
         """Gradient by what layer i - 1 adds up, before its normalisation, given the one by what layer i adds up."""

@@ -132,8 +132,9 @@ def update_operations(case: Case) -> float:
     critic = _layer_products(case.obs_dim + case.act_dim, case.hidden, 1)
     below = sum(critic[1:])  # gradients by the inputs of every layer but the first
     by_actor = 2 * sum(actor) + sum(actor) + sum(actor[1:])  # two passes, parameters, inputs
-    by_critic = 3 * sum(critic) + (sum(critic) + below) + (below + case.act_dim * case.hidden[0])
-    return 2.0 * case.members * case.batch * (by_actor + 2 * by_critic)
+    by_critic = 3 * sum(critic) + (sum(critic) + below)  # three passes, parameters, inputs
+    by_smaller = below + case.act_dim * case.hidden[0]  # the actor's gradient comes through one critic per row
+    return 2.0 * case.members * case.batch * (by_actor + 2 * by_critic + by_smaller)
 
 
 def _layer_products(inputs: int, hidden: tuple[int, ...], outputs: int) -> list[int]:

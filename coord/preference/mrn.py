@@ -160,24 +160,19 @@ class MRN:
         """
         next_value = sac.bootstrap(state, batch.next_obs, sac.draw_noise(state, batch.rew.shape[1]))
         features = _features(state, batch.act)
-        gradient, outer = self._reward_gradient(state, model, batch, labels, features, next_value)
-        meta = model.vjp(batch.obs, features, gradient)
+        predicted, pull = model.pullback(batch.obs, features)
+        y = sac_losses.critic_target(predicted, batch.discount, state.cfg.gamma, next_value)
+        gradient, outer = self._reward_gradient(state, batch.obs, features, y, labels)
+        meta = pull(gradient)
         metrics = {"reward/outer_loss": outer} | self._move(model, rn.flatten(meta), labels)
         rew = model.reward(batch.obs, features)
         return metrics | sac.update(state, batch._replace(rew=rew), next_value)
 
     def _reward_gradient(
-        self,
-        state: sac.SACState,
-        model: RewardModel,
-        batch: Batch,
-        labels: LabelBatch,
-        features: Tensor,
-        next_value: Tensor,
+        self, state: sac.SACState, obs: Tensor, features: Tensor, y: Tensor, labels: LabelBatch
     ) -> tuple[Tensor, Tensor]:
-        """Gradient of the outer loss by the predicted rewards of the batch [M, B], and that loss [M]."""
-        y = sac_losses.critic_target(model.reward(batch.obs, features), batch.discount, state.cfg.gamma, next_value)
-        inner = mg.Inner(*_rows(state, batch.obs, features), y, state.cfg.lr)
+        """Gradient of the outer loss by the predicted rewards in the targets y [M, B], and that loss [M]."""
+        inner = mg.Inner(*_rows(state, obs, features), y, state.cfg.lr)
         outer = outer_batch(state, labels, self.config.score, self._noise(state, labels))
         rule = mg.Rule(self.config.head, self.config.temperature or 0.0)
         gradient, loss = mg.reward_gradient(state.critic, inner, outer, rule, self.config.inner_steps)

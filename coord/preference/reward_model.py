@@ -18,7 +18,7 @@ windows over the rewards of the whole stored segment, which are predicted once; 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -192,6 +192,26 @@ class RewardModel:
         return rn.views(learner.grad, self._table)
 
     @torch.no_grad()
+    def pullback(self, obs: Tensor, act: Tensor) -> tuple[Tensor, Callable[[Tensor], dict[str, Tensor]]]:
+        """`reward(obs, act)` and the function cotangent -> `vjp(obs, act, cotangent)`, which spares a forward pass.
+
+        Call it once, before this model predicts or learns anything else.
+        """
+        learner = _Learner(self, None)
+        x = torch.cat([obs, act], dim=2).to(self.flat)
+        if x.shape[1] > rn.block_rows(learner.net):  # what one pass leaves would be overwritten by the next block
+            return self.reward(obs, act), lambda cotangent: self.vjp(obs, act, cotangent)
+        rows = x.repeat_interleave(self.config.ensemble, dim=0)
+        inputs, out = rn.forward(learner.net, rows, self.config.output, self._buffers)
+
+        def pull(cotangent: Tensor) -> dict[str, Tensor]:
+            share = (cotangent / self.config.ensemble).to(self.flat).repeat_interleave(self.config.ensemble, dim=0)
+            learner.add_inputs(inputs, out, share)
+            return rn.views(learner.grad, self._table)
+
+        return out.unflatten(0, (self.members, -1)).mean(1), pull
+
+    @torch.no_grad()
     def grads_of_preference_loss(self, obs: Tensor, act: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Gradient of the loss by the parameters (name -> [M, E, ...]) and the loss itself [M, E].
 
@@ -314,7 +334,10 @@ class _Learner:
 
     def add_rows(self, x: Tensor, cotangent: Tensor) -> None:
         """Add the gradient of sum(cotangent * reward) for rows x [G, R, I], cotangent [G, R]."""
-        inputs, out = rn.forward(self.net, x, self.config.output, self._buffers)
+        self.add_inputs(*rn.forward(self.net, x, self.config.output, self._buffers), cotangent)
+
+    def add_inputs(self, inputs: Sequence[Tensor], out: Tensor, cotangent: Tensor) -> None:
+        """As `add_rows`, for what a forward pass left."""
         rn.backward(self.net, self._grads, inputs, out, cotangent, self.config.output, self._buffers)
 
     def add_labelled(self, pairs: _Pairs, order: Tensor, crops: rn.Crops | None) -> _Stats:

@@ -24,8 +24,9 @@ from coord import mlps
 
 SLOPE = 0.01  # of the leaky ReLU
 OUTPUTS = ("tanh", "sigmoid", "relu", "linear")
-# Floats in one layer's activations of a block: 1 MB stays in a core's cache; a GPU wants few large calls.
-BLOCK_FLOATS = {"cpu": 1 << 18, "cuda": 1 << 25}
+# Floats in one layer's activations of a block: a few MB stay in a CPU's cache, fewer rows would slow its matrix
+# routines down; a GPU wants few large calls.
+BLOCK_FLOATS = {"cpu": 1 << 20, "cuda": 1 << 25}
 Layers = Sequence[tuple[Tensor, Tensor]]  # (weight [G, H, I], bias [G, H]) from input to output
 
 
@@ -113,8 +114,8 @@ def forward(net: Layers, x: Tensor, output: str, buffers: Buffers) -> tuple[list
     """
     inputs = [x]
     for layer, (weight, bias) in enumerate(net[:-1]):
-        dense = torch.bmm(inputs[-1], weight.mT, out=buffers.get(f"layer {layer}", x, weight.shape[1]))
-        inputs.append(F.leaky_relu_(dense.add_(bias[:, None]), SLOPE))
+        into = buffers.get(f"layer {layer}", x, weight.shape[1])
+        inputs.append(F.leaky_relu_(torch.baddbmm(bias[:, None], inputs[-1], weight.mT, out=into), SLOPE))
     weight, bias = net[-1]
     raw = torch.baddbmm(bias[:, None], inputs[-1], weight.mT).squeeze(2)
     return inputs, _squash(raw, output)

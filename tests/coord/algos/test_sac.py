@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 from torch.nn import functional as F
 
-from coord import checkpoint, heads, mlps
+from coord import backprop, checkpoint, heads, mlps
 from coord.algos import sac
 from coord.algos import sac_losses as losses
 from coord.algos.sac_bench import Reference
@@ -151,7 +151,11 @@ def test_critic_gradient_equals_autograd_of_the_pure_loss(discrete: bool, layer_
 
 @pytest.mark.parametrize("discrete", [False, True])
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_actor_gradient_equals_autograd_of_the_pure_loss(discrete: bool, layer_norm: bool) -> None:
+@pytest.mark.parametrize("wide", [1, 999])  # with rows routed to the smaller critic, and without
+def test_actor_gradient_equals_autograd_of_the_pure_loss(
+    discrete: bool, layer_norm: bool, wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backprop, "WIDE", wide)
     state = make_state(discrete=discrete, critic_layer_norm=layer_norm)
     obs, noise = make_batch(state).obs, sac.draw_noise(state, ROWS)
     actor = leaves(state.actor)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from coord import backprop
 from coord.algos import sac, sac_bench
 from coord.algos.sac_bench import Case
 from coord.errors import UserError
@@ -21,17 +22,26 @@ def test_operations_by_hand() -> None:
     actor = 3 * 4 + 4 * 4  # one hidden layer of 4; mean and log standard deviation of two numbers
     critic = 5 * 4 + 4 * 1
     actor_work = 2 * actor + actor + 16  # two passes, parameters, inputs of the head
-    critic_work = 3 * critic + critic + 4 + 4 + 2 * 4  # three passes, parameters, inputs twice, the action's
-    assert sac_bench.update_operations(case) == 2 * 10 * (actor_work + 2 * critic_work)
+    critic_work = 3 * critic + critic + 4  # three passes, parameters, inputs of the head
+    smaller = 4 + 2 * 4  # below the smaller critic of a row: inputs of the head, the action
+    assert sac_bench.update_operations(case) == 2 * 10 * (actor_work + 2 * critic_work + smaller)
 
 
-def test_an_update_does_no_product_that_the_floor_does_not_count() -> None:
-    state, buffer = sac_bench.build(TINY, 0)
+@pytest.mark.parametrize("hidden", [(16, 12), (256, 12)])
+def test_an_update_does_no_product_that_the_floor_does_not_count(hidden: tuple[int, ...]) -> None:
+    case = TINY._replace(hidden=hidden)
+    state, buffer = sac_bench.build(case, 0)
     with FlopCounterMode(display=False) as counter:
-        sac.update(state, buffer.sample(TINY.batch, state.gens))
-    # The gradient below a critic's head is an outer product, for which no matrix routine is called.
-    outer = 2 * 2 * (2 * TINY.members * TINY.batch * TINY.hidden[-1])
-    assert counter.get_total_flops() == sac_bench.update_operations(TINY) - outer
+        sac.update(state, buffer.sample(case.batch, state.gens))
+    wide = hidden[0] >= backprop.WIDE
+    expected = sac_bench.update_operations(case)
+    rows = 2 * case.members * case.batch
+    # The gradient below a critic's head is an outer product, for which no matrix routine is called unless rows are
+    # routed: once per critic in the critic loss, and in the actor loss of narrow networks.
+    expected -= rows * hidden[-1] * 2
+    if not wide:  # both critics of every row are gone through
+        expected += rows * (hidden[0] * hidden[1] + case.act_dim * hidden[0]) - rows * hidden[-1]
+    assert counter.get_total_flops() == expected
 
 
 def test_bench_reports_every_case() -> None:

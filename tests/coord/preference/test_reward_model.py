@@ -184,6 +184,19 @@ def test_blocks_do_not_change_the_gradient(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(model.predict(*rows), pred)
 
 
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_the_pullback_is_reward_and_vjp(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = RewardModel.create(RewardConfig(hidden=(6, 5)), 3, 2, [1, 2], dtype=torch.float64)
+    obs, act, cotangent = torch.randn(2, 7, 3).double(), torch.randn(2, 7, 2).double(), torch.randn(2, 7).double()
+    monkeypatch.setattr(rn, "block_rows", lambda net: -(-7 // blocks))
+    reward, pull = model.pullback(obs, act)
+    torch.testing.assert_close(reward, model.predict(obs, act).mean(1), rtol=1e-12, atol=1e-12)
+    reward, pull = model.pullback(obs, act)
+    got, want = pull(cotangent), model.vjp(obs, act, cotangent)
+    for name, value in want.items():
+        torch.testing.assert_close(got[name], value, rtol=1e-12, atol=1e-12)
+
+
 def test_apply_is_an_adam_step_of_its_own_or_another_state() -> None:
     model = RewardModel.create(RewardConfig(**SMALL), OBS, ACT, [0, 1], dtype=torch.float64)
     before = model.flat.clone()
