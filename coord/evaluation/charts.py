@@ -71,6 +71,15 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)] or [low]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """log10 of round numbers within 10^low ... 10^high: powers of ten, or 1, 2 and 5 times those over short ranges."""
+    factors = (1, 2, 5) if high - low < 2 else (1,)
+    step = math.ceil((high - low) / 6) if high - low > 6 else 1
+    decades = range(math.floor(low), math.ceil(high) + 1, step)
+    ticks = [decade + math.log10(factor) for decade in decades for factor in factors]
+    return [tick for tick in ticks if low - 1e-9 <= tick <= high + 1e-9] or [low]
+
+
 def heat_colour(share: float) -> tuple[str, str]:
     """Background and text colour (hex) of a heat-map cell at `share` in [0, 1] of the scale."""
     place = min(max(share, 0.0), 1.0) * (len(CIVIDIS) - 1)
@@ -149,7 +158,7 @@ def _path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
 def _axes(frame: _Frame, x_label: str, number: Number) -> list[str]:
     """Grid lines, tick labels and the name of the x axis."""
     out = []
-    for tick in nice_ticks(*frame.y_range):
+    for tick in (log_ticks if number is _power else nice_ticks)(*frame.y_range):
         y = float(frame.py(tick))
         out.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
         out.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(tick)}</text>')

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from coord.stats import Statistic, bootstrap_ci, cluster_bootstrap_ci, iqm, mean
+from coord import stats
+from coord.stats import Statistic, bootstrap_band, bootstrap_ci, cluster_bootstrap_ci, iqm, mean
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,22 @@ def test_cluster_bootstrap_draws_whole_clusters() -> None:
     np.testing.assert_allclose(alone, bootstrap_ci([values], resamples=4000), atol=0.03)
     with pytest.raises(ValueError, match="at least one value"):
         cluster_bootstrap_ci([], [])
+
+
+@pytest.mark.parametrize("statistic", [mean, iqm])
+def test_a_band_is_the_interval_of_every_row(statistic: Statistic, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(5).normal(size=(9, 6))
+    values[4, 2] = np.nan
+    expected = np.array([bootstrap_ci([row], statistic) for row in values[[0, 1, 2, 3, 5, 6, 7, 8]]])
+    for room in (stats._VALUES_PER_BATCH, 30_000):  # all rows at once, and a few at a time
+        monkeypatch.setattr(stats, "_VALUES_PER_BATCH", room)
+        low, high = bootstrap_band(values, statistic)
+        np.testing.assert_allclose(np.delete(np.stack([low, high], 1), 4, axis=0), expected)
+        assert np.isnan([low[4], high[4]]).all()
+
+
+def test_a_band_of_one_column_has_no_width_and_of_none_does_not_exist() -> None:
+    low, high = bootstrap_band([[1.0], [2.0]])
+    assert low.tolist() == high.tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="rows, columns"):
+        bootstrap_band([1.0, 2.0])

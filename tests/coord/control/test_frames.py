@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from coord.control import ControlVectorEnv, EpisodeRecord, frames, frames_of, task_spec
+from coord.control.tasks import build
 from coord.errors import UserError
 
 
@@ -51,6 +52,17 @@ def test_new_terrain_is_drawn() -> None:
 def test_steps_outside_the_record(start: int, length: int) -> None:
     with pytest.raises(UserError, match="10 recorded steps"):
         frames_of("walker_walk", recorded("walker_walk", 10), start, length)
+
+
+def test_an_episode_that_goes_another_way_is_not_drawn() -> None:
+    needs_frames()
+    record = recorded("pendulum_swingup", 9)
+    simulation = build("pendulum_swingup")
+    simulation.reset(record.seed)
+    obs = [simulation.step(act).obs for act in record.act[:5]][-1]
+    assert frames_of("pendulum_swingup", record, 5, 2, 32, expected=obs).shape == (2, 32, 32, 3)
+    with pytest.raises(UserError, match="the episode goes another way"):
+        frames_of("pendulum_swingup", record, 5, 2, 32, expected=obs + 0.01)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,3 +111,31 @@ def test_an_interval_bar_is_in_percent_of_the_scale() -> None:
     assert 'cx="25.00%"' in bar
     assert bar.count('class="grid"') == 2
     assert "whisker" not in charts.interval_bar(5.0, 5.0, 5.0, top=10.0, ticks=[], style="s0")
+
+
+def test_a_line_keeps_its_style_whatever_else_is_drawn() -> None:
+    nothing = charts.Series("n", np.arange(2.0), *np.full((3, 2), np.nan))
+    styled = replace(line([0.0, 1.0]), style=charts.NUM_SERIES_STYLES + 5)
+    svg = charts.line_chart([nothing, styled], title="t", x_label="x")
+    assert 'class="line s5"' in svg
+    assert 'class="label s5"' in svg
+    assert 'class="line s5"' in charts.line_sample(5)
+
+
+def test_a_logarithmic_axis_names_the_values_themselves() -> None:
+    values = np.array([1e-5, 0.0, 1e-3, 1e-1])
+    one = charts.Series("a", np.arange(4.0), values, values, values)
+    svg = charts.line_chart([one], title="t", x_label="x", log=True)
+    assert "a 0.1<" in svg
+    assert all(f">{text}</text>" in svg for text in ("1e-05", "0.001", "0.1"))
+    assert svg.count('class="dot') == 1  # zero has no place: the line is broken there
+    height = {text: float(y) for y, text in re.findall(r'y="([\d.]+)" text-anchor="end">([^<]+)<', svg)}
+    assert height["1e-05"] - height["0.001"] == pytest.approx(height["0.001"] - height["0.1"], abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 1.0, [1.0, 2.0, 5.0, 10.0]), (-5.2, -2.0, [1e-5, 1e-4, 1e-3, 1e-2]), (0.5, 0.6, [10**0.5])],
+)
+def test_logarithmic_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
+    assert [10**tick for tick in charts.log_ticks(low, high)] == pytest.approx(expected)
