@@ -72,9 +72,7 @@ class Progress:
         self._window.append((now, done))
         while len(self._window) > 2 and now - self._window[0][0] > _WINDOW_S:
             self._window.popleft()
-        if self._live is not None:
-            self._live.update(self.panel())
-        elif now - self._last_line >= self._interval_s:
+        if self._live is None and now - self._last_line >= self._interval_s:
             self._print_line()
 
     def note(self, text: str) -> None:
@@ -101,7 +99,8 @@ class Progress:
         eta = "?" if self.eta_s is None else duration(self.eta_s)
         parts = [f"{self.title}: {share:.0f} %", f"{compact(self.speed)} {self.unit}/s"]
         parts += [f"elapsed {duration(self._clock() - self._began)}", f"ETA {eta}"]
-        return ", ".join(parts + [f"{name} {value:.4g}" for name, value in self.metrics.items()])
+        metrics = dict(self.metrics)  # a live panel is drawn while the work goes on and may add some
+        return ", ".join(parts + [f"{name} {value:.4g}" for name, value in metrics.items()])
 
     def panel(self) -> Panel:
         """The state as a panel for a terminal: bar, speed, times and the metrics."""
@@ -146,6 +145,6 @@ def _live_display(progress: Progress):  # type: ignore[no-untyped-def]  # rich i
     from rich.console import Console
     from rich.live import Live
 
-    return Live(
-        progress.panel(), console=Console(file=progress._stream), refresh_per_second=4, transient=False
-    )
+    # Drawn anew several times a second, so that time passes on the panel between two updates that are far apart.
+    console = Console(file=progress._stream)
+    return Live(get_renderable=progress.panel, console=console, refresh_per_second=4, transient=False)

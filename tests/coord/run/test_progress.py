@@ -79,6 +79,15 @@ def test_panel_on_a_terminal_shows_bar_and_metrics() -> None:
     assert "━" in text
 
 
+def test_time_passes_on_the_panel_between_updates() -> None:
+    clock, stream = Clock(), Terminal()
+    with Progress("x", 100, stream=stream, clock=clock) as progress:
+        run(progress, clock, 5, seconds=10)
+        clock.now += 50
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert "50 %, 5 steps/s, elapsed 1:00" in text
+
+
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_plain_text_on_request(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
