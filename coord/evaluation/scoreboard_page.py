@@ -68,8 +68,6 @@ def content(board: Board, known: Mapping[str, str]) -> dict[str, Any]:
         "answer": _answer(board),
         "variants": [(name, VARIANT_TEXT[name], _proxy_rows(board, name)) for name in VARIANTS if board.cells["A"]],
         "panels": _panels(board),
-        "br_prox": br_prox_table(board),
-        "br_layouts": board.layouts("B"),
         "br_panels": _br_panels(board),
         "heat_maps": _heat_maps(board),
         "gaps": gap_table(board),
@@ -133,8 +131,7 @@ def _panel(board: Board, table: Mapping[str, Mapping[str, Interval]], column: st
         bars = [(published[method], "published")] if method in published else []
         bars.append((figures[method], f"ours {_colour(board, method)}"))
         rows.append((method, figures[method], _bars(bars, top)))
-    heading = "Mean over layouts" if column == MEAN else LABELS.get(column, column)
-    return {"heading": heading, "name": column, "rows": rows, "ticks": _scale(top)}
+    return {"heading": _heading(column), "rows": rows, "ticks": _scale(top)}
 
 
 def _published(board: Board, method: str, column: str) -> Interval | None:
@@ -163,16 +160,22 @@ def _scale(top: float) -> list[tuple[float, float]]:
 
 
 def _br_panels(board: Board) -> list[dict[str, Any]]:
-    """One interval plot of BR-Prox per layout, from 0 to 1."""
+    """One interval plot of BR-Prox per layout and, of several, one of the mean; all from 0 to 1."""
+    table = br_prox_table(board)
+    columns = [*([MEAN] if any(len(row) > 2 for row in table.values()) else []), *board.layouts("B")]
     panels = []
-    for layout in board.layouts("B"):
-        column = {m: row[layout] for m, row in br_prox_table(board).items() if layout in row}
+    for column in columns:
+        figures = {method: row[column] for method, row in table.items() if column in row}
         rows = [
-            (method, column[method], _bars([(column[method], f"ours {_colour(board, method)}")], 1.0))
-            for method in sorted(column, key=lambda m: -column[m].mean)
+            (method, figures[method], _bars([(figures[method], f"ours {_colour(board, method)}")], 1.0))
+            for method in sorted(figures, key=lambda m: -figures[m].mean)
         ]
-        panels.append({"heading": LABELS.get(layout, layout), "name": layout, "rows": rows, "ticks": _scale(1.0)})
+        panels.append({"heading": _heading(column), "rows": rows, "ticks": _scale(1.0)})
     return panels
+
+
+def _heading(column: str) -> str:
+    return "Mean over layouts" if column == MEAN else LABELS.get(column, column)
 
 
 def _heat_maps(board: Board) -> list[dict[str, Any]]:
