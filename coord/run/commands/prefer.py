@@ -62,9 +62,13 @@ def learn(cfg: PreferConfig) -> Path:
 
 def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, train: Any) -> Job:
     """The run as a job, its label store open."""
+    from coord.control import task_spec
     from coord.run.training import Job
 
     run.open(folder)
+    shown = {"return": "eval/return", f"labels (of {cfg.labels})": "reward/labels"}
+    if task_spec(cfg.env).has_success:
+        shown["success"] = "eval/success"
     return Job(
         folder,
         f"{name} on {cfg.env} ({cfg.preset})",
@@ -73,7 +77,7 @@ def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, trai
         envs,
         cfg.save_every_s,
         train=train,
-        shown={"return": "eval/return", "success": "eval/success", "labels": "reward/labels"},
+        shown=shown,
         phase=lambda state: state.phase,
     )
 
@@ -133,11 +137,12 @@ def member_value(row: dict[str, Any], key: str, m: int) -> float | None:
 
 def summary(cfg: PreferConfig, folder: Path) -> str:
     """The final evaluation as a table: mean, interquartile mean and interval over members (seeds)."""
+    from coord.control import task_spec
     from coord.preference.config import PRESETS
     from coord.stats import bootstrap_ci, iqm, mean
 
     row = final_row(folder)
-    keys = ["eval/return", "eval/success"] if "-" in cfg.env or row["eval/success"] else ["eval/return"]
+    keys = ["eval/return", "eval/success"] if task_spec(cfg.env).has_success else ["eval/return"]
     lines = [f"{cfg.env}, preset {cfg.preset} ({PRESETS[cfg.preset]}), {row['step']} steps, {cfg.members} seeds"]
     lines.append(f"{'':<10}{'mean':>10}{'IQM':>10}{'95 % interval':>22}   seeds")
     for key in keys:

@@ -373,3 +373,13 @@ def test_without_a_way_to_draw_the_page_says_what_to_install(asked: Path, monkey
     words = Page(build_report(asked)).words
     assert "no clips of queries: cannot draw frames; apt-get install something" in words
     assert "Final scores" in words
+
+
+def test_success_is_shown_where_a_task_can_succeed(tmp_path: Path) -> None:
+    write_run(tmp_path / "p", "pebble", level(1.0), env="hammer")
+    page = page_of(tmp_path)
+    assert "Success Share of SAC" in page.words
+    charts = [str(one["aria-label"]) for one in page.all("svg") if one.get("class") == "chart"]
+    assert "Success, hammer, preset fast: pebble ends at 0" in charts
+    write_run(tmp_path / "q/p", "pebble", level(1.0))
+    assert "Success Share" not in page_of(tmp_path / "q").words
