@@ -84,6 +84,10 @@ class Contest:
         self.layouts = [load_layout(name).name for name in cfg.layouts]
         self._check_human_games()
         self.bp_steps = {} if cfg.bp else self._bp_steps()
+        if cfg.bp and not any(map(self._given_bp, self.layouts)):
+            raise UserError(
+                f"bp={cfg.bp}: no pool of behaviour-preferring partners for {', '.join(self.layouts)} there"
+            )
         self.board = [[self._entry(name, layout) for name in self._names()] for layout in self.layouts]
         for step in {step.folder: step for row in self.board for one in row for step in one.plan.steps}.values():
             check_same(step)
@@ -118,7 +122,8 @@ class Contest:
 
     def run(self) -> None:
         """Layout by layout: each method's training, then its games with the proxy; cross-play when all are there."""
-        for layout, entries in zip(self.layouts, self.board, strict=True):
+        for number, (layout, entries) in enumerate(zip(self.layouts, self.board, strict=True), start=1):
+            self.say(f"[{self._clock()}] {layout}, layout {number} of {len(self.layouts)}: {len(entries)} contestants")
             partners = self._attempt(f"bp on {layout}", partial(self._bp_pool, layout))
             ready = []
             for entry in entries:
@@ -177,16 +182,21 @@ class Contest:
     def _bp_pool(self, layout: str) -> str | None:
         """The partners of protocol B on a layout: those given, those asked for, or those that are there anyway."""
         if self.cfg.bp:
-            folder = Path(self.cfg.bp.replace(LAYOUT_MARK, layout))
-            if LAYOUT_MARK in self.cfg.bp and not folder.exists():
-                return None
-            entries = agent_files.read_manifest(folder)
-            return folder.as_posix() if load_layout(layout).hash == entries[0]["layout_hash"] else None
+            return self._given_bp(layout)
         if layout in self.bp_steps:
             self._train("protocol B", self.bp_steps[layout])
         folder = pool_step("bp", layout, self.budget).folder
         is_wanted = not self.cfg.protocols or "B" in self.cfg.protocols
         return folder.as_posix() if is_wanted and (folder / MANIFEST).is_file() else None
+
+    def _given_bp(self, layout: str) -> str | None:
+        """The pool that `bp` names for a layout, if it names one."""
+        assert self.cfg.bp is not None
+        folder = Path(self.cfg.bp.replace(LAYOUT_MARK, layout))
+        if LAYOUT_MARK in self.cfg.bp and not folder.exists():
+            return None
+        entries = agent_files.read_manifest(folder)
+        return folder.as_posix() if entries[0]["layout_hash"] == load_layout(layout).hash else None
 
     def _plays(self, protocol: str) -> bool:
         return not self.cfg.protocols or protocol in self.cfg.protocols

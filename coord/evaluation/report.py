@@ -13,18 +13,15 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from itertools import groupby
 from pathlib import Path, PurePath
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from coord import __version__
-from coord.evaluation import charts, preference_report, preference_runs
+from coord.evaluation import charts, pages, preference_report, preference_runs
 from coord.evaluation.glossary import KITCHEN_TERMS, PREFERENCE_TERMS
 from coord.evaluation.published import Published, published_returns
 from coord.evaluation.replay import Game, replay, sprite_sheet
@@ -142,26 +139,10 @@ def build_report(
 
 def render(folder: RunFolder, meanings: Mapping[str, str], clips: int = preference_report.CLIPS) -> str:
     """The page as text."""
-    return _template().render(
-        style=Markup(_asset("report.css")), script=Markup(_asset("report.js")), **page(folder, meanings, clips)
+    facts = page(folder, meanings, clips)
+    return pages.template("report.html").render(
+        style=pages.inline("report.css"), script=pages.inline("report.js"), **facts
     )
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(_asset),
-    )
-    environment.filters.update(ci=_interval_text, num=_number_text, signed=_signed_text, compact=charts.short_number)
-    return environment.get_template("report.html")
-
-
-def _asset(name: str) -> str:
-    return (files(__package__) / "report_assets" / name).read_text(encoding="utf-8")
 
 
 def page(folder: RunFolder, meanings: Mapping[str, str], clips: int) -> dict[str, Any]:
@@ -204,28 +185,6 @@ def _terms(of_games: bool, of_preferences: bool) -> dict[str, dict[str, str]]:
     """Terms by heading."""
     groups = {"Kitchens": (of_games, KITCHEN_TERMS), "Learning from preferences": (of_preferences, PREFERENCE_TERMS)}
     return {heading: terms for heading, (is_needed, terms) in groups.items() if is_needed}
-
-
-# --- numbers as text
-
-
-def _number_text(value: float, digits: int = 1) -> str:
-    text = f"{value:.{digits}f}"
-    return "0" + text[2:] if float(text) == 0 and text.startswith("-") else text.replace("-", "−")
-
-
-def _interval_text(interval: Interval | None, digits: int = 1) -> Markup:
-    """`118.2 [110.3, 126.1]`, the interval in a softer tone."""
-    if interval is None:
-        return Markup("–")
-    if math.isnan(interval.low):
-        return Markup("{} <span class=ci>[not given]</span>").format(_number_text(interval.mean, digits))
-    bounds = f"[{_number_text(interval.low, digits)}, {_number_text(interval.high, digits)}]"
-    return Markup('{} <span class="ci">{}</span>').format(_number_text(interval.mean, digits), bounds)
-
-
-def _signed_text(value: float) -> str:
-    return ("+" if value > 0 else "") + _number_text(value)
 
 
 # --- who and where

@@ -141,8 +141,10 @@ def gap_table(board: Board) -> dict[str, Gap]:
             found.setdefault(name.partition("--")[0], []).append(cell["gap"])
     table = {}
     for method, gaps in found.items():
-        parts = [combine([Interval(g[f"{x}_mean"], *g[f"{x}_ci95"]) for g in gaps]) for x in ("sp", "xp", "gap")]
-        table[method] = Gap(*parts, layouts=len(gaps))
+        own, other, gap = (
+            combine([Interval(g[f"{x}_mean"], *g[f"{x}_ci95"]) for g in gaps]) for x in ("sp", "xp", "gap")
+        )
+        table[method] = Gap(own, other, gap, len(gaps))
     return dict(sorted(table.items(), key=lambda item: item[1].gap.mean))
 
 

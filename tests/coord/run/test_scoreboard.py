@@ -172,6 +172,8 @@ def test_one_failure_stops_nobody_else(board: Path, capsys: pytest.CaptureFixtur
         (["protocols=D"], "allowed: A, B, C"),
         (["protocols=B", "layouts=cramped_room"], "say bp=<folder>"),
         (["protocols=A", "layouts=bottleneck"], "needs human games"),
+        (["protocols=B", "bp=runs/nowhere"], "is not a pool"),
+        (["protocols=B", "bp=runs/nowhere/{layout}"], "no pool of behaviour-preferring partners for cramped_room"),
         (["extra=mine"], "expected name=path"),
         (["extra=sp=runs/sp"], "taken"),
         (["seeds=0"], "at least 1"),
