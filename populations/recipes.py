@@ -42,7 +42,7 @@ POOLS: dict[str, tuple[str, ...]] = {
     "mep": (),
     "trajedi": (),
     "pbt": (),
-    "hsp": ("members=6",),
+    "hsp": ("members=4", "method.candidates=16"),
     "bp": ("members=8", "method.candidates=24"),  # for protocol B only
 }
 
@@ -56,7 +56,7 @@ RECIPES: dict[str, Recipe] = {
     "mep": Recipe(method="mep", pools=("mep",), note="5 agents x 3 checkpoints, weak partners drawn more often"),
     "pecan": Recipe(method="pecan", pools=("mep",), note="MEP's pool in groups and ensembles, group inferred"),
     "belief": Recipe(method="belief", pools=("mep",), note="ours: MEP's pool, clumsy; partner inferred every tick"),
-    "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="6 hidden utilities and MEP's pool"),
+    "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="4 hidden utilities and MEP's pool"),
     "cole": Recipe(method="cole", words=("algo.total_steps=3000000",), note="the ego's own past"),
     "e3t": Recipe(method="e3t", note="noisy copy of itself, next action predicted"),
     "recurrent": Recipe(method="recurrent", pools=("fcp",), words=MANY_PARTNERS, note="memory, FCP's pool"),
@@ -160,9 +160,9 @@ def plan(name: str, layout: str, budget: Budget) -> Plan:
 
 def pool_step(name: str, layout: str, budget: Budget, number: int | None = None) -> Step:
     """The pool that methods share, or with a number the one of that seed."""
-    part, seed = ("pool", budget.seed_of(name)) if number is None else (f"pool{number}", budget.seed_of(name, number))
+    part = "pool" if number is None else f"pool{number}"
     folder = budget.out / "train" / layout / name / part
-    common = budget.common(layout, seed, POOLS[name])
+    common = budget.common(layout, budget.seed_of(name, part, layout), POOLS[name])
     words = (f"method={name}", *common, *budget.pool_words, f"out={folder.as_posix()}")
     return Step("population", words, folder, folder / MANIFEST, "pool")
 
