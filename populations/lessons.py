@@ -27,15 +27,18 @@ class Classifier(Protocol):
 
 
 class Lessons:
-    """Trains the members' classifiers by cross-entropy; every class counts the same, however many examples it has.
+    """Trains the members' classifiers by cross-entropy; accuracy is measured before anything is learned.
 
-    Accuracy is measured on examples before anything is learned from them, and is that of a mean class too.
+    balanced: in both every class counts the same, however many examples it has.
     """
 
     MAX_GRAD_NORM = 0.5
 
-    def __init__(self, net: Classifier, seeds: Sequence[int], *, lr: float, share: float, batch: int) -> None:
+    def __init__(
+        self, net: Classifier, seeds: Sequence[int], *, lr: float, share: float, batch: int, balanced: bool
+    ) -> None:
         """seeds: one per member, for the order of examples; share: of them that is used; batch: size of a minibatch."""
+        self.balanced = balanced
         self.net, self.lr, self.share, self.batch = net, lr, share, batch
         self.optim = PopulationAdam(net)
         self.gens = [seeding.torch_generator(seed, "lessons") for seed in seeds]
@@ -65,7 +68,8 @@ class Lessons:
     def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """One minibatch [M, B, ...]; loss and accuracy before it [2, M]."""
         logits = self.net(inputs)
-        weight = class_weights(labels, logits.shape[-1])
+        each = torch.full(labels.shape, 1 / labels.shape[1])
+        weight = class_weights(labels, logits.shape[-1]) if self.balanced else each
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(weight)
         (weight * loss).sum().backward()
         self.optim.step(torch.full((self.net.members,), self.lr), self.MAX_GRAD_NORM)

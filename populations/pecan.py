@@ -93,7 +93,8 @@ def make(cfg: PECANConfig, setup: Setup) -> Training:
     told = Told(context, cfg.true_share, setup.generator("told"))
     partners = GroupPartners(LivePartners(state.net, context=told), pool.net, pool.spec, levels(setup.partners))
     inner = partner_env(setup, kitchens, partners, "index", by_seat=True, rounds=cfg.rounds)
-    lessons = Lessons(net, seeds, lr=cfg.encoder_lr, share=cfg.encoder_share, batch=cfg.encoder_batch)
+    how: dict[str, Any] = {"lr": cfg.encoder_lr, "share": cfg.encoder_share, "batch": cfg.encoder_batch}
+    lessons = Lessons(net, seeds, **how, balanced=True)
     told.watch(inner, partners.group, lessons)
     method = Phases(cfg, inner, partners.group, lessons, setup.generator("phases"))  # draws the first partners
     env = ContextEnv(inner, told, seed=setup.seed)

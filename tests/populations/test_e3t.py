@@ -46,7 +46,7 @@ def test_a_killed_run_goes_on_with_the_same_bits() -> None:
     found = everything(resumed)
     for name, tensor in everything(whole).items():
         assert torch.equal(tensor, found[name]), name
-    assert not torch.equal(found["extra.predictor.table"], saved["extra.predictor.table"])
+    assert not torch.equal(found["extra.lessons.net.table"], saved["extra.lessons.net.table"])
 
 
 def test_the_copy_follows_the_ego_by_its_factor() -> None:
