@@ -21,7 +21,7 @@ from coord.errors import Diverged, UserError, unknown
 from coord.evaluation import scoreboard
 from coord.evaluation.agents import files_of
 from coord.evaluation.scoreboard import PROTOCOLS, Contestant, Settings
-from coord.overcooked import load_layout
+from coord.overcooked import layout_names, load_layout
 from coord.run import cli
 from coord.run.progress import duration
 from populations.recipes import (
@@ -81,7 +81,7 @@ class Contest:
         for reference in cfg.references:
             if reference not in REFERENCES:
                 raise unknown("reference", reference, REFERENCES)
-        self.layouts = [load_layout(name).name for name in cfg.layouts]
+        self.layouts = list(dict.fromkeys(map(layout_name, cfg.layouts)))
         self._check_human_games()
         self.bp_steps = {} if cfg.bp else self._bp_steps()
         if cfg.bp and not any(map(self._given_bp, self.layouts)):
@@ -125,6 +125,8 @@ class Contest:
         for number, (layout, entries) in enumerate(zip(self.layouts, self.board, strict=True), start=1):
             self.say(f"[{self._clock()}] {layout}, layout {number} of {len(self.layouts)}: {len(entries)} contestants")
             partners = self._attempt(f"bp on {layout}", partial(self._bp_pool, layout))
+            if partners is None and not (self._plays("A") or self._plays("C")):
+                continue  # nothing is played here, so nothing is trained
             ready = []
             for entry in entries:
                 who = self._attempt(f"{entry.name} on {layout}", partial(self._contestant, entry))
@@ -253,6 +255,18 @@ def budget_of(cfg: ScoreboardConfig) -> Budget:
         pool_words=cfg.pool_words,
         ego_words=cfg.ego_words,
     )
+
+
+def layout_name(name: str) -> str:
+    """The present name of a layout, which also names folders.
+
+    Raises:
+        UserError: an unknown layout, or one that has no name of its own.
+    """
+    home = load_layout(name)
+    if home.name not in layout_names():
+        raise UserError(f"layouts={name}: the scoreboard takes layouts by name, such as {BP_LAYOUTS[0]}")
+    return home.name
 
 
 def chosen_methods(names: Sequence[str]) -> list[str]:

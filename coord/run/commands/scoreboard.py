@@ -81,7 +81,8 @@ def _run(cfg: ScoreboardConfig, command: str) -> None:
         contest.run()
     except (Interrupted, KeyboardInterrupt) as stopped:
         raise Interrupted(command) from stopped
-    _table(cfg, command)
+    if (Path(cfg.out) / "cells").exists():
+        _table(cfg, command)
     if contest.failures:
         first, *others = contest.failures
         more = f" (and {len(others)} more, see above)" if others else ""

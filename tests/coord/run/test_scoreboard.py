@@ -155,6 +155,21 @@ def test_preferring_partners_and_a_contestant_of_ones_own(board: Path, capsys: p
     assert cell(board, "A/cramped_room/mine")["human_data"]
 
 
+def test_protocol_b_makes_its_partners_and_later_methods_meet_them(tmp_path: Path) -> None:
+    easy = "members=2,method.candidates=4,method.min_return=-1,method.episodes=2"
+    words = ["scoreboard", "run", f"out={tmp_path}", *WORDS, f"pool_words={TINY},{easy}"]
+    words += ["layouts=cramped_room,coordination_ring"]
+    assert cli.main([*words, "methods=sp", "protocols=B"]) == 0
+    played = cell(tmp_path, "B/coordination_ring/sp")
+    assert len(played["partners"]) == 4  # two kept, each as it is and from the middle of its training
+    assert sorted(played["best_returns"]) == sorted({row["partner"] for row in played["rows"]})
+    assert not (tmp_path / "train" / "cramped_room").exists()
+    before = stamps(tmp_path)
+    assert cli.main([*words, "methods=cole", "layouts=coordination_ring"]) == 0
+    assert {name: stamps(tmp_path)[name] for name in before} == before
+    assert (tmp_path / "cells/B/coordination_ring/cole.json").exists()
+
+
 def test_one_failure_stops_nobody_else(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", f"out={board}", "methods=sp,pbt", "extra=gone=runs/nowhere"]
     line = refused([*words, *WORDS, "seeds=2"], capsys)
@@ -168,6 +183,7 @@ def test_one_failure_stops_nobody_else(board: Path, capsys: pytest.CaptureFixtur
     [
         (["methods=fpc"], "did you mean 'fcp'"),
         (["layouts=cramped_rom"], "did you mean 'cramped_room'"),
+        (["layouts=generated:7", "protocols=C"], "takes layouts by name"),
         (["references=greedi"], "did you mean 'greedy'"),
         (["protocols=D"], "allowed: A, B, C"),
         (["protocols=B", "layouts=cramped_room"], "say bp=<folder>"),
