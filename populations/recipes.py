@@ -56,7 +56,7 @@ RECIPES: dict[str, Recipe] = {
     "mep": Recipe(method="mep", pools=("mep",), note="5 agents x 3 checkpoints, weak partners drawn more often"),
     "pecan": Recipe(method="pecan", pools=("mep",), note="MEP's pool in groups and ensembles, group inferred"),
     "belief": Recipe(method="belief", pools=("mep",), note="ours: MEP's pool, clumsy; partner inferred every tick"),
-    "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="4 of 12 hidden utilities and MEP's pool"),
+    "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="4 hidden utilities of 12, MEP's pool"),
     "cole": Recipe(method="cole", words=("algo.total_steps=3000000",), note="the ego's own past"),
     "e3t": Recipe(method="e3t", note="noisy copy of itself, next action predicted"),
     "recurrent": Recipe(method="recurrent", pools=("fcp",), words=MANY_PARTNERS, note="memory, FCP's pool"),
