@@ -79,7 +79,7 @@ def test_a_key_outside_the_glossary_is_refused() -> None:
 
 
 def test_prefixes_are_the_agreed_ones() -> None:
-    assert {key.partition("/")[0] for key in GLOSSARY} <= {"rollout", "train", "reward", "eval", "xp", "time"}
+    assert {key.partition("/")[0] for key in GLOSSARY} <= {"rollout", "train", "method", "reward", "eval", "xp", "time"}
 
 
 def test_reading_a_missing_file_gives_no_rows(tmp_path: Path) -> None:
