@@ -68,13 +68,12 @@ class Lessons:
     def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """One minibatch [M, B, ...]; loss and accuracy before it [2, M]."""
         logits = self.net(inputs)
-        each = torch.full(labels.shape, 1 / labels.shape[1])
-        weight = class_weights(labels, logits.shape[-1]) if self.balanced else each
-        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(weight)
-        (weight * loss).sum().backward()
+        weight = class_weights(labels, logits.shape[-1]) if self.balanced else None
+        each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+        loss = _mean(each, weight)
+        loss.sum().backward()
         self.optim.step(torch.full((self.net.members,), self.lr), self.MAX_GRAD_NORM)
-        hits = (logits.argmax(-1) == labels).float()
-        return torch.stack([(weight * loss).sum(1).detach(), (weight * hits).sum(1)])
+        return torch.stack([loss.detach(), _mean((logits.argmax(-1) == labels).float(), weight)])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Networks, optimiser and generators; examples never outlive an update."""
@@ -97,3 +96,8 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
     count = onehot.sum(1)
     each = 1 / (count.clamp(min=1) * (count > 0).sum(1, keepdim=True))
     return (onehot @ each[..., None])[..., 0]
+
+
+def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """[M] of values [M, B], weighted if there are weights."""
+    return values.mean(1) if weight is None else (weight * values).sum(1)
