@@ -50,6 +50,12 @@ class PreferConfig:
     teacher: TeacherConfig
     preset: str = "fast"
     env: str = "walker_walk"
+    layout: str | None = None
+    rules: str = "classic"
+    horizon: int = 400
+    partners: tuple[str, ...] = ()
+    eval_partners: tuple[str, ...] = ()
+    reward_sees_partner: bool = False
     seed: int = 0
     members: int = 3
     envs_per_member: int = 1
