@@ -8,6 +8,9 @@ so does asking a query under a number that exists: a process that was killed sim
 
 Answers refer to the segments in stored order: `target` is the probability that the second one is better, whichever
 side it was shown on (that belongs into the answer's `provenance`).
+
+A query may be shown once more to an annotator who has answered it, to see whether they agree with themselves. Such
+answers are kept apart (table `repeats`) and are never labels.
 """
 
 from __future__ import annotations
@@ -36,7 +39,42 @@ SCHEMA_VERSION = 1
 PATIENCE_S = 60.0  # how long a write waits for other processes before it gives up
 KINDS = ("label", "skip", "withdrawn")
 
-SCHEMA = """
+
+def _standing(table: str, view: str) -> str:
+    """A view of the answers that count: of each annotator the newest, unless that is a withdrawal."""
+    return (
+        f"CREATE VIEW IF NOT EXISTS {view} AS SELECT * FROM {table} AS a WHERE kind <> 'withdrawn' AND "
+        f"revision = (SELECT max(revision) FROM {table} WHERE query = a.query AND annotator = a.annotator);"
+    )
+
+
+def _append_only(*tables: str) -> str:
+    """Triggers that refuse to change or delete a row."""
+    return "\n".join(
+        f"CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, 'the label store is append-only'); END;"
+        for table in tables
+        for verb in ("UPDATE", "DELETE")
+    )
+
+
+ANSWER_COLUMNS = """(
+    id INTEGER PRIMARY KEY,
+    query INTEGER NOT NULL REFERENCES queries (id),
+    annotator TEXT NOT NULL,            -- pseudonym
+    revision INTEGER NOT NULL,          -- 0, then one more for each change of mind
+    kind TEXT NOT NULL CHECK (kind IN ('label', 'skip', 'withdrawn')),
+    target REAL CHECK ((kind = 'label') = (target IS NOT NULL) AND (target IS NULL OR target BETWEEN 0 AND 1)),
+    unsafe_first INTEGER NOT NULL CHECK (unsafe_first IN (0, 1)),
+    unsafe_second INTEGER NOT NULL CHECK (unsafe_second IN (0, 1)),
+    reasons TEXT NOT NULL,              -- JSON list of tags
+    note TEXT NOT NULL,
+    response_ms REAL,                   -- from showing the query to the answer
+    provenance TEXT NOT NULL,           -- JSON: side shown, replays, client
+    answered_utc TEXT NOT NULL,
+    UNIQUE (query, annotator, revision)
+)"""
+SCHEMA = f"""
 CREATE TABLE queries (
     id INTEGER PRIMARY KEY,
     run TEXT NOT NULL,
@@ -57,22 +95,7 @@ CREATE TABLE queries (
     asked_utc TEXT NOT NULL,
     UNIQUE (run, member, number)
 );
-CREATE TABLE answers (
-    id INTEGER PRIMARY KEY,
-    query INTEGER NOT NULL REFERENCES queries (id),
-    annotator TEXT NOT NULL,            -- pseudonym
-    revision INTEGER NOT NULL,          -- 0, then one more for each change of mind
-    kind TEXT NOT NULL CHECK (kind IN ('label', 'skip', 'withdrawn')),
-    target REAL CHECK ((kind = 'label') = (target IS NOT NULL) AND (target IS NULL OR target BETWEEN 0 AND 1)),
-    unsafe_first INTEGER NOT NULL CHECK (unsafe_first IN (0, 1)),
-    unsafe_second INTEGER NOT NULL CHECK (unsafe_second IN (0, 1)),
-    reasons TEXT NOT NULL,              -- JSON list of tags
-    note TEXT NOT NULL,
-    response_ms REAL,                   -- from showing the query to the answer
-    provenance TEXT NOT NULL,           -- JSON: side shown, replays, client
-    answered_utc TEXT NOT NULL,
-    UNIQUE (query, annotator, revision)
-);
+CREATE TABLE answers {ANSWER_COLUMNS};
 CREATE TABLE claims (                   -- who was handed what, so that two people do not get the same query
     id INTEGER PRIMARY KEY,
     query INTEGER NOT NULL REFERENCES queries (id),
@@ -81,16 +104,10 @@ CREATE TABLE claims (                   -- who was handed what, so that two peop
 );
 CREATE INDEX answers_of_query ON answers (query);
 CREATE INDEX claims_of_query ON claims (query);
-CREATE VIEW standing AS                 -- the answers that count
-    SELECT * FROM answers AS a WHERE kind <> 'withdrawn' AND revision =
-        (SELECT max(revision) FROM answers WHERE query = a.query AND annotator = a.annotator);
+{_standing("answers", "standing")}
 """
-APPEND_ONLY = "\n".join(
-    f"CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table} "
-    f"BEGIN SELECT RAISE(ABORT, 'the label store is append-only'); END;"
-    for table in ("queries", "answers", "claims")
-    for verb in ("UPDATE", "DELETE")
-)
+REPEATS = f"CREATE TABLE IF NOT EXISTS repeats {ANSWER_COLUMNS};\n{_standing('repeats', 'standing_repeats')}"
+APPEND_ONLY = _append_only("queries", "answers", "claims")
 _Result = TypeVar("_Result")
 
 
@@ -213,34 +230,46 @@ class LabelStore:
         insert = f"INSERT INTO queries ({names}, provenance, asked_utc) VALUES ({'?, ' * 15} '{_utc_now()}')"
         return self._transaction(lambda: [self._add_query(insert, row) for row in rows])
 
-    def add_answer(self, answer: Answer) -> bool:
-        """Store one answer in one transaction; False if that annotator's revision was there already (it stays)."""
-        return self.add_answers([answer]) == 1
+    def add_answer(self, answer: Answer, *, repeat: bool = False) -> bool:
+        """Store one answer in one transaction; False if that annotator's revision was there already (it stays).
 
-    def add_answers(self, answers: Sequence[Answer]) -> int:
+        repeat: the pair was shown once more to somebody who had answered it; never a label.
+        """
+        return self.add_answers([answer], repeat=repeat) == 1
+
+    def add_answers(self, answers: Sequence[Answer], *, repeat: bool = False) -> int:
         """Store the answers of a scripted annotator in one transaction; returns how many were new."""
         rows = [_answer_row(answer) for answer in answers]
         names = "query, annotator, revision, kind, target, unsafe_first, unsafe_second, reasons, note, response_ms"
         insert = (
-            f"INSERT INTO answers ({names}, provenance, answered_utc) VALUES ({', '.join('?' * 12)}) "
+            f"INSERT INTO {_TABLES[repeat]} ({names}, provenance, answered_utc) VALUES ({', '.join('?' * 12)}) "
             "ON CONFLICT (query, annotator, revision) DO NOTHING"
         )
         return self._transaction(lambda: sum(self._connection.execute(insert, row).rowcount for row in rows))
 
-    def withdraw(self, query: int, annotator: str) -> int:
+    def withdraw(self, query: int, annotator: str, *, repeat: bool = False) -> int:
         """Take back the annotator's standing answer (undo); returns the revision to answer it with again.
 
         Raises:
             UserError: there is no standing answer of that annotator.
         """
-        return self._transaction(lambda: self._withdraw(query, annotator))
+        return self._transaction(lambda: self._withdraw(query, annotator, _TABLES[repeat]))
 
-    def claim(self, annotator: str, *, run: str | None = None, lease_s: float = 300.0) -> QueryRecord | None:
+    def claim(
+        self, annotator: str, *, run: str | None = None, lease_s: float = 300.0, besides: Sequence[int] = ()
+    ) -> QueryRecord | None:
         """The next query for this annotator, kept for them until answered or until the lease is over; None: no more.
 
-        A query that they hold already is handed out again.
+        A query that they hold already is handed out again, unless it is among `besides`.
         """
-        return self._transaction(lambda: self._claim(annotator, run, lease_s))
+        return self._transaction(lambda: self._claim(annotator, run, lease_s, besides))
+
+    def renew(self, query: int, annotator: str, *, lease_s: float = 300.0) -> bool:
+        """Keep a claimed query for longer; False if it no longer wants this annotator's answer.
+
+        That is so after the lease was over and others have answered it, or hold it now.
+        """
+        return self._transaction(lambda: self._renew(query, annotator, lease_s))
 
     # ---------------------------------------------------------------------------------------------- reading
 
@@ -256,6 +285,18 @@ class LabelStore:
         """Queries that want more answers, oldest first; with `annotator`, only those they have not answered."""
         condition, values = _pending(run, annotator)
         return self._records(f"WHERE {condition} ORDER BY id", values)
+
+    def revision(self, query: int, annotator: str, *, repeat: bool = False) -> int:
+        """The revision under which this annotator's next answer to a query goes."""
+        sql = f"SELECT coalesce(max(revision) + 1, 0) FROM {_TABLES[repeat]} WHERE query = ? AND annotator = ?"
+        return int(self._read(sql, (query, annotator))[0][0])
+
+    def record(self, query: int) -> QueryRecord:
+        """One query. UserError: there is no such query."""
+        found = self._records("WHERE id = ?", (query,))
+        if not found:
+            raise UserError(f"{self.path} holds no query {query}")
+        return found[0]
 
     def segments(self, ids: Sequence[int]) -> Queries:
         """The arrays of these queries, in this order; they must be of equal length.
@@ -314,18 +355,21 @@ class LabelStore:
         )
         return Counts(asked, pending, labelled, equal, skipped)
 
-    def answers(self, run: str | None = None) -> list[dict[str, Any]]:
-        """Every answer ever given, withdrawn ones too, with its query's origin; one flat mapping each."""
+    def answers(self, run: str | None = None, *, repeat: bool = False) -> list[dict[str, Any]]:
+        """Every answer ever given, withdrawn ones too, with its query's origin; one flat mapping each.
+
+        repeat: those to pairs that were shown once more, instead.
+        """
         names = (
-            "run, member, number, session, annotator, revision, kind, target, unsafe_first, unsafe_second, reasons, "
-            "note, response_ms, answered_utc, asked_utc, episode, start, length, margin, answers.provenance"
+            "query, run, member, number, session, annotator, revision, kind, target, unsafe_first, unsafe_second, "
+            "reasons, note, response_ms, answered_utc, asked_utc, episode, start, length, margin, a.provenance"
         )
         rows = self._read(
-            f"SELECT {names} FROM answers JOIN queries ON queries.id = query WHERE ? IS NULL OR run = ? "
-            "ORDER BY answers.id",
+            f"SELECT {names} FROM {_TABLES[repeat]} AS a JOIN queries ON queries.id = query WHERE ? IS NULL OR run = ? "
+            "ORDER BY a.id",
             (run, run),
         )
-        keys = [name.strip().removeprefix("answers.") for name in names.split(",")]
+        keys = [name.strip().removeprefix("a.") for name in names.split(",")]
         found = [dict(zip(keys, row, strict=True)) for row in rows]
         return [row | {key: json.loads(row[key]) for key in _JSON_COLUMNS} for row in found]
 
@@ -355,18 +399,27 @@ class LabelStore:
         if tables == 0:
             self._create()
         self._check_version()
+        if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'repeats_no_DELETE'").fetchone()[0]:
+            self._script(REPEATS + _append_only("repeats"))  # stores made before there were repeats
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # an answer is on the disk when it counts as given
 
     def _create(self) -> None:
         pragmas = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
         try:
-            self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {APPEND_ONLY} {pragmas} COMMIT;")
+            self._script(f"{SCHEMA} {APPEND_ONLY} {pragmas}")
         except sqlite3.OperationalError as error:
-            if self._connection.in_transaction:
-                self._connection.rollback()
             if "already exists" not in str(error):  # another process was faster
                 raise
+
+    def _script(self, sql: str) -> None:
+        """Several statements in one transaction."""
+        try:
+            self._connection.executescript(f"BEGIN IMMEDIATE; {sql} COMMIT;")
+        except sqlite3.OperationalError:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+            raise
 
     def _check_version(self) -> None:
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()
@@ -423,37 +476,42 @@ class LabelStore:
             raise UserError(f"{self.path} holds another query {row[2]} of member {row[1]} in run '{row[0]}'")
         return int(known[0])
 
-    def _withdraw(self, query: int, annotator: str) -> int:
+    def _withdraw(self, query: int, annotator: str, table: str) -> int:
         standing = self._connection.execute(
-            "SELECT revision FROM standing WHERE query = ? AND annotator = ?", (query, annotator)
+            f"SELECT revision FROM {_STANDING[table]} WHERE query = ? AND annotator = ?", (query, annotator)
         ).fetchone()
         if standing is None:
             raise UserError(f"{annotator} has no answer to query {query} that could be taken back")
         self._connection.execute(
-            "INSERT INTO answers (query, annotator, revision, kind, unsafe_first, unsafe_second, reasons, note, "
+            f"INSERT INTO {table} (query, annotator, revision, kind, unsafe_first, unsafe_second, reasons, note, "
             "provenance, answered_utc) VALUES (?, ?, ?, 'withdrawn', 0, 0, '[]', '', '{}', ?)",
             (query, annotator, standing[0] + 1, _utc_now()),
         )
         return int(standing[0]) + 2
 
-    def _claim(self, annotator: str, run: str | None, lease_s: float) -> QueryRecord | None:
-        condition, values = _pending(run, annotator)
-        now = time.time()
-        # Those whose open places are all promised to others who have not answered yet are left out.
-        promised = (
-            "(SELECT count(DISTINCT annotator) FROM claims WHERE query = queries.id AND annotator <> ? AND until > ? "
-            "AND annotator NOT IN (SELECT annotator FROM standing WHERE query = queries.id))"
-        )
-        answered = "(SELECT count(*) FROM standing WHERE query = queries.id)"
-        found = self._records(
-            f"WHERE {condition} AND {promised} + {answered} < wanted ORDER BY id LIMIT 1", (*values, annotator, now)
-        )
+    def _claim(self, annotator: str, run: str | None, lease_s: float, besides: Sequence[int]) -> QueryRecord | None:
+        condition, values = _open_to(annotator, run)
+        held = f"id NOT IN ({', '.join('?' * len(besides))})"
+        found = self._records(f"WHERE {condition} AND {held} ORDER BY id LIMIT 1", (*values, *besides))
         if not found:
             return None
-        self._connection.execute(
-            "INSERT INTO claims (query, annotator, until) VALUES (?, ?, ?)", (found[0].id, annotator, now + lease_s)
-        )
+        self._promise(found[0].id, annotator, lease_s)
         return found[0]
+
+    def _renew(self, query: int, annotator: str, lease_s: float) -> bool:
+        condition, values = _open_to(annotator, None)
+        is_open = bool(
+            self._connection.execute(f"SELECT 1 FROM queries WHERE {condition} AND id = ?", (*values, query)).fetchone()
+        )
+        if is_open:
+            self._promise(query, annotator, lease_s)
+        return is_open
+
+    def _promise(self, query: int, annotator: str, lease_s: float) -> None:
+        until = time.time() + lease_s
+        self._connection.execute(
+            "INSERT INTO claims (query, annotator, until) VALUES (?, ?, ?)", (query, annotator, until)
+        )
 
     def _records(self, rest: str, values: Sequence[Any]) -> list[QueryRecord]:
         names = [item.name for item in fields(QueryRecord)]
@@ -471,6 +529,8 @@ class LabelStore:
         return (*floats, np.array(json.loads(episode), np.int64), np.array(json.loads(start), np.int64))
 
 
+_TABLES = {False: "answers", True: "repeats"}
+_STANDING = {"answers": "standing", "repeats": "standing_repeats"}
 _ARRAYS = "length, obs_dim, act_dim, obs, act, rew, episode, start"
 _JSON_COLUMNS = ("reasons", "episode", "start", "provenance")
 _NOTHING = (np.zeros((0, 2, 0, 0), np.float32), np.zeros((0, 2, 0, 0), np.float32))
@@ -508,6 +568,20 @@ def _pending(run: str | None, annotator: str | None) -> tuple[str, tuple[Any, ..
         condition += " AND NOT EXISTS (SELECT 1 FROM standing WHERE query = queries.id AND annotator = ?)"
         values += (annotator,)
     return condition, values
+
+
+def _open_to(annotator: str, run: str | None) -> tuple[str, tuple[Any, ...]]:
+    """Condition on the table queries: it wants this annotator's answer; and its values.
+
+    Those whose open places are all promised to others who have not answered yet are left out.
+    """
+    condition, values = _pending(run, annotator)
+    promised = (
+        "(SELECT count(DISTINCT annotator) FROM claims WHERE query = queries.id AND annotator <> ? AND until > ? "
+        "AND annotator NOT IN (SELECT annotator FROM standing WHERE query = queries.id))"
+    )
+    answered = "(SELECT count(*) FROM standing WHERE query = queries.id)"
+    return f"{condition} AND {promised} + {answered} < wanted", (*values, annotator, time.time())
 
 
 def _record(values: dict[str, Any]) -> QueryRecord:

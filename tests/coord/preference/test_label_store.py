@@ -378,3 +378,55 @@ def test_a_damaged_store(store: LabelStore, tmp_path: Path) -> None:
 def test_unknown_query(store: LabelStore) -> None:
     with pytest.raises(UserError, match="holds no query 5"):
         store.segments([5])
+
+
+# ------------------------------------------------------------------------------------------- pairs shown again
+
+
+def test_repeats_are_kept_apart_from_labels(store: LabelStore) -> None:
+    ids = ask(store, 2)
+    store.add_answer(say(ids[0], 1.0))
+    assert store.add_answer(say(ids[0], 0.0), repeat=True)
+    assert not store.add_answer(say(ids[0], 0.5), repeat=True)
+    assert store.labels("r", 0).labels.target.tolist() == [1.0]
+    assert store.counts("r", 0) == Counts(asked=2, pending=1, labelled=1, equal=0, skipped=0)
+    assert [(row["query"], row["target"]) for row in store.answers(repeat=True)] == [(ids[0], 0.0)]
+    assert store.withdraw(ids[0], "ann", repeat=True) == 2
+    assert store.revision(ids[0], "ann", repeat=True) == 2
+    assert (store.revision(ids[0], "ann"), store.revision(ids[1], "ann")) == (1, 0)
+    assert [row["kind"] for row in store.answers(repeat=True)] == ["label", "withdrawn"]
+    assert len(store.answers()) == 1
+
+
+def test_a_store_made_before_there_were_repeats_gets_them(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    LabelStore(path).close()
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP VIEW standing_repeats; DROP TABLE repeats;")
+    connection.close()
+    store = LabelStore(path)
+    (query,) = ask(store, 1)
+    assert store.add_answer(say(query, 1.0), repeat=True)
+    connection = sqlite3.connect(path)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute("DELETE FROM repeats")
+    connection.close()
+    store.close()
+
+
+def test_a_second_query_is_claimed_beside_the_first(store: LabelStore) -> None:
+    ids = ask(store, 3)
+    assert store.claim("ann").id == ids[0]
+    assert store.claim("ann", besides=[ids[0]]).id == ids[1]
+    assert store.claim("bob").id == ids[2]
+    assert store.claim("ann", besides=ids[:2]) is None
+
+
+def test_a_claim_is_renewed_unless_the_query_went_to_others(store: LabelStore) -> None:
+    (query,) = ask(store, 1)
+    store.claim("ann", lease_s=0.0)
+    assert store.renew(query, "ann", lease_s=0.0)
+    assert store.claim("bob", lease_s=60.0).id == query
+    assert not store.renew(query, "ann")
+    store.add_answer(say(query, 1.0, "bob"))
+    assert not store.renew(query, "ann")
