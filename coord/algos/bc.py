@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from coord import seeding
 from coord.agent_files import HELD_OUT_ID, AgentCard, StoredAgent
+from coord.agents import KitchenView
 from coord.errors import UserError, unknown
 from coord.nets import Arch, PopulationNet
 from coord.optim import PopulationAdam
@@ -89,7 +90,7 @@ class BCConfig:
 class Demonstrations(NamedTuple):
     """What people saw and did: one row per (tick, seat)."""
 
-    features: NDArray[np.float32]  # [n, F]
+    features: np.ndarray  # [n, F] float32, or [n, K] int16 for networks on indices
     acts: NDArray[np.int64]  # [n]
     game: NDArray[np.int64]  # [n] which game the row is from
 
@@ -169,32 +170,31 @@ def chance(net: PopulationNet, demos: Demonstrations) -> NDArray[np.float64]:
     return probs[:, np.arange(len(demos.acts)), demos.acts].mean(axis=1)
 
 
-def load_demonstrations(recorded: str, split: str) -> Demonstrations:
-    """Both seats of all games of one half that were recorded on a layout, featurised.
+def load_demonstrations(recorded: str, split: str, obs_kind: str = "features") -> Demonstrations:
+    """Both seats of all games of one half that were recorded on a layout, as networks that read `obs_kind` see them.
 
     Raises:
         UserError: no such layout or half (see `coord.overcooked.human_data.load_games`).
     """
     games = load_games(split, recorded)
-    features = np.concatenate([_features(recorded, game) for game in games])  # [T, P, F]
+    features = np.concatenate([_observed(recorded, game, obs_kind) for game in games])  # [T, P, F]
     acts = np.concatenate([game.joint_act for game in games])  # [T, P]
     number = np.repeat(np.arange(len(games)), [game.joint_act.size for game in games])
     return Demonstrations(features.reshape(-1, features.shape[-1]), acts.reshape(-1).astype(np.int64), number)
 
 
-def _features(layout: str, game: HumanGame) -> NDArray[np.float32]:
-    """[T, P, F] what each seat saw before each joint action."""
-    env = OvercookedVectorEnv(layout, len(game.joint_act), rules=RULES)
+def _observed(layout: str, game: HumanGame, obs_kind: str) -> np.ndarray:
+    """[T, P, F] what each seat saw before each joint action; the clock is that of the recorded game."""
+    env = OvercookedVectorEnv(layout, len(game.joint_act), horizon=len(game.joint_act), rules=RULES)
     for tick in range(env.num_envs):
         env.load_state_dict(tick, game.states[tick])
-    return env.feature_obs()
+    return getattr(KitchenView(env), obs_kind)()
 
 
 def _progress(net: PopulationNet, demos: Demonstrations) -> dict[str, float]:
     """Loss and accuracy of one clone on all rows of `demos`."""
-    features = torch.from_numpy(demos.features)[None]
     with torch.no_grad():
-        loss = cloning_loss(net, features, torch.from_numpy(demos.acts)[None])
+        loss = cloning_loss(net, torch.from_numpy(demos.features)[None], torch.from_numpy(demos.acts)[None])
     return {"eval/bc_loss": loss.item(), "eval/bc_accuracy": float(accuracy(net, demos)[0])}
 
 
