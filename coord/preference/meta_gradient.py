@@ -16,8 +16,9 @@ h_li, d_li at theta, h_lj, d_lj at theta_hat; the 1 is the bias. theta_hat itsel
 is never formed either: everything is [R, B] products, cheaper than a weight gradient while R is below the width.
 
 Shapes: M members, B inner batch, R outer rows, K labelled pairs, F inputs, C outputs (1 for a critic that reads the
-action, the number of actions for one that lists them). A critic is a network of `coord.mlps` with leading axes [M, 2],
-its two heads together. A critic with layer normalisation takes the second-order graph: the formula is for dense layers.
+action, the number of actions for one that lists them). A critic is a network of `coord.mlps` with leading axes [M, H],
+its H heads together: two of SAC, one of a value function. A critic with layer normalisation takes the second-order
+graph: the formula is for dense layers.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Rule(NamedTuple):
 def scores(values: Tensor, outer: Outer, heads: str = "both") -> Tensor:
     """Scores [M, H, K, 2] of segments: Q(s_0, a_0), less gamma^H V(s_H) where there are rows for it.
 
-    values [M, 2, R]: what each head says of each row. H = 2 for heads=both, else 1.
+    values [M, heads, R]: what each head says of each row. H is all of them for heads=both, else 1.
     """
     if heads != "both":
         values = (values.amin(1) if heads == "min" else values.mean(1)).unsqueeze(1)
@@ -88,7 +89,7 @@ def outer_loss(values: Tensor, outer: Outer, rule: Rule) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------- the inner network
-# G = 2M: both heads of all members side by side.
+# G = M H: the heads of all members side by side.
 
 
 def _layers(critic: mlps.Params) -> Layers:
@@ -190,16 +191,16 @@ def alignment(critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule) -> tu
 
     c_i is positive where a higher reward of row i would raise the loss.
     """
-    layers, heads = _layers(critic), (len(inner.rows), 2)
+    layers, heads = _layers(critic), critic["head.bias"].shape[:2]
     rows, pick, outer_rows, outer_pick = (
-        part.repeat_interleave(2, 0) for part in (inner.rows, inner.pick, outer.rows, outer.pick)
+        part.repeat_interleave(heads[1], 0) for part in (inner.rows, inner.pick, outer.rows, outer.pick)
     )
     inputs, outputs = _forward(layers, rows)
-    error = (outputs * pick).sum(-1) - inner.target.repeat_interleave(2, 0)  # [G, B]
+    error = (outputs * pick).sum(-1) - inner.target.repeat_interleave(heads[1], 0)  # [G, B]
     scale = error.unflatten(0, heads) * (2.0 * inner.lr / error.shape[-1])
     step = _Step(layers, inputs, _backward_signals(layers, inputs, pick), scale.flatten(0, 1).unsqueeze(1))
     stepped = _forward_stepped(step, outer_rows)
-    values = (stepped.outputs * outer_pick).sum(-1).unflatten(0, heads)  # [M, 2, R]
+    values = (stepped.outputs * outer_pick).sum(-1).unflatten(0, heads)  # [M, H, R]
     with torch.enable_grad():
         loss = outer_loss(values.requires_grad_(), outer, rule)
         (slope,) = torch.autograd.grad(loss.sum(), values)
@@ -222,5 +223,5 @@ def by_second_order_graph(
 
 
 def _values(critic: mlps.Params, rows: Tensor, pick: Tensor) -> Tensor:
-    """Values [M, 2, B] of rows [M, B, F]."""
+    """Values [M, H, B] of rows [M, B, F]."""
     return (mlps.apply(critic, rows.unsqueeze(1)) * pick.unsqueeze(1)).sum(-1)
