@@ -156,9 +156,7 @@ def _short_path(text: str) -> str:
 
 
 def _git(root: Path, *args: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=True
-    )
+    done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()
 
 
@@ -191,9 +189,7 @@ def _document(path: str | Path, data: bytes) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is a safetensors file, but not a checkpoint of this project") from error
     if version > FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format {version}, this version reads up to {FORMAT_VERSION}: please update"
-        )
+        raise UserError(f"{path} has format {version}, this version reads up to {FORMAT_VERSION}: please update")
     return document
 
 

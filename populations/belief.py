@@ -22,7 +22,7 @@ import numpy as np
 
 from coord.context.belief import LEVELS, SIZE, PartnerBelief
 from coord.context.env import ContextEnv
-from coord.errors import UserError
+from coord.errors import UserError, share_below_one
 from coord.partner_env import FrozenPartners, LivePartners, MixedPartners
 from populations.clumsy import ClumsyPartners
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, one_network, partner_env
@@ -44,9 +44,7 @@ class BeliefConfig:
     max_spell: float = 20.0
 
     def __post_init__(self) -> None:
-        for name in ("share", "low_share", "self_share", "clean", "max_eps"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
+        share_below_one(self, "share", "low_share", "self_share", "clean", "max_eps")
         if self.hypotheses < 2 or self.max_spell < 1 or self.low_share + self.self_share > 1:
             shares = f"low_share={self.low_share}, self_share={self.self_share}"
             raise UserError(

@@ -21,7 +21,7 @@ import numpy as np
 
 from coord.agent_files import AgentCard, StoredAgent
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError
+from coord.errors import UserError, at_least
 from coord.evaluation import br_div
 from coord.evaluation.matches import Match, MatchRules, play_matches
 from coord.nets import PopulationNet
@@ -45,9 +45,7 @@ class BPConfig:
     mid: bool = True  # also keep each partner from the time when its pair earned half as much
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "max_nonzero", "episodes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        at_least(self, 1, "candidates", "max_nonzero", "episodes")
 
 
 def make(cfg: BPConfig, setup: Setup) -> Training:

@@ -27,7 +27,7 @@ from torch import Tensor
 from coord import seeding
 from coord.agents import PolicyAgent
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError
+from coord.errors import UserError, at_least, share_below_one
 from coord.evaluation.matches import Match, MatchRules, play_matches
 from coord.nets import PopulationNet
 from coord.overcooked import load_layout
@@ -52,12 +52,8 @@ class COLEConfig:
     tries: int = 3  # refusals in a row before one may join anyway
 
     def __post_init__(self) -> None:
-        for name in ("initial", "generation_steps", "games", "permutations", "tries"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
-        for name in ("self_play", "worst_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
+        at_least(self, 1, "initial", "generation_steps", "games", "permutations", "tries")
+        share_below_one(self, "self_play", "worst_share")
 
 
 def make(cfg: COLEConfig, setup: Setup) -> Training:

@@ -27,7 +27,7 @@ from coord import seeding
 from coord.algos.ppo import Hooks, PPOState
 from coord.context.action import ActionPredictor, PartnerAction
 from coord.context.env import ContextEnv
-from coord.errors import UserError
+from coord.errors import UserError, at_least, between
 from coord.nets import PopulationNet
 from coord.partner_env import LivePartners
 from coord.types import NUM_ACTIONS
@@ -47,12 +47,8 @@ class E3TConfig:
     predictor_batch: int = 400
 
     def __post_init__(self) -> None:
-        for name in ("eps", "copy_factor", "predictor_lr", "predictor_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be between 0 and 1")
-        for name in ("history", "predictor_batch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        between(self, 0, 1, "eps", "copy_factor", "predictor_lr", "predictor_share")
+        at_least(self, 1, "history", "predictor_batch")
 
 
 class NoisyCopy:

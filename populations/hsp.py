@@ -20,7 +20,7 @@ import numpy as np
 
 from coord.agent_files import StoredAgent
 from coord.algos.ppo import PPOState
-from coord.errors import UserError
+from coord.errors import UserError, at_least
 from coord.evaluation.matches import Games, Match, MatchRules, play_matches
 from coord.overcooked import load_layout
 from coord.pair_env import PairEnv, Utility
@@ -39,9 +39,7 @@ class HSPConfig:
     episodes: int = 10  # games per seat to learn how a candidate behaves
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "max_nonzero", "episodes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        at_least(self, 1, "candidates", "max_nonzero", "episodes")
 
 
 def make(cfg: HSPConfig, setup: Setup) -> Training:

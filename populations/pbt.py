@@ -23,7 +23,7 @@ from torch import Tensor
 
 from coord import seeding
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError
+from coord.errors import UserError, at_least, between
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import Episodes, KitchenRows, RowStep
 from populations.pool import NewMember
@@ -42,10 +42,8 @@ class PBTConfig:
     mutate_factors: tuple[float, ...] = (0.75, 1.25)  # one of them multiplies it
 
     def __post_init__(self) -> None:
-        if self.interval < 1:
-            raise UserError(f"interval={self.interval}: must be at least 1")
-        if not 0 <= self.mutate_prob <= 1:
-            raise UserError(f"mutate_prob={self.mutate_prob}: must be between 0 and 1")
+        at_least(self, 1, "interval")
+        between(self, 0, 1, "mutate_prob")
         if not self.mutate_factors or min(self.mutate_factors) <= 0:
             raise UserError(f"mutate_factors={list(self.mutate_factors)}: positive numbers, at least one")
 

@@ -37,7 +37,7 @@ from coord.agents import KitchenView
 from coord.algos.ppo import Hooks, PPOState
 from coord.context.env import ContextEnv
 from coord.context.groups import GROUPS, GroupEncoder, PartnerGroup
-from coord.errors import UserError
+from coord.errors import UserError, at_least, between
 from coord.nets import PopulationNet, sample_actions
 from coord.partner_env import Episodes, LivePartners, PartnerEnv, logits_of
 from coord.types import NUM_ACTIONS
@@ -72,12 +72,8 @@ class PECANConfig:
     encoder_batch: int = 160
 
     def __post_init__(self) -> None:
-        for name in ("alpha_min", "true_share", "encoder_lr", "encoder_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be between 0 and 1")
-        for name in ("iterations", "alpha_iterations", "rounds", "window", "encoder_batch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        between(self, 0, 1, "alpha_min", "true_share", "encoder_lr", "encoder_share")
+        at_least(self, 1, "iterations", "alpha_iterations", "rounds", "window", "encoder_batch")
         if self.beta < 0:
             raise UserError(f"beta={self.beta}: must not be negative")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from coord import seeding
 from coord.agent_files import AGENT_FILE, MANIFEST, read_manifest
-from coord.errors import UserError, unknown
+from coord.errors import UserError, at_least, unknown
 from coord.run import config
 from coord.run.logger import read_metrics
 
@@ -91,8 +91,7 @@ class Budget:
     ego_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise UserError(f"seeds={self.seeds}: must be at least 1")
+        at_least(self, 1, "seeds")
 
     def common(self, layout: str, seed: int, words: Sequence[str]) -> tuple[str, ...]:
         """Words of any training; `words` are our budget."""

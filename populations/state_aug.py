@@ -19,7 +19,7 @@ from torch import Tensor
 
 from coord import seeding
 from coord.agents import KitchenView
-from coord.errors import UserError
+from coord.errors import UserError, at_least, between
 from coord.overcooked import OvercookedVectorEnv
 from coord.overcooked.rules import TIME
 from coord.partner_env import Episodes, RowStep, SelfPlayEnv
@@ -35,11 +35,8 @@ class StateAugConfig:
     every: int = 10  # ticks between the states that are kept
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise UserError(f"share={self.share}: must be between 0 and 1")
-        for name in ("games", "every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        between(self, 0, 1, "share")
+        at_least(self, 1, "games", "every")
 
 
 def make(cfg: StateAugConfig, setup: Setup) -> Training:

@@ -18,7 +18,7 @@ from coord import seeding
 from coord.agent_files import AGENT_FILE, MANIFEST, AgentCard, AgentGroup, StoredAgent, save_agent, stack_agents
 from coord.algos import ppo
 from coord.context.base import Context
-from coord.errors import UserError
+from coord.errors import UserError, at_least
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import FrozenPartners, MixedPartners, PartnerEnv, Partners, RowEnv, SelfPlayEnv
 from coord.run.training import Savable
@@ -40,8 +40,7 @@ class Setup:
     trained_with: tuple[str, ...] = ()  # SHA-256 of the partners' files, or built-in names: goes onto the cards
 
     def __post_init__(self) -> None:
-        if self.members < 1:
-            raise UserError(f"members={self.members}: must be at least 1")
+        at_least(self, 1, "members")
 
     def generator(self, *names: str | int) -> np.random.Generator:
         """The numpy generator of that name, the same in every run with this seed."""

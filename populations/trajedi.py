@@ -34,7 +34,7 @@ from torch import Tensor
 
 from coord import seeding
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError
+from coord.errors import UserError, at_least, between
 from coord.rollout import Rollout
 from populations.fcp import FictitiousCoPlay
 from populations.training import Setup, Training, self_play
@@ -53,10 +53,8 @@ class TrajeDiConfig:
     def __post_init__(self) -> None:
         if self.alpha < 0:
             raise UserError(f"alpha={self.alpha}: must not be negative")
-        if not 0 <= self.gamma <= 1:
-            raise UserError(f"gamma={self.gamma}: must be between 0 and 1")
-        if self.trajectories < 1:
-            raise UserError(f"trajectories={self.trajectories}: must be at least 1")
+        between(self, 0, 1, "gamma")
+        at_least(self, 1, "trajectories")
 
 
 def make(cfg: TrajeDiConfig, setup: Setup) -> Training:

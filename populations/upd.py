@@ -7,7 +7,7 @@ learn from. Every `interval` steps the `kept` best stay and all others are drawn
 
 Deviations: candidates are judged by training play (a running variance, see `populations.partner_returns`), for which a
 share `explore` of the episodes is played with those not yet kept, instead of separate roll-outs; each learner has
-candidates of its own. The authors' budget and network are not known to us, so there is no published preset.
+candidates of its own. The authors' budget and network are not known to us: `preset=published` borrows E3T's of ZSC-Eval.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from coord import seeding
 from coord.agents import KitchenView
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError
+from coord.errors import UserError, between
 from coord.nets import PopulationNet
 from coord.partner_env import LivePartners, PartnerEnv
 from coord.types import NUM_ACTIONS
@@ -43,9 +43,7 @@ class UPDConfig:
     explore: float = 0.25  # share of episodes with candidates that were not kept
 
     def __post_init__(self) -> None:
-        for name in ("bias_prob", "explore"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be between 0 and 1")
+        between(self, 0, 1, "bias_prob", "explore")
         if not 0 < self.kept < self.candidates:
             raise UserError(f"kept={self.kept}, candidates={self.candidates}: must be 0 < kept < candidates")
         if self.interval < 1 or self.concentration <= 0:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from coord import fused, seeding
-from coord.errors import Diverged, UserError
+from coord.errors import Diverged, UserError, at_least, between
 from coord.fused import ppo_loss
 from coord.nets import Arch, PopulationNet
 from coord.optim import PopulationAdam
@@ -63,12 +63,8 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        for name in ("total_steps", "num_envs", "rollout_len", "num_epochs", "num_minibatches"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
-        for name in ("gamma", "gae_lambda", "lr_final", "lr"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be between 0 and 1")
+        at_least(self, 1, "total_steps", "num_envs", "rollout_len", "num_epochs", "num_minibatches")
+        between(self, 0, 1, "gamma", "gae_lambda", "lr_final", "lr")
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
         Arch(kind=self.network, hidden=self.hidden)  # refuses impossible ones

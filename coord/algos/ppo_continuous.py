@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from coord import mlps, seeding
-from coord.errors import Diverged, UserError
+from coord.errors import Diverged, UserError, at_least, between
 from coord.mlps import Params
 from coord.optim import FusedAdam
 from coord.returns import TIME_LIMITS, gae, next_values
@@ -54,12 +54,8 @@ class PPOContinuousConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        for name in ("rollout_len", "batch_size", "num_epochs", "pretraining_epochs"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
-        for name in ("gamma", "gae_lambda", "lr", "clip_final"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be between 0 and 1")
+        at_least(self, 1, "rollout_len", "batch_size", "num_epochs", "pretraining_epochs")
+        between(self, 0, 1, "gamma", "gae_lambda", "lr", "clip_final")
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
 
@@ -228,9 +224,7 @@ def prepare(state: PPOContinuousState, roll: Rollout) -> dict[str, Tensor]:
         time_limit=cfg.time_limit,
     )
     ended = roll.terminated | roll.truncated
-    adv = gae(
-        rew=roll.rew, val=roll.val, next_val=following, ended=ended, gamma=cfg.gamma, gae_lambda=cfg.gae_lambda
-    )
+    adv = gae(rew=roll.rew, val=roll.val, next_val=following, ended=ended, gamma=cfg.gamma, gae_lambda=cfg.gae_lambda)
     ret = adv + roll.val
     adv = (adv - adv.mean((0, 2), keepdim=True)) / (adv.std((0, 2), keepdim=True) + 1e-8)
     parts = {"obs": roll.obs, "act": roll.act, "old_logp": roll.logp, "adv": adv, "ret": ret}

@@ -24,7 +24,7 @@ from coord import heads, mlps, seeding
 from coord.algos.sac_losses import actor_loss, alpha_loss, critic_loss, critic_target, expected_soft_value, soft_value
 from coord.backprop import Learner, Net
 from coord.buffers import Batch
-from coord.errors import Diverged, UserError
+from coord.errors import Diverged, UserError, at_least, between
 from coord.mlps import Params
 from coord.optim import FusedAdam
 from coord.returns import TIME_LIMITS
@@ -53,12 +53,8 @@ class SACConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        for name in ("batch_size", "target_every", "actor_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
-        for name in ("lr", "alpha_lr", "gamma", "tau", "critic_weight_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be between 0 and 1")
+        at_least(self, 1, "batch_size", "target_every", "actor_every")
+        between(self, 0, 1, "lr", "alpha_lr", "gamma", "tau", "critic_weight_decay")
         if min(self.hidden, default=0) < 1:
             raise UserError(f"hidden={list(self.hidden)}: needs at least one layer, each of width >= 1")
         if not self.init_alpha > 0:

@@ -98,9 +98,7 @@ def _row(key: GameKey, games: Sequence[RecordedGame], seed: int) -> dict[str, An
         "mean_return": float(returns.mean()),
         "ci95": list(cluster_bootstrap_ci(returns, people, seed=seed)),
         "returns": returns.tolist(),
-        "events": {
-            name: dict(zip(ROLES, counts[:, k].tolist(), strict=True)) for k, name in enumerate(EVENTS)
-        },
+        "events": {name: dict(zip(ROLES, counts[:, k].tolist(), strict=True)) for k, name in enumerate(EVENTS)},
         "idle_share": dict(zip(ROLES, metrics.idle_share(events, key.ticks).tolist(), strict=True)),
         "collisions_per_100": metrics.collision_rate(events, key.ticks),
         "work_balance": metrics.work_balance(events),

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coord import seeding
-from coord.errors import UserError, unknown
+from coord.errors import UserError, share_below_one, unknown
 from coord.overcooked.layouts import MAX_PLAYERS, Layout, from_grid, load_layout
 
 PREFIX = "generated"
@@ -61,8 +61,7 @@ class GeneratorConfig:
             raise UserError(f"players={self.players}: allowed are 1 to {MAX_PLAYERS}")
         if (self.width == 0) != (self.height == 0):
             raise UserError(f"width={self.width}, height={self.height}: give both, or neither")
-        if not 0 <= self.density < 1:
-            raise UserError(f"density={self.density}: must be at least 0 and below 1")
+        share_below_one(self, "density")
         for name in ("widths", "heights", "pots", "onions", "dishes", "servings"):
             low, high = getattr(self, name)
             if not 1 <= low <= high:

@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from coord import seeding
 from coord.algos import sac, sac_losses
 from coord.buffers import Batch
-from coord.errors import UserError, unknown
+from coord.errors import UserError, at_least, unknown
 from coord.preference import meta_gradient as mg
 from coord.preference import reward_net as rn
 from coord.preference.reward_model import RewardModel
@@ -96,9 +96,7 @@ class MRNConfig:
         for name, allowed in CHOICES.items():
             if getattr(self, name) is not None and getattr(self, name) not in allowed:
                 raise unknown(name, getattr(self, name), allowed)
-        for name in ("every", "outer_batch", "inner_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        at_least(self, 1, "every", "outer_batch", "inner_steps")
         for name in ("meta_weight", "outer_weight", "meta_scale", "lr", "temperature"):
             if (getattr(self, name) or 0.0) < 0:
                 raise UserError(f"{name}={getattr(self, name)}: must not be negative")

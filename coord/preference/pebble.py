@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coord.errors import UserError
+from coord.errors import at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +27,7 @@ class PebbleConfig:
     extra_every: int = 0  # env steps between extra supervised steps of the reward model; 0: none
 
     def __post_init__(self) -> None:
-        if self.extra_every < 0:
-            raise UserError(f"extra_every={self.extra_every}: must be at least 0")
+        at_least(self, 0, "extra_every")
 
 
 def extra_step(run: Run) -> dict[str, Tensor] | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coord.errors import UserError
+from coord.errors import at_least
 
 if TYPE_CHECKING:
     from coord.preference.training import Run
@@ -25,8 +25,7 @@ class QPAConfig:
     recent_episodes: int = 10  # half of every batch comes from as many episodes, 10..60
 
     def __post_init__(self) -> None:
-        if self.recent_episodes < 1:
-            raise UserError(f"recent_episodes={self.recent_episodes}: must be at least 1")
+        at_least(self, 1, "recent_episodes")
 
 
 def recent(run: Run) -> int | None:

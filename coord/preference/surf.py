@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coord.errors import UserError
+from coord.errors import at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,5 +23,4 @@ class SurfConfig:
     unlabelled_per_label: int = 10  # unlabelled pairs per query, 10 (Meta-World) or 100 (DMControl)
 
     def __post_init__(self) -> None:
-        if self.unlabelled_per_label < 1:
-            raise UserError(f"unlabelled_per_label={self.unlabelled_per_label}: must be at least 1")
+        at_least(self, 1, "unlabelled_per_label")

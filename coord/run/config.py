@@ -62,6 +62,7 @@ CONFIGS: dict[str, str] = {
     "reward/ensemble": "coord.preference.reward_model:RewardConfig",
     "query/pairs": "coord.preference.queries:QueryConfig",
     "teacher/bpref": "coord.preference.answerers:TeacherConfig",
+    "safety/hazards": "coord.preference.safety:SafetyConfig",
     "method/sp": "populations.self_play:SPConfig",
     "method/fcp": "populations.fcp:FCPConfig",
     "method/hsp": "populations.hsp:HSPConfig",
@@ -134,9 +135,7 @@ def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
         if key not in fields:
             raise unknown("field", where + key, [where + name for name in fields])
     scope = vars(importlib.import_module(cls.__module__))
-    converted = {
-        key: _convert_field(fields[key], scope, value, f"{where}{key}") for key, value in values.items()
-    }
+    converted = {key: _convert_field(fields[key], scope, value, f"{where}{key}") for key, value in values.items()}
     try:
         return cls(**converted)
     except (TypeError, ValueError, UserError) as error:
@@ -243,9 +242,7 @@ def field_help(file: str, prefix: str = "") -> list[FieldHelp]:
     """The fields of one config file (`train.yaml`, `algo/ppo.yaml`) with the meaning from their comments."""
     text = (resources.files("configs") / file).read_text(encoding="utf-8")
     rows = re.findall(r"^(\w+):[ ]*(.*?)[ ]+#[ ](.*)$", text, flags=re.MULTILINE)
-    return [
-        FieldHelp(prefix + name, default, meaning) for name, default, meaning in rows if name != "defaults"
-    ]
+    return [FieldHelp(prefix + name, default, meaning) for name, default, meaning in rows if name != "defaults"]
 
 
 def _load_resumed(command: str, words: Mapping[str, str]) -> Any:

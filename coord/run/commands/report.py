@@ -22,10 +22,9 @@ class ReportConfig:
     clips: int = 6
 
     def __post_init__(self) -> None:
-        from coord.errors import UserError
+        from coord.errors import at_least
 
-        if self.clips < 0:
-            raise UserError(f"clips={self.clips}: must be at least 0")
+        at_least(self, 0, "clips")
 
 
 def run(overrides: Sequence[str]) -> int:

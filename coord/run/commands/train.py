@@ -47,8 +47,17 @@ class TrainConfig:
 
     algo: PPOConfig | BCConfig
     method: (
-        UniformConfig | MEPConfig | COLEConfig | E3TConfig | PPOBCConfig | StateAugConfig
-        | UPDConfig | RecurrentConfig | CECConfig | PECANConfig | BeliefConfig
+        UniformConfig
+        | MEPConfig
+        | COLEConfig
+        | E3TConfig
+        | PPOBCConfig
+        | StateAugConfig
+        | UPDConfig
+        | RecurrentConfig
+        | CECConfig
+        | PECANConfig
+        | BeliefConfig
     )
     preset: str | None = None
     layout: str = "cramped_room"
