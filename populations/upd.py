@@ -7,7 +7,7 @@ learn from. Every `interval` steps the `kept` best stay and all others are drawn
 
 Deviations: candidates are judged by training play (a running variance, see `populations.partner_returns`), for which a
 share `explore` of the episodes is played with those not yet kept, instead of separate roll-outs; each learner has
-candidates of its own. The authors' budget and network are not known to us: `preset=published` borrows E3T's of ZSC-Eval.
+candidates of its own. The authors' budget and network are not known to us; `preset=published` borrows E3T's.
 """
 
 from __future__ import annotations
