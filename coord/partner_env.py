@@ -8,7 +8,7 @@ member m are the consecutive block [m N, (m+1) N).
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coord.agent_files import StoredAgent, stack_agents
 from coord.agents import KitchenView, StuckMemory, feature_poses
 from coord.context.base import Context
 from coord.nets import PopulationNet, append_dense, rows_by_member, sample_actions
@@ -90,6 +91,15 @@ class KitchenRows:
             view.stepped(joint_act, ended)
         return result, np.flatnonzero(ended)
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """See `RowEnv.get_state`."""
+        return dict(self.env.get_state())
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """See `RowEnv.set_state`."""
+        self.env.set_state(state)
+        self._moved()
+
     def _moved(self) -> None:
         """The states were set from outside."""
         for view in (self.view, self.final_view):
@@ -134,15 +144,6 @@ class SelfPlayEnv(KitchenRows):
         """See `RowEnv.finished`."""
         none = np.full(len(self._ended), -1)
         return Episodes(self._ended // self.kitchens, self.env.episode_return(final=True)[self._ended], none, none)
-
-    def get_state(self) -> dict[str, np.ndarray]:
-        """See `RowEnv.get_state`."""
-        return dict(self.env.get_state())
-
-    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """See `RowEnv.set_state`."""
-        self.env.set_state(state)
-        self._moved()
 
 
 class Partners(Protocol):
@@ -318,6 +319,14 @@ class MixedPartners:
         """See `Partners.set_state`."""
         for i, part in enumerate(self.parts):
             part.set_state({k.partition(".")[2]: v for k, v in state.items() if k.partition(".")[0] == str(i)})
+
+
+def as_pool(partners: Sequence[StoredAgent]) -> Partners:
+    """Frozen networks, grouped so that each group is answered by one forward pass; rows in the order of the groups."""
+    parts: list[Partners] = [
+        FrozenPartners(group.net, group.spec, unstick=group.unstick) for group in stack_agents(partners)
+    ]
+    return parts[0] if len(parts) == 1 else MixedPartners(parts)
 
 
 class PartnerEnv(KitchenRows):

@@ -17,9 +17,9 @@ import numpy as np
 from coord.algos.ppo import Hooks, PPOState
 from coord.errors import UserError
 from coord.evaluation.agents import load_training_partners
-from coord.partner_env import LivePartners, MixedPartners, PartnerEnv
+from coord.partner_env import LivePartners, MixedPartners, PartnerEnv, as_pool
 from coord.schedules import Schedule
-from populations.training import Setup, Training, as_pool, final_agents, make_kitchens, make_learners, partner_env
+from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, partner_env
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from functools import partial
 
 from coord.algos import recurrent_ppo
 from coord.errors import UserError
-from coord.partner_env import PartnerEnv, SelfPlayEnv
-from populations.training import Setup, Training, as_pool, final_agents, make_kitchens, make_learners, partner_env
+from coord.partner_env import PartnerEnv, SelfPlayEnv, as_pool
+from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, partner_env
 
 
 @dataclass(frozen=True, kw_only=True)

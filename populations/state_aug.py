@@ -22,8 +22,8 @@ from coord.agents import KitchenView
 from coord.errors import UserError, at_least, between
 from coord.overcooked import OvercookedVectorEnv
 from coord.overcooked.rules import TIME
-from coord.partner_env import Episodes, RowStep, SelfPlayEnv
-from populations.training import Setup, Training, as_pool, final_agents, self_play
+from coord.partner_env import Episodes, RowStep, SelfPlayEnv, as_pool
+from populations.training import Setup, Training, final_agents, self_play
 
 
 @dataclass(frozen=True, kw_only=True)

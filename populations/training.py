@@ -20,7 +20,7 @@ from coord.algos import ppo
 from coord.context.base import Context
 from coord.errors import UserError, at_least
 from coord.overcooked import OvercookedVectorEnv
-from coord.partner_env import FrozenPartners, MixedPartners, PartnerEnv, Partners, RowEnv, SelfPlayEnv
+from coord.partner_env import PartnerEnv, Partners, RowEnv, SelfPlayEnv, as_pool
 from coord.run.training import Savable
 from populations.pool import NewMember, add_members
 
@@ -123,14 +123,6 @@ def partner_env(
         raise UserError(f"layout '{setup.layout}' has one seat: there is no place for a partner")
     seed, members = seeding.derive(setup.seed, "partners"), kitchens.num_envs // setup.algo.num_envs
     return PartnerEnv(kitchens, partners, seed=seed, members=members, obs_kind=obs_kind, **how)
-
-
-def as_pool(partners: Sequence[StoredAgent]) -> Partners:
-    """Frozen networks, grouped so that each group is answered by one forward pass."""
-    parts: list[Partners] = [
-        FrozenPartners(group.net, group.spec, unstick=group.unstick) for group in stack_agents(partners)
-    ]
-    return parts[0] if len(parts) == 1 else MixedPartners(parts)
 
 
 def one_network(partners: Sequence[StoredAgent], purpose: str) -> AgentGroup:
