@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import trim_mean
+from scipy.stats import binomtest, trim_mean
 
 Statistic = Callable[..., NDArray[np.float64]]
 
@@ -129,6 +129,19 @@ def bootstrap_band(
         tail = (1.0 - level) / 2.0
         bounds[:, part] = np.quantile(statistic(array[part][:, drawn], axis=-1), [tail, 1.0 - tail], axis=-1)
     return bounds[0], bounds[1]
+
+
+def proportion_ci(count: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval (1927) of a share: `count` of `total`; (0, 1) where total is 0.
+
+    Raises: ValueError unless 0 <= count <= total.
+    """
+    if not 0 <= count <= total:
+        raise ValueError(f"proportion_ci needs 0 <= count <= total, got {count} of {total}")
+    if total == 0:
+        return 0.0, 1.0
+    bounds = binomtest(count, total).proportion_ci(level, method="wilson")
+    return float(bounds.low), float(bounds.high)
 
 
 def interval(estimates: ArrayLike, level: float = 0.95) -> tuple[float, float]:

@@ -114,3 +114,15 @@ def test_a_band_of_one_column_has_no_width_and_of_none_does_not_exist() -> None:
     assert low.tolist() == high.tolist() == [1.0, 2.0]
     with pytest.raises(ValueError, match="rows, columns"):
         bootstrap_band([1.0, 2.0])
+
+
+def test_proportion_ci_is_wilsons():
+    low, high = stats.proportion_ci(8, 10)
+    z, p, n = 1.959964, 0.8, 10
+    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    np.testing.assert_allclose(
+        (low, high), [(middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)], rtol=1e-5
+    )
+    assert stats.proportion_ci(0, 0) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="3 of 2"):
+        stats.proportion_ci(3, 2)
