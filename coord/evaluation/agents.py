@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from coord import agent_files, checkpoint
@@ -69,24 +69,38 @@ def hashes_of(refs: Sequence[str]) -> list[str]:
     return [h for ref in refs for h in ([checkpoint.file_hash(p) for p in files_of(ref)] or [ref])]
 
 
-def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str) -> list[StoredAgent]:
-    """Networks that training may have as partners; a pool stands for all its members.
+def load_networks(refs: Sequence[str], layout: str | Layout, rules: str) -> list[StoredAgent]:
+    """The networks of several references, for evaluation beside a learner; a pool stands for all its members.
 
     Raises:
-        UserError: as `load_agents`; for scripted agents; and for anything made from the held-out human games,
-            whatever it is called: the built-in `human_proxy`, its file, a renamed copy of it, a pool that holds one.
+        UserError: as `load_agents`; for scripted agents.
     """
-    home = load_layout(layout)
-    partners = []
+    return [found for _, found in _networks(refs, load_layout(layout), rules)]
+
+
+def _networks(refs: Sequence[str], home: Layout, rules: str) -> Iterator[tuple[str, StoredAgent]]:
     for ref in refs:
-        if ref == HELD_OUT_ID:
-            raise UserError(f"{HELD_OUT_ID} is for evaluation only: training may use bc_train or a pool")
         for found in _find(ref, home):
             if not isinstance(found, StoredAgent):
                 raise UserError(f"partner {ref} is scripted: training takes networks (bc_train, agent files, pools)")
             found.check_kitchen(home, rules)
-            _refuse_held_out(found, ref, home)
-            partners.append(found)
+            yield ref, found
+
+
+def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str) -> list[StoredAgent]:
+    """Networks that training may have as partners; a pool stands for all its members.
+
+    Raises:
+        UserError: as `load_networks`; and for anything made from the held-out human games, whatever it is called: the
+            built-in `human_proxy`, its file, a renamed copy of it, a pool that holds one.
+    """
+    if HELD_OUT_ID in refs:
+        raise UserError(f"{HELD_OUT_ID} is for evaluation only: training may use bc_train or a pool")
+    home = load_layout(layout)
+    partners = []
+    for ref, found in _networks(refs, home, rules):
+        _refuse_held_out(found, ref, home)
+        partners.append(found)
     return partners
 
 
