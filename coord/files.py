@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,3 +65,19 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def explain_sqlite(path: str | Path, error: sqlite3.Error, kind: str, kept: str) -> str:
+    """One clear line for an error of SQLite; kind: what the file should be; kept: what a full disk spares."""
+    for part, meaning in (
+        ("is full", f"cannot write {path}: the disk is full; {kept} before are safe"),
+        ("readonly", f"cannot write {path}: the file or its folder is read-only"),
+        ("unable to open", f"cannot open {path}: no such file, or no permission"),
+        ("locked", f"{path} is in use by another program that does not let go"),
+        ("not a database", f"{path} is not a {kind}, or it is damaged: move it aside or restore a copy"),
+        ("malformed", f"{path} is damaged: move it aside or restore a copy"),
+        ("disk I/O", f"cannot read or write {path}: the disk reports an error"),
+    ):
+        if part in str(error):
+            return meaning
+    return f"{path}: {error}"

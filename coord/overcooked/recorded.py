@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord.errors import UserError
+from coord.files import explain_sqlite
 from coord.overcooked.layouts import Layout
 from coord.overcooked.vector_env import OvercookedVectorEnv
 
@@ -207,23 +208,7 @@ def clear_errors(path: str | Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise UserError(_explain(path, error)) from error
-
-
-def _explain(path: str | Path, error: sqlite3.Error) -> str:
-    text = str(error)
-    for part, meaning in (
-        ("is full", f"cannot write {path}: the disk is full; games finished before are safe"),
-        ("readonly", f"cannot write {path}: the file or its folder is read-only"),
-        ("unable to open", f"cannot open {path}: no such file, or no permission"),
-        ("locked", f"{path} is in use by another program that does not let go"),
-        ("not a database", f"{path} is not a recordings file, or it is damaged: move it aside or restore a copy"),
-        ("malformed", f"{path} is damaged: move it aside or restore a copy"),
-        ("disk I/O", f"cannot read or write {path}: the disk reports an error"),
-    ):
-        if part in text:
-            return meaning
-    return f"{path}: {text}"
+        raise UserError(explain_sqlite(path, error, "recordings file", "games finished")) from error
 
 
 def check_version(connection: sqlite3.Connection, path: str | Path) -> None:

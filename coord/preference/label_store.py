@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from coord.errors import UserError
-from coord.files import atomic_write_text
+from coord.files import atomic_write_text, explain_sqlite
 from coord.preference.segments import Labels, Queries
 
 APPLICATION_ID = 0x4C41424C
@@ -160,6 +160,7 @@ class StoredLabels:
     number: np.ndarray  # [n] the query's number within the member
     annotator: list[str]  # [n]
     unsafe: np.ndarray  # [n, 2] bool
+    reasons: list[tuple[str, ...]] = field(default_factory=list)  # [n] tags
 
 
 @dataclass(frozen=True)
@@ -322,18 +323,20 @@ class LabelStore:
         """
         chosen = "" if annotators is None else f"AND annotator IN ({', '.join('?' * len(annotators))})"
         found = self._read(
-            f"SELECT {_ARRAYS}, target, number, annotator, unsafe_first, unsafe_second "
+            f"SELECT {_ARRAYS}, target, number, annotator, unsafe_first, unsafe_second, reasons "
             f"FROM standing JOIN queries ON queries.id = query "
             f"WHERE kind = 'label' AND run = ? AND member = ? AND number < ? {chosen} ORDER BY standing.id",
             (run, member, 2**62 if before is None else before, *(annotators or ())),
         )
         arrays = [self._arrays(row) for row in found]
         width = len(_ARRAYS.split(","))
-        target, number, annotator, *unsafe = zip(*(row[width:] for row in found), strict=True) if found else [()] * 5
+        columns = zip(*(row[width:] for row in found), strict=True) if found else [()] * 6
+        target, number, annotator, *unsafe, reasons = columns
         obs, act = (np.stack(part) for part in list(zip(*arrays, strict=True))[:2]) if found else _NOTHING
         labels = Labels(obs, act, np.array(target, np.float32))
         flags = np.array(unsafe, bool).T.reshape(-1, 2)
-        return StoredLabels(labels, np.array(number, np.int64), list(annotator), flags)
+        tags = [tuple(json.loads(text)) for text in reasons]
+        return StoredLabels(labels, np.array(number, np.int64), list(annotator), flags, tags)
 
     def counts(self, run: str, member: int) -> Counts:
         """Queries and answers of a member so far."""
@@ -436,7 +439,9 @@ class LabelStore:
         try:
             yield
         except sqlite3.Error as error:
-            raise UserError(_explain(self.path, error)) from error
+            if "FOREIGN KEY" in str(error):
+                raise UserError(f"{self.path} holds no such query") from error
+            raise UserError(explain_sqlite(self.path, error, "label store", "answers given")) from error
 
     def _patiently(self, action: Callable[[], _Result]) -> _Result:
         """Repeat what another process's lock refuses; SQLite's own timeout does not cover every such case."""
@@ -603,20 +608,3 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _explain(path: Path, error: sqlite3.Error) -> str:
-    text = str(error)
-    for part, meaning in (
-        ("is full", f"cannot write {path}: the disk is full; answers given before are safe"),
-        ("readonly", f"cannot write {path}: the file or its folder is read-only"),
-        ("unable to open", f"cannot open {path}: no such file, or no permission"),
-        ("locked", f"{path} is in use by another program that does not let go"),
-        ("not a database", f"{path} is not a label store, or it is damaged: move it aside or restore a copy"),
-        ("malformed", f"{path} is damaged: move it aside or restore a copy"),
-        ("disk I/O", f"cannot read or write {path}: the disk reports an error"),
-        ("FOREIGN KEY", f"{path} holds no such query"),
-    ):
-        if part in text:
-            return meaning
-    return f"{path}: {text}"
