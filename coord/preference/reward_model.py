@@ -79,6 +79,22 @@ class RewardConfig:
         return length + 2 * self.crop_margin
 
 
+class Noise(NamedTuple):
+    """How the people who gave n answers err, see `coord.preference.annotators`."""
+
+    weight: NDArray[np.float32]  # [n, E] how much each network learns from the answer
+    reliability: NDArray[np.float32]  # [n] of who gave it
+    threshold: NDArray[np.float32]  # [n] of who gave it, for ties
+
+    def columns(self) -> NDArray[np.float32]:
+        """[n, 2 + E] reliability, threshold, weights."""
+        return np.concatenate([self.reliability[:, None], self.threshold[:, None], self.weight], axis=1)
+
+    def select(self, rows: NDArray[np.bool_]) -> Noise:
+        """The answers `rows`."""
+        return type(self)._make(array[rows] for array in self)
+
+
 class FitResult(NamedTuple):
     """What a training call did, per member [M]; nan where a member has no label."""
 
@@ -136,11 +152,19 @@ class RewardModel:
 
     # ------------------------------------------------------------------------------------------- predictions
 
+    def inputs(self, obs: Tensor, act: Tensor) -> Tensor:
+        """What the networks read [..., O + A] of obs [..., O] and act [..., A].
+
+        obs may have more than the O columns that the model was made for; the last ones are then for somebody else.
+        """
+        read = self._table["dense0.weight"][1] - act.shape[-1]
+        return torch.cat([obs[..., :read], act], dim=-1).to(self.flat)
+
     @torch.no_grad()
     def predict(self, obs: Tensor, act: Tensor) -> Tensor:
         """Rewards [M, E, B] of obs [M, B, O] and act [M, B, A]."""
         net = rn.layers(self.params)
-        x = torch.cat([obs, act], dim=2).to(self.flat)
+        x = self.inputs(obs, act)
         parts = []
         for block in x.split(rn.block_rows(net), dim=1):
             rows = block.repeat_interleave(self.config.ensemble, dim=0)  # [G, R, O + A]
@@ -184,7 +208,7 @@ class RewardModel:
     def vjp(self, obs: Tensor, act: Tensor, cotangent: Tensor) -> dict[str, Tensor]:
         """Gradient of sum_b cotangent[m, b] * reward(obs, act)[m, b]: name -> [M, E, ...]."""
         learner = _Learner(self, None)
-        x = torch.cat([obs, act], dim=2).to(self.flat)
+        x = self.inputs(obs, act)
         share = (cotangent / self.config.ensemble).to(self.flat)
         rows = rn.block_rows(learner.net)
         for block, part in zip(x.split(rows, dim=1), share.split(rows, dim=1), strict=True):
@@ -198,7 +222,7 @@ class RewardModel:
         Call it once, before this model predicts or learns anything else.
         """
         learner = _Learner(self, None)
-        x = torch.cat([obs, act], dim=2).to(self.flat)
+        x = self.inputs(obs, act)
         if x.shape[1] > rn.block_rows(learner.net):  # what one pass leaves would be overwritten by the next block
             return self.reward(obs, act), lambda cotangent: self.vjp(obs, act, cotangent)
         rows = x.repeat_interleave(self.config.ensemble, dim=0)
@@ -220,7 +244,7 @@ class RewardModel:
         """
         learner = _Learner(self, None)
         members, count = target.shape
-        pairs = _Pairs(torch.cat([obs, act], dim=4).to(self.flat).flatten(0, 1), target.to(self.flat).flatten())
+        pairs = _Pairs(self.inputs(obs, act).flatten(0, 1), target.to(self.flat).flatten())
         order = torch.arange(members * count, device=self.flat.device).view(members, 1, count)
         stats = learner.add_labelled(pairs, order.expand(-1, self.config.ensemble, -1).flatten(0, 1), None)
         return rn.views(learner.grad, self._table), stats.loss.view(members, -1) / count
@@ -236,11 +260,17 @@ class RewardModel:
 
     # ---------------------------------------------------------------------------------------------- training
 
-    def fit(self, labels: Sequence[Labels], unlabelled: Sequence[Labels] | None = None) -> FitResult:
+    def fit(
+        self,
+        labels: Sequence[Labels],
+        unlabelled: Sequence[Labels] | None = None,
+        noise: Sequence[Noise] | None = None,
+    ) -> FitResult:
         """Train every member on its own labels (all those so far), in place.
 
         labels: one per member, segments of equal stored length; unlabelled: as many, their targets are not read, for
-        pseudo-labels. Members without labels are left alone (but for `reset`).
+        pseudo-labels; noise: of the labels, None where all answers are of one kind. Members without labels are left
+        alone (but for `reset`).
         """
         if self.config.reset:
             self.reset()
@@ -253,8 +283,8 @@ class RewardModel:
             groups.setdefault((part.size, extra[m].size if extra else 0), []).append(m)
         for (count, _), members in groups.items():
             if count:
-                job = _Fit(self, members, [labels[m] for m in members], [extra[m] for m in members] if extra else None)
-                job.run(result)
+                parts = (part and [part[m] for m in members] for part in (labels, extra, noise))
+                _Fit(self, members, *parts).run(result)
         return result
 
     def reset(self) -> None:
@@ -294,6 +324,16 @@ class _Pairs(NamedTuple):
 
     data: Tensor  # [pairs, 2, S, O + A]
     target: Tensor  # [pairs]
+    noise: Tensor | None = None  # [pairs, 2 + E] reliability and threshold of who answered, a weight per network
+
+    def noise_of(self, rows: Tensor) -> rn.Noise | None:
+        """The noise of the pairs rows [G, b]; networks of a member lie side by side."""
+        if self.noise is None:
+            return None
+        ensemble = self.noise.shape[1] - 2
+        network = 2 + torch.arange(len(rows), device=rows.device)[:, None] % ensemble
+        reliability, threshold = self.noise[rows][..., :2].unbind(2)
+        return rn.Noise(*(part.unsqueeze(2) for part in (self.noise[rows, network], reliability, threshold)))
 
 
 class _Stats(NamedTuple):
@@ -348,11 +388,17 @@ class _Learner:
             windows = None if crops is None else crops.select(block)
             gap = _gap(pred, windows)
             smooth = rn.smoothed(target, self.config.label_smoothing)
-            signal = (gap.sigmoid() - smooth) / (order.shape[1] * gap.shape[2])
-            self._add(inputs, out, signal, windows)
             judged = (target != 0.5).expand_as(gap)
-            right = ((gap > 0) == (target > 0.5)) & judged
-            loss = rn.preference_loss(gap, smooth)
+            noise = pairs.noise_of(order[:, block])
+            if noise is None:
+                loss, slope = rn.preference_loss(gap, smooth), gap.sigmoid() - smooth
+                right = (gap > 0) == (target > 0.5)
+            else:
+                loss, slope = rn.answer_loss(gap, smooth, ~judged, noise)
+                right = (noise.reliability * gap > 0) == (target > 0.5)
+                judged = judged & (noise.weight > 0)
+            right = right & judged
+            self._add(inputs, out, slope / (order.shape[1] * gap.shape[2]), windows)
             stats.append(_Stats(*(part.to(gap.dtype).mean(2).sum(1) for part in (loss, right, judged))))
         return sum(stats[1:], stats[0])
 
@@ -406,12 +452,18 @@ class _Fit:
     """One training call for members with equally many labels; a member that is done leaves the others."""
 
     def __init__(
-        self, model: RewardModel, members: list[int], labels: list[Labels], extra: list[Labels] | None
+        self,
+        model: RewardModel,
+        members: list[int],
+        labels: list[Labels],
+        extra: list[Labels] | None,
+        noise: list[Noise] | None,
     ) -> None:
         self._model, self._config, self._members = model, model.config, members
         held = held_out(labels[0].size, model.config.holdout)
         self._held = [part.select(held) for part in labels] if held.any() else None
-        self._count, self._pairs = self._pack([part.select(~held) for part in labels])
+        kept = [part.select(~held) for part in noise] if noise else None
+        self._count, self._pairs = self._pack([part.select(~held) for part in labels], kept)
         self._extra_count, self._extra = self._pack(extra) if extra else (0, None)  # type: tuple[int, _Pairs | None]
 
     @torch.no_grad()
@@ -498,15 +550,16 @@ class _Fit:
         """Rows of a member's own pairs [G, b] as rows of the pairs of all members."""
         return order + count * torch.tensor([a for a, _ in self._networks(active)])[:, None]
 
-    def _pack(self, parts: list[Labels]) -> tuple[int, _Pairs]:
+    def _pack(self, parts: list[Labels], noise: list[Noise] | None = None) -> tuple[int, _Pairs]:
         """Pairs per member, and those of all members on the model's device."""
         steps = parts[0].obs.shape[2]
         if self._config.crops and steps < self._config.crop_max:
             raise UserError(f"crop_max={self._config.crop_max} is longer than the stored segments of {steps} steps")
-        data = [np.concatenate([part.obs, part.act], axis=3) for part in parts]
+        data = [self._model.inputs(torch.from_numpy(part.obs), torch.from_numpy(part.act)) for part in parts]
         target = np.concatenate([part.target for part in parts])
-        tensors = (torch.from_numpy(array).to(self._model.flat) for array in (np.concatenate(data), target))
-        return parts[0].size, _Pairs(*tensors)
+        columns = [np.concatenate([part.columns() for part in noise])] if noise else []
+        tensors = (torch.from_numpy(array).to(self._model.flat) for array in (target, *columns))
+        return parts[0].size, _Pairs(torch.cat(data), *tensors)
 
     def _judge_held_out(self, result: FitResult) -> None:
         for m, held in zip(self._members, self._held or [], strict=False):

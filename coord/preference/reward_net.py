@@ -167,6 +167,29 @@ def smoothed(target: Tensor, smoothing: float) -> Tensor:
     return (1.0 - smoothing) * target + 0.5 * smoothing
 
 
+class Noise(NamedTuple):
+    """How the people who answered err, [G, b, 1] each; see `coord.preference.annotators`."""
+
+    weight: Tensor
+    reliability: Tensor
+    threshold: Tensor
+
+
+def answer_loss(gap: Tensor, target: Tensor, tie: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+    """Weighted -log P(answer) by Rao and Kupper's model, and its derivative by the gap; any shape.
+
+    tie: where the answer was "equal"; the part of its loss that no gap changes is left out. With reliability 1 and
+    threshold 0 this is `preference_loss`, but that a tie counts as two answers, one each way.
+    """
+    x, c = noise.reliability * gap, noise.threshold
+    second, first = F.softplus(c - x), F.softplus(c + x)
+    by_second, by_first = -(c - x).sigmoid(), (c + x).sigmoid()
+    # -log P(equal) = softplus(-x - c) + softplus(x - c) + const, and softplus(-z) = softplus(z) - z
+    loss = torch.where(tie, second + first - 2.0 * c, target * second + (1.0 - target) * first)
+    slope = torch.where(tie, by_second + by_first, target * by_second + (1.0 - target) * by_first)
+    return noise.weight * loss, noise.weight * noise.reliability * slope
+
+
 class Crops(NamedTuple):
     """K windows per pair of segments: one length for both sides, each side with its own start."""
 
