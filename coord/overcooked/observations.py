@@ -153,6 +153,29 @@ class IndexSpec:
             raise UserError(f"layout '{layout.name}' is not among those of this index observation: {names}")
         return hashes.index(layout.hash)
 
+    def possible(self, layout: Layout) -> np.ndarray:
+        """int64 [F] rows, in rising order, of the facts that may differ between states of kitchens of this layout.
+
+        Chefs stand on floor, things lie on counters or are held, and without tomatoes nothing is made of them.
+        """
+        cells, tiles = padded_cells(layout, self.height), np.array(list("".join(layout.terrain)))
+        floor, place = (np.isin(np.arange(self.cells), cells[np.isin(tiles, list(kinds))]) for kinds in (" ", " X"))
+        tomatoes = "T" in tiles or layout.start_state is not None
+        things = np.array([True, tomatoes, True, *(tomatoes or "tomato" not in recipe for recipe in RECIPES)])
+        pots = np.arange(self.num_pots) < len(layout.cells("P"))
+        found = {
+            "pose": np.tile(np.repeat(floor, 4), self.num_players),
+            "object": np.outer(things, place),
+            "pot_idle": np.outer(pots, things[3:]),
+            "pot_soup": np.outer(pots, things[3:]),
+            "pot_time": np.repeat(pots, self.max_time + 1),
+            "urgency": np.ones(1, np.bool_),
+            "layout": np.zeros(len(self.layouts), np.bool_),
+            "holds": np.tile([True, *things], self.num_players),
+            "faces": np.ones(NUM_FACES, np.bool_),
+        }
+        return np.flatnonzero(np.concatenate([found[name].ravel() for name in self.blocks]))
+
     def table_from_dense(self, weight: np.ndarray, layout: Layout) -> np.ndarray:
         """Table [V + 1, H] whose rows sum to `weight @ lossless_obs.ravel()` for kitchens of this layout, two seats.
 
