@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -28,7 +28,10 @@ class TaskStep(NamedTuple):
     terminated: Tensor  # [M, N] bool, by the task's rules
     truncated: Tensor  # [M, N] bool, by the clock
     success: Tensor  # [M, N] bool, at any step of the episode so far
-    seed: np.ndarray  # [M, N] int64: with its actions all that the episode of this step depends on
+    seed: np.ndarray  # [M, N] int64: with what was played all that the episode of this step depends on
+    wanted: Tensor | None = None  # [M, N] what a teacher judges by; None: the true reward
+    played: Tensor | None = None  # [M, N, J] what it takes to play the episode again; None: the action
+    measured: Mapping[str, Tensor] = MappingProxyType({})  # metric -> [M, N], in evaluation: summed over an episode
 
 
 class TaskEnv(Protocol):

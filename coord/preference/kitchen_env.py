@@ -1,0 +1,167 @@
+"""Kitchens with partners as a task of preference learning: the ego holds one seat, partners from a pool the others.
+
+M members play N kitchens each (`coord.partner_env.PartnerEnv`). A kitchen is deterministic, so an episode is all that
+its cooks did: `TaskStep.played` has the joint action of every step, and `TaskStep.seed` the ego's seat.
+
+In training each kitchen draws its partner anew for every episode. In evaluation kitchen n is played with partner
+n // P (modulo their number) on the other seats, and the ego on seat n modulo P: with 2 x partners kitchens every
+partner is met once on either seat, and metrics name it.
+
+Observations are the index observation written out: one number, 0 or 1, per fact that can occur in the layout
+(`IndexSpec.possible`), so that a dense first layer on them is the table of an index network (`index_net`).
+
+Deviations from `TaskEnv`: draws of partners and of their actions are shared among members, as in `coord train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coord.agent_files import StoredAgent, stack_agents
+from coord.errors import UserError
+from coord.overcooked import EVENTS, OvercookedVectorEnv
+from coord.pair_env import Utility
+from coord.partner_env import PartnerEnv, as_pool
+from coord.preference.task_env import TaskStep
+from coord.types import NUM_ACTIONS
+
+FOR_GOOD = 2**31  # episodes that an evaluation's kitchen keeps its partner for
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a teacher judges a step by: task x team reward + shaped x the ego's shaping reward + weights . events."""
+
+    utility: Utility  # of the ego's own events, and of the task
+    shaped: float = 0.0
+
+
+class KitchenEnv:
+    """A `TaskEnv` of kitchens; observations are facts, 0 or 1, float32 [M, N, F].
+
+    Args:
+        kitchens: M x N of them, of one layout with at least two seats.
+        partners: whom the ego plays with, networks.
+        members: M.
+        seed: of the draws of partners and of their actions.
+        judgement: what `TaskStep.wanted` is.
+        evaluation: partners stay, and steps carry what an evaluation reports (`TaskStep.measured`).
+
+    Raises:
+        UserError: no partners, or no seat for them.
+    """
+
+    discrete = True
+    act_dim = NUM_ACTIONS
+
+    def __init__(
+        self,
+        kitchens: OvercookedVectorEnv,
+        partners: Sequence[StoredAgent],
+        *,
+        members: int,
+        seed: int,
+        judgement: Judgement,
+        evaluation: bool = False,
+    ) -> None:
+        _check(kitchens, partners)
+        rounds = FOR_GOOD if evaluation else 1
+        self.env = PartnerEnv(kitchens, as_pool(partners), seed=seed, members=members, rounds=rounds)
+        self.members, self.rows = members, self.env.rows
+        self.max_episode_steps = kitchens.horizon
+        self.judgement, self.evaluation = judgement, evaluation
+        self.names = [partners[i].card.agent_id for group in stack_agents(partners) for i in group.indices]
+        if evaluation:
+            self.env.partner[:] = _rotation(self.rows, kitchens.num_players, len(partners), members)[:, None]
+        facts = kitchens.spec.possible(kitchens.layouts[0])
+        self.obs_dim = len(facts)
+        self._column = torch.full((kitchens.spec.vocab_size + 1,), self.obs_dim)  # of each fact; the last is cut off
+        self._column[torch.from_numpy(facts)] = torch.arange(self.obs_dim)
+        self.events = torch.zeros(members, self.rows, len(EVENTS))  # [M, N, K] the ego's, in the last tick
+        self.last_partner_act = torch.zeros(members, self.rows, dtype=torch.int64)  # of the first seat after the ego's
+        self._before = self._counts()
+
+    def observe(self) -> Tensor:
+        """See `TaskEnv.observe`."""
+        return self._written_out(self.env.observe())
+
+    def _written_out(self, obs: Tensor) -> Tensor:
+        """Lists of facts [..., K] as numbers [..., F]."""
+        facts = torch.zeros(*obs.shape[:-1], self.obs_dim + 1)
+        return facts.scatter_(-1, self._column[obs.long()], 1.0)[..., :-1]
+
+    def step(self, act: Tensor) -> TaskStep:
+        """See `TaskEnv.step`."""
+        done = self.env.step(act)
+        self._look()
+        final = self._written_out(self.env.final_observe())
+        never = torch.zeros(self.members, self.rows, dtype=torch.bool)
+        wanted = self._judge(done.rew, done.shaped_rew)
+        step = TaskStep(final, done.rew, done.terminated, done.truncated, never, self._seats(), wanted, self._joint)
+        return step._replace(measured=self._measure(step)) if self.evaluation else step
+
+    def _look(self) -> None:
+        """Takes down what the last tick brought."""
+        self.events = self._per_row(self._counts(final=True) - self._before).float()
+        self._before = self._counts()
+        joint = torch.from_numpy(self.env.final_view.last_joint_act)  # [M*N, P]
+        self._joint = joint.view(self.members, self.rows, -1).clone()
+        other = (self.env.ego_seat + 1) % joint.shape[1]
+        self.last_partner_act = joint[torch.arange(len(joint)), torch.from_numpy(other)].view(self.members, self.rows)
+
+    def _counts(self, final: bool = False) -> np.ndarray:
+        """int32 [M*N, K] events of the ego in the running episode."""
+        return self.env.env.event_counts(final)[np.arange(len(self.env.ego_seat)), self.env.ego_seat]
+
+    def _per_row(self, values: np.ndarray) -> Tensor:
+        """[M*N, ...] -> [M, N, ...]."""
+        return torch.from_numpy(values).view(self.members, self.rows, *values.shape[1:])
+
+    def _seats(self) -> np.ndarray:
+        """[M, N] the ego's."""
+        return self.env.ego_seat.reshape(self.members, self.rows)
+
+    def _judge(self, rew: Tensor, shaped_rew: Tensor) -> Tensor:
+        """[M, N] what a teacher judges the last tick by."""
+        utility, shaped = self.judgement.utility, self.judgement.shaped
+        return utility.task * rew + shaped * shaped_rew + self.events @ torch.from_numpy(utility.vector())
+
+    def _measure(self, step: TaskStep) -> Mapping[str, Tensor]:
+        """What an evaluation reports; NaN in kitchens that a figure is not about."""
+        assert step.wanted is not None
+        found = {"eval/teacher_score": step.wanted}
+        found |= {f"eval/events/{name}": self.events[..., k] for k, name in enumerate(EVENTS)}
+        with_whom = self._per_row(self.env.partner[:, 0])
+        for name in dict.fromkeys(self.names):
+            theirs = torch.tensor([name == other for other in self.names])[with_whom]
+            found[f"eval/with/{name}"] = torch.where(theirs, step.rew, torch.nan)
+        return found
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """See `TaskEnv.get_state`."""
+        return self.env.get_state()
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """See `TaskEnv.set_state`."""
+        self.env.set_state(state)
+        self._before = self._counts()
+
+    def close(self) -> None:
+        """See `TaskEnv.close`; nothing runs on its behalf."""
+
+
+def _check(kitchens: OvercookedVectorEnv, partners: Sequence[StoredAgent]) -> None:
+    if not partners:
+        raise UserError("env=overcooked is learned with partners: say partners=<pool>")
+    if kitchens.num_players < 2:
+        raise UserError(f"layout '{kitchens.layouts[0].name}' has one seat: there is no place for a partner")
+
+
+def _rotation(rows: int, seats: int, partners: int, members: int) -> np.ndarray:
+    """[M*N] who plays in which kitchen."""
+    return np.tile(np.arange(rows) // seats % partners, members)
