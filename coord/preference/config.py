@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coord.errors import UserError, unknown
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the annotations say what a group may be; help reads them wi
     from coord.preference.queries import QueryConfig
     from coord.preference.reward_model import RewardConfig
     from coord.preference.rune import RuneConfig
+    from coord.preference.safety import SafetyConfig
     from coord.preference.surf import SurfConfig
     from coord.preference.task_env import TaskEnv
 
@@ -28,6 +29,12 @@ PRESETS = {
     "fast": "smaller networks and budgets than published, for CPUs",
     "published": "networks, budgets and schedule as published",
 }
+
+
+def _no_hazards() -> SafetyConfig:
+    from coord.preference.safety import SafetyConfig
+
+    return SafetyConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +55,7 @@ class PreferConfig:
     reward: RewardConfig
     query: QueryConfig
     teacher: TeacherConfig
+    safety: SafetyConfig = field(default_factory=_no_hazards)
     preset: str = "fast"
     env: str = "walker_walk"
     layout: str | None = None

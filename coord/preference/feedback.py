@@ -31,9 +31,11 @@ from coord.errors import Diverged
 from coord.preference import episodes
 from coord.preference.answerers import Teacher
 from coord.preference.config import PreferConfig
+from coord.preference.constraint import Safety
 from coord.preference.label_store import Answer, LabelStore
 from coord.preference.queries import Chooser
 from coord.preference.reward_model import RewardModel
+from coord.preference.safety import safe_first
 from coord.preference.segments import Labels, Queries, SegmentPool
 from coord.preference.task_env import TaskEnv, TaskStep
 
@@ -59,6 +61,7 @@ class Feedback:
     act_dim: int  # numbers per action, or number of discrete actions
     discrete: bool
     store: LabelStore | None = None  # open it before the first session
+    safety: Safety | None = None  # None: no hazard is named
     asked: int = 0  # queries per member
     sessions: int = 0
     newest: int = 0  # queries of the last session, per member
@@ -72,7 +75,7 @@ class Feedback:
     @staticmethod
     def create(cfg: PreferConfig, env: TaskEnv, seeds: list[int]) -> Feedback:
         """Nothing seen, nothing asked; member m depends on seeds[m] only."""
-        return Feedback(
+        feedback = Feedback(
             cfg,
             RewardModel.create(cfg.reward, env.obs_dim, env.act_dim, seeds, device=cfg.device),
             SegmentPool(len(seeds), cfg.pool_episodes),
@@ -83,6 +86,9 @@ class Feedback:
             env.act_dim,
             env.discrete,
         )
+        parts = (feedback.model, feedback.judged, cfg.pool_episodes)
+        feedback.safety = Safety.create(cfg.safety, env, *parts, seeds)
+        return feedback
 
     @property
     def members(self) -> int:
@@ -107,10 +113,16 @@ class Feedback:
         """Predicted reward [M, B]: the mean of the ensemble."""
         return self.model.reward(obs, self.features(act))
 
+    def penalised(self, obs: Tensor, act: Tensor, rew: Tensor) -> Tensor:
+        """What the learner is paid [M, B]: the reward rew [M, B] less the weighed cost of the steps."""
+        return rew if self.safety is None else rew - self.safety.penalty(obs, self.features(act))
+
     def record(self, obs: Tensor, act: Tensor, step: TaskStep) -> None:
         """One step of every environment: what queries are cut from."""
         ended = (step.terminated | step.truncated).numpy()
         self.pool.add(obs.numpy(), self.features(act).numpy(), step.rew.numpy(), ended)
+        if self.safety is not None:
+            self.safety.record(obs, self.features(act), step)
         for m, n in np.argwhere(ended):
             number = self.seeds[m][-1][0] + 1 if self.seeds[m] else 0
             self.seeds[m].append((number, int(step.seed[m, n])))
@@ -141,6 +153,8 @@ class Feedback:
         margin = self.cfg.reward.crop_margin
         chooser = Chooser(self.cfg.query, self.pool, lambda pairs: self.model.prob(m, pairs), margin, self._anchors(m))
         chosen = chooser.choose(m, count, self.rngs[m], first=self.sessions == 0)
+        if self.safety is not None:
+            chosen = self.safety.passes(m, chosen, lambda pairs: self.model.prob(m, pairs))
         ids = store.add_queries(
             RUN_NAME,
             m,
@@ -156,9 +170,17 @@ class Feedback:
         mean_return = float(returns.mean()) if len(returns) else 0.0
         teacher.set_margin(mean_return, self.cfg.query.length, self.max_episode_steps)
         target = teacher.answer(chosen.centre(self.cfg.query.length)).target
-        name = f"teacher:{self.cfg.teacher.kind}"
-        store.add_answers([Answer(query=i, annotator=name, target=float(t)) for i, t in zip(ids, target, strict=True)])
+        store.add_answers(self._answers(m, ids, chosen, target))
         return chosen
+
+    def _answers(self, m: int, ids: list[int], chosen: Queries, target: np.ndarray) -> list[Answer]:
+        """What member m's teacher says: its preferences target [n], and warnings where it is asked for them."""
+        name = f"teacher:{self.cfg.teacher.kind}"
+        if self.safety is None:
+            return [Answer(query=i, annotator=name, target=float(t)) for i, t in zip(ids, target, strict=True)]
+        unsafe, reasons = self.safety.warn(m, chosen)
+        rows = zip(ids, safe_first(target, unsafe).tolist(), unsafe.tolist(), reasons, strict=True)
+        return [Answer(query=i, annotator=name, target=t, unsafe=tuple(u), reasons=r) for i, t, u, r in rows]
 
     def _played(self, m: int, queries: Queries) -> dict[tuple[int, int], episodes.Played]:
         """The complete episodes that queries of member m were cut from."""
@@ -183,9 +205,9 @@ class Feedback:
 
     def _labels(self, m: int) -> Labels:
         """What the store holds for the queries asked so far."""
-        found = self._opened().labels(RUN_NAME, m, before=self.asked).labels
-        if found.size:
-            return found
+        stored = self._opened().labels(RUN_NAME, m, before=self.asked)
+        if stored.labels.size:
+            return stored.labels if self.safety is None else self.safety.strengthened(m, stored)
         return Labels.empty(self.cfg.reward.stored_length(self.cfg.query.length), self.obs_dim, self.act_dim)
 
     def _wait(self) -> None:
@@ -207,7 +229,8 @@ class Feedback:
     def learn(self) -> dict[str, Tensor]:
         """Train the reward model on all labels of the queries asked so far. Metrics [M]."""
         self.labels = [self._labels(m) for m in range(self.members)]
-        result = self.model.fit(self.labels, self._unlabelled())
+        taught = self.labels if self.safety is None else self.safety.learn(self.labels)
+        result = self.model.fit(taught, self._unlabelled())
         if not bool(torch.isfinite(self.model.flat).all()):
             raise Diverged("the reward model is not finite")
         found = {
@@ -267,8 +290,10 @@ class Feedback:
     def report(self) -> dict[str, np.ndarray]:
         """Counts [M]: queries asked, answers, skipped."""
         answered = np.array([labels.size for labels in self.labels] or [0] * self.members)
-        asked = np.full(self.members, self.asked)
-        return {"reward/asked": asked, "reward/labels": answered, "reward/skipped": asked - answered}
+        asked, found = np.full(self.members, self.asked), {}
+        if self.safety is not None:
+            asked, found = asked - self.safety.withheld, self.safety.report()
+        return {"reward/asked": asked, "reward/labels": answered, "reward/skipped": asked - answered} | found
 
     # ----------------------------------------------------------------------------------------------- saving
 
@@ -276,6 +301,8 @@ class Feedback:
         """Everything but the labels, which are in the store; `load_state_dict` restores it exactly."""
         out: dict[str, Any] = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         out |= {f"pool.{k}": v for k, v in self.pool.state_dict().items()}
+        if self.safety is not None:
+            out |= {f"safety.{k}": v for k, v in self.safety.state_dict().items()}
         out |= {f"seeds.{m}": torch.tensor(list(seeds)).view(-1, 2) for m, seeds in enumerate(self.seeds)}
         memory = {
             "model": self.model.rng_state(),
@@ -291,6 +318,8 @@ class Feedback:
         """Inverse of `state_dict`; reads the labels from the store, which must be open."""
         self.model.load_state_dict(_under(state, "model."))
         self.pool.load_state_dict({k: v.numpy() for k, v in _under(state, "pool.").items()})
+        if self.safety is not None:
+            self.safety.load_state_dict(_under(state, "safety."))
         for m, seeds in enumerate(self.seeds):
             seeds.clear()
             seeds.extend((int(number), int(seed)) for number, seed in state[f"seeds.{m}"].tolist())

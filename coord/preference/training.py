@@ -242,9 +242,11 @@ def sample(run: Run) -> Batch:
     """A batch with the rewards that the method wants learned."""
     recent = run.method.recent(run) if run.method.recent is not None else None
     batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, recent, time_limit=run.cfg.algo.time_limit)
-    if run.method.bonus is None:
+    if run.method.bonus is not None:
+        batch = batch._replace(rew=batch.rew + run.method.bonus(run, batch))
+    if run.feedback is None:
         return batch
-    return batch._replace(rew=batch.rew + run.method.bonus(run, batch))
+    return batch._replace(rew=run.feedback.penalised(batch.obs, batch.act, batch.rew))
 
 
 def novelty(run: Run, obs: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from coord.run.logger import Logger
 from coord.run.progress import Progress, compact
 
 STATE_FILE = "ckpt/state.safetensors"
-PER_MEMBER = re.compile(r"rollout/(return|success)|(eval|reward)/.*")  # metrics also logged member by member
+PER_MEMBER = re.compile(r"rollout/(return|success|violations)|(eval|reward)/.*")  # metrics also logged member by member
 SAVE_SHARE = 0.05  # saving takes at most this share of the time, whatever save_every_s says
 
 

@@ -30,6 +30,7 @@ LAYERS: dict[str, int] = {
     "coord.returns": 1,
     "coord.buffers": 1,
     "coord.backprop": 1,
+    "coord.gridworld": 1,
     "coord.heads": 1,
     "coord.mlps": 1,
     "coord.context": 2,

@@ -1,0 +1,71 @@
+"""Island navigation as a task of the preference loop: M members with N islands each, discrete actions, one event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coord import gridworld
+from coord.errors import UserError
+from coord.preference.task_env import TaskEnvs, TaskStep
+
+TASK = "island"
+
+
+class IslandEnv:
+    """See `coord.preference.task_env.TaskEnv`. Every episode starts alike, so its actions say all of it.
+
+    events [M, N, 1]: whether the last step ended in the water (`event_names`).
+    """
+
+    discrete = True
+    obs_dim, act_dim = gridworld.OBS_DIM, len(gridworld.ACTIONS)
+    max_episode_steps = gridworld.MAX_STEPS
+    event_names = gridworld.EVENTS
+
+    def __init__(self, members: int, rows: int) -> None:
+        self.members, self.rows = members, rows
+        self._place = np.full((members, rows), gridworld.island().start)
+        self._clock = np.zeros((members, rows), np.int64)
+        self.events = np.zeros((members, rows, 1), np.float32)
+
+    def observe(self) -> Tensor:
+        """See `TaskEnv.observe`."""
+        return torch.from_numpy(gridworld.observe(self._place))
+
+    def step(self, act: Tensor) -> TaskStep:
+        """See `TaskEnv.step`."""
+        tables = gridworld.island()
+        self._place, rew = gridworld.step(self._place, act.numpy())
+        self._clock += 1
+        final = gridworld.observe(self._place)
+        terminated = gridworld.is_end(self._place)
+        truncated = (self._clock == gridworld.MAX_STEPS) & ~terminated
+        success = self._place == tables.goal
+        self.events = (tables.kind[self._place] == gridworld.WATER).astype(np.float32)[..., None]
+        ended = terminated | truncated
+        self._place = np.where(ended, tables.start, self._place)
+        self._clock[ended] = 0
+        parts = (torch.from_numpy(array) for array in (final, rew, terminated, truncated, success))
+        return TaskStep(*parts, np.zeros(ended.shape, np.int64))
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """See `TaskEnv.get_state`."""
+        return {"place": self._place.copy(), "clock": self._clock.copy()}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """See `TaskEnv.set_state`."""
+        self._place, self._clock = np.array(state["place"]), np.array(state["clock"])
+
+    def close(self) -> None:
+        """Nothing runs on its behalf."""
+
+
+def island_envs(members: int, rows: int, eval_rows: int) -> TaskEnvs:
+    """Where a run learns and where it is evaluated; the task has no randomness of its own."""
+    if rows < 1 or eval_rows < 1:
+        raise UserError(f"envs_per_member={rows} and eval_episodes={eval_rows}: must be at least 1")
+    return TaskEnvs(IslandEnv(members, rows), IslandEnv(members, eval_rows))
