@@ -15,7 +15,8 @@ called equal (`ties`) where B-Pref prefers the first segment.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +28,7 @@ from coord.preference.segments import Queries
 
 FIRST, SECOND, EQUAL, SKIPPED = 0.0, 1.0, 0.5, float("nan")
 TIES = ("first", "equal")
+WANTS = ("return", "shaped", "utility")
 
 
 class Answers(NamedTuple):
@@ -71,7 +73,10 @@ KINDS: dict[str, Traits] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
-    """Which scripted teacher; a trait left at None is that of the kind in B-Pref."""
+    """Which scripted teacher; a trait left at None is that of the kind in B-Pref.
+
+    `wants` and what follows say what it judges by in a kitchen, see `coord.preference.kitchen_teachers`.
+    """
 
     kind: str = "oracle"
     beta: float | None = None
@@ -80,18 +85,25 @@ class TeacherConfig:
     eps_skip: float | None = None
     eps_equal: float | None = None
     ties: str = "first"
+    wants: str = "return"
+    shaped_weight: float = 1.0
+    utility: str = "tidy_counters"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    task_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("teacher (kind)", self.kind, KINDS)
         if self.ties not in TIES:
             raise unknown("ties", self.ties, TIES)
+        if self.wants not in WANTS:
+            raise unknown("wants", self.wants, WANTS)
         _check(self.traits)
 
     @property
     def traits(self) -> Traits:
         """The traits of the kind, with those replaced that were given."""
-        named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(Traits))
+        named = ((trait.name, getattr(self, trait.name)) for trait in dataclasses.fields(Traits))
         return dataclasses.replace(KINDS[self.kind], **{name: value for name, value in named if value is not None})
 
 

@@ -120,7 +120,8 @@ class Feedback:
     def record(self, obs: Tensor, act: Tensor, step: TaskStep) -> None:
         """One step of every environment: what queries are cut from."""
         ended = (step.terminated | step.truncated).numpy()
-        self.pool.add(obs.numpy(), self.features(act).numpy(), step.rew.numpy(), ended)
+        played = None if step.played is None else step.played.numpy()
+        self.pool.add(obs.numpy(), self.features(act).numpy(), step.judged.numpy(), ended, played)
         if self.safety is not None:
             self.safety.record(obs, self.features(act), step)
         for m, n in np.argwhere(ended):
@@ -186,7 +187,8 @@ class Feedback:
         """The complete episodes that queries of member m were cut from."""
         seeds, wanted = dict(self.seeds[m]), set(queries.episode.ravel().tolist())
         found = [episode for episode in self.pool.episodes(m) if episode.number in wanted]
-        return {(m, episode.number): episodes.Played(seeds[episode.number], episode.act) for episode in found}
+        acts = [episode.act if episode.played is None else episode.played for episode in found]
+        return {(m, e.number): episodes.Played(seeds[e.number], act) for e, act in zip(found, acts, strict=True)}
 
     def _anchors(self, m: int) -> np.ndarray:
         """Observations of the pairs that member m has labels for, [N, 2, L, O]."""

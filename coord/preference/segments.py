@@ -98,14 +98,21 @@ def labelled(queries: Queries, target: NDArray[np.float64]) -> Labels:
     return Labels(queries.obs[kept], queries.act[kept], target[kept].astype(np.float32))
 
 
+_STORES = ("obs", "act", "rew", "played")  # what is kept of every step; the last one only where it is given
+
+
 @dataclass(frozen=True)
 class Episode:
-    """One episode: obs [T, O], act [T, A], rew [T], and its running number within the member."""
+    """One episode: obs [T, O], act [T, A], rew [T], and its running number within the member.
+
+    played [T, J] is what it takes to play it again, where that is not act.
+    """
 
     obs: Floats
     act: Floats
     rew: Floats
     number: int
+    played: Floats | None = None
 
     @property
     def length(self) -> int:
@@ -123,15 +130,19 @@ class SegmentPool:
         self._done: list[deque[Episode]] = [deque(maxlen=max_episodes) for _ in range(members)]
         self._started = np.zeros(members, np.int64)  # complete episodes so far, dropped ones included
         self._steps = np.zeros((members, 0), np.int64)  # [M, n] length of each running episode
-        self._running: tuple[Floats, ...] = ()  # obs [M, n, capacity, O], act [M, n, capacity, A], rew [M, n, capacity]
+        self._running: tuple[Floats, ...] = ()  # `_STORES`: obs [M, n, capacity, O], act [..., A], rew, played [..., J]
 
-    def add(self, obs: Floats, act: Floats, rew: Floats, ended: NDArray[np.bool_]) -> None:
+    def add(
+        self, obs: Floats, act: Floats, rew: Floats, ended: NDArray[np.bool_], played: Floats | None = None
+    ) -> None:
         """One step of every environment.
 
         obs [M, n, O] is what the action act [M, n, A] was chosen on, rew [M, n] the true reward it brought, and
-        ended [M, n] says that the episode ended with it (by rules or clock). Slot j is always environment j.
+        ended [M, n] says that the episode ended with it (by rules or clock). Slot j is always environment j. played
+        [M, n, J]: what it takes to play the step again, where that is not act; always or never given.
         """
-        rows = (np.asarray(obs, np.float32), np.asarray(act, np.float32), np.asarray(rew, np.float32))
+        given = (obs, act, rew) if played is None else (obs, act, rew, played)
+        rows = tuple(np.asarray(array, np.float32) for array in given)
         self._make_room(rows)
         m, j = np.indices(self._steps.shape)
         for store, row in zip(self._running, rows, strict=True):
@@ -186,13 +197,13 @@ class SegmentPool:
         """Everything as flat arrays; `load_state_dict` restores it exactly."""
         out: dict[str, NDArray[np.generic]] = {"started": self._started.copy(), "steps": self._steps.copy()}
         longest = int(self._steps.max(initial=0))
-        for name, store in zip(("obs", "act", "rew"), self._running, strict=False):
+        for name, store in zip(_STORES, self._running, strict=False):
             out[f"running.{name}"] = store[:, :, :longest].copy()
         for m, done in enumerate(self._done):
             if done:
                 out[f"{m}.length"] = np.array([episode.length for episode in done])
                 out[f"{m}.number"] = np.array([episode.number for episode in done])
-                for name in ("obs", "act", "rew"):
+                for name in _STORES[: 3 if done[0].played is None else 4]:
                     out[f"{m}.{name}"] = np.concatenate([getattr(episode, name) for episode in done])
         return out
 
@@ -202,7 +213,7 @@ class SegmentPool:
         if arrays["started"].shape[0] != self.members:
             raise ValueError(f"state of {arrays['started'].shape[0]} members given to a pool of {self.members}")
         self._started, self._steps = arrays["started"], arrays["steps"]
-        running = (f"running.{name}" for name in ("obs", "act", "rew"))
+        running = (f"running.{name}" for name in _STORES)
         self._running = tuple(arrays[name] for name in running if name in arrays)
         self._done = [self._load_member(arrays, m) for m in range(self.members)]
 
@@ -210,9 +221,11 @@ class SegmentPool:
         if f"{m}.length" not in arrays:
             return deque(maxlen=self.max_episodes)
         cuts = np.cumsum(arrays[f"{m}.length"])[:-1]
-        parts = [np.split(arrays[f"{m}.{name}"], cuts) for name in ("obs", "act", "rew")]
+        kept = [name for name in _STORES if f"{m}.{name}" in arrays]
+        parts = zip(*(np.split(arrays[f"{m}.{name}"], cuts) for name in kept), strict=True)
+        numbers = arrays[f"{m}.number"].tolist()
         return deque(
-            (Episode(*part) for part in zip(*parts, arrays[f"{m}.number"].tolist(), strict=True)),
+            (Episode(*part[:3], number, *part[3:]) for part, number in zip(parts, numbers, strict=True)),
             maxlen=self.max_episodes,
         )
 
@@ -239,8 +252,8 @@ class SegmentPool:
         self._steps[m, j] = 0
 
     def _episode(self, m: int, j: int, number: int) -> Episode:
-        obs, act, rew = (store[m, j, : self._steps[m, j]].copy() for store in self._running)
-        return Episode(obs, act, rew, number)
+        obs, act, rew, *played = (store[m, j, : self._steps[m, j]].copy() for store in self._running)
+        return Episode(obs, act, rew, number, *played)
 
 
 def _cut(episodes: list[Episode], chosen: Ints, starts: Ints, length: int) -> Queries:

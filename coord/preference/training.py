@@ -258,7 +258,7 @@ def novelty(run: Run, obs: Tensor) -> Tensor:
 
 def remember(run: Run, obs: Tensor, act: Tensor, step: TaskStep, env: TaskEnv) -> None:
     """Stores one step of every environment, and what it says about finished episodes."""
-    rew = step.rew
+    rew = step.judged
     if run.feedback is not None:
         run.feedback.record(obs, act, step)
         known = run.switched  # before, nothing reads it, and the switch replaces it
@@ -280,16 +280,23 @@ def tick(run: Run, env: TaskEnv) -> None:
 
 
 def evaluate(act: Callable[[Tensor], Tensor], env: TaskEnv) -> dict[str, np.ndarray]:
-    """One episode in every environment with act(obs [M, N, O]): mean return and success of each member, [M]."""
+    """One episode in every environment with act(obs [M, N, O]): means of each member, [M].
+
+    They are of return and success, and of whatever else the task measures, where NaN leaves an episode out.
+    """
     ret, success = torch.zeros(2, env.members, env.rows, dtype=torch.float64)
+    measured: dict[str, Tensor] = {}
     open_ = torch.ones(env.members, env.rows, dtype=torch.bool)
     while bool(open_.any()):
         step = env.step(act(env.observe()))
         ret += torch.where(open_, step.rew, 0.0)
+        for name, value in step.measured.items():
+            measured[name] = measured.get(name, 0.0) + torch.where(open_, value.double(), 0.0)
         ended = open_ & (step.terminated | step.truncated)
         success = torch.where(ended, step.success.double(), success)
         open_ &= ~ended
-    return {"eval/return": ret.mean(1).numpy(), "eval/success": success.mean(1).numpy()}
+    means = {"eval/return": ret.mean(1).numpy(), "eval/success": success.mean(1).numpy()}
+    return means | {name: total.nanmean(1).numpy() for name, total in measured.items()}
 
 
 def policy(run: Run) -> Callable[[Tensor], Tensor]:

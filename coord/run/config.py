@@ -410,6 +410,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if origin in (typing.Union, types.UnionType):
         return _convert_union(args, value, where)
+    if origin is Mapping:
+        _require(isinstance(value, Mapping), where, value, "a mapping, for example {collision: -5}")
+        return {str(key): _convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin is tuple:
         return tuple(_convert(args[0], item, where) for item in _items(value))
     return _convert_scalar(hint, value, where)
