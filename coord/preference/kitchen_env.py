@@ -16,7 +16,6 @@ Deviations from `TaskEnv`: draws of partners and of their actions are shared amo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,20 +24,12 @@ from torch import Tensor
 from coord.agent_files import StoredAgent, stack_agents
 from coord.errors import UserError
 from coord.overcooked import EVENTS, OvercookedVectorEnv
-from coord.pair_env import Utility
 from coord.partner_env import PartnerEnv, as_pool
+from coord.preference.kitchen_teachers import Judgement
 from coord.preference.task_env import TaskStep
 from coord.types import NUM_ACTIONS
 
 FOR_GOOD = 2**31  # episodes that an evaluation's kitchen keeps its partner for
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a teacher judges a step by: task x team reward + shaped x the ego's shaping reward + weights . events."""
-
-    utility: Utility  # of the ego's own events, and of the task
-    shaped: float = 0.0
 
 
 class KitchenEnv:
@@ -58,6 +49,7 @@ class KitchenEnv:
 
     discrete = True
     act_dim = NUM_ACTIONS
+    event_names = EVENTS  # of `events`, in the last tick
 
     def __init__(
         self,

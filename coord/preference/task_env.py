@@ -33,6 +33,11 @@ class TaskStep(NamedTuple):
     played: Tensor | None = None  # [M, N, J] what it takes to play the episode again; None: the action
     measured: Mapping[str, Tensor] = MappingProxyType({})  # metric -> [M, N], in evaluation: summed over an episode
 
+    @property
+    def judged(self) -> Tensor:
+        """[M, N] what teachers judge by, and what a learner without labels is paid."""
+        return self.rew if self.wanted is None else self.wanted
+
 
 class TaskEnv(Protocol):
     """A task as the loop sees it."""
