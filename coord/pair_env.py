@@ -97,12 +97,7 @@ class PairEnv(KitchenRows):
         member = (2 * pair[:, None] + np.arange(2)).ravel()
         return Episodes(member, np.repeat(ret, 2), np.full(len(member), -1), seats.ravel())
 
-    def get_state(self) -> dict[str, np.ndarray]:
-        """See `RowEnv.get_state`."""
-        return dict(self.env.get_state())
-
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """See `RowEnv.set_state`."""
-        self.env.set_state(state)
-        self._moved()
+        super().set_state(state)
         self._before = self.env.event_counts()

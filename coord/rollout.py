@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coord.nets import PopulationNet, sample_actions
 from coord.partner_env import Episodes, RowEnv
+from coord.returns import gae, next_values
 
 
 @dataclass
@@ -49,15 +50,50 @@ def collect(
     on_episodes: Callable[[Episodes], None],
 ) -> None:
     """Fills `out` with the policy's own play; member m draws its actions from `gens[m]` alone."""
+    fill(out, env, gens, lambda _, obs: net(obs), lambda obs: net(obs)[1], lambda _: on_episodes(env.finished()))
+
+
+def fill(
+    out: Rollout,
+    env: RowEnv,
+    gens: list[torch.Generator],
+    play: Callable[[int, Tensor], tuple[Tensor, Tensor]],
+    value: Callable[[Tensor], Tensor],
+    on_ended: Callable[[Tensor], None],
+) -> None:
+    """The loop of `collect` for any policy.
+
+    play(t, obs) gives logits [M, B, 6] and values [M, B] of tick t; value(obs) values [M, B] of observations that no
+    action follows; on_ended is called with the rows [M, B] whose episodes ended in a tick, where there are any.
+    """
     steps, _, rows = out.act.shape
     uniform = torch.stack([torch.rand(steps, rows, generator=gen) for gen in gens], 1)  # [T, M, B]
     for t in range(steps):
         out.obs[t] = env.observe()
-        logits, out.val[t] = net(out.obs[t])
+        logits, out.val[t] = play(t, out.obs[t])
         out.act[t], out.logp[t] = sample_actions(logits, uniform[t])
         out.rew[t], out.shaped_rew[t], out.terminated[t], out.truncated[t] = env.step(out.act[t])
         if bool(out.truncated[t].any()):
-            out.final_val[t] = net(env.final_observe())[1]
-        if bool((out.truncated[t] | out.terminated[t]).any()):
-            on_episodes(env.finished())
-    out.last_val = net(env.observe())[1]
+            out.final_val[t] = value(env.final_observe())
+        ended = out.truncated[t] | out.terminated[t]
+        if bool(ended.any()):
+            on_ended(ended)
+    out.last_val = value(env.observe())
+
+
+def advantages(
+    roll: Rollout, rew: Tensor, gamma: float, gae_lambda: float | Tensor, time_limit: str
+) -> tuple[Tensor, Tensor]:
+    """Advantages, normalised per member, and returns for rewards rew; all [T, M, B]. gae_lambda: see `gae`."""
+    following = next_values(
+        val=roll.val,
+        last_val=roll.last_val,
+        final_val=roll.final_val,
+        terminated=roll.terminated,
+        truncated=roll.truncated,
+        time_limit=time_limit,
+    )
+    ended = roll.terminated | roll.truncated
+    adv = gae(rew=rew, val=roll.val, next_val=following, ended=ended, gamma=gamma, gae_lambda=gae_lambda)
+    ret = adv + roll.val
+    return (adv - adv.mean((0, 2), keepdim=True)) / (adv.std((0, 2), keepdim=True) + 1e-8), ret

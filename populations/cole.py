@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import Tensor
 
 from coord import seeding
@@ -155,12 +156,6 @@ class Generations:
 
 
 # ------------------------------------------------------------------------------------------- graph and game
-
-
-def softmax(values: np.ndarray) -> np.ndarray:
-    """[n] positive, sum 1."""
-    e = np.exp(values - values.max())
-    return e / e.sum()
 
 
 def pagerank(payoff: np.ndarray) -> np.ndarray:

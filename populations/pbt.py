@@ -109,15 +109,6 @@ class AllPairsEnv(KitchenRows):
         ret = np.repeat(self.env.episode_return(final=True)[self._ended], member.shape[1])
         return Episodes(member.ravel(), ret, np.roll(member, -1, 1).ravel(), seats.ravel())
 
-    def get_state(self) -> dict[str, np.ndarray]:
-        """See `RowEnv.get_state`."""
-        return dict(self.env.get_state())
-
-    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """See `RowEnv.set_state`."""
-        self.env.set_state(state)
-        self.view.invalidate()
-
 
 class Selection:
     """Exploit and explore, on tensors: the copy is an assignment of one row."""

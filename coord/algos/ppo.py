@@ -28,8 +28,8 @@ from coord.fused import ppo_loss
 from coord.nets import Arch, PopulationNet
 from coord.optim import PopulationAdam
 from coord.partner_env import Episodes, RowEnv
-from coord.returns import TIME_LIMITS, gae, next_values
-from coord.rollout import Rollout, allocate, collect
+from coord.returns import TIME_LIMITS
+from coord.rollout import Rollout, advantages, allocate, collect
 from coord.schedules import linear
 
 Loss = Callable[["PPOState"], Tensor]  # a scalar that is added to the sum of the members' losses of a minibatch
@@ -162,19 +162,7 @@ def prepare(state: PPOState, roll: Rollout) -> Batch:
     """Rewards, advantages and returns of a rollout; advantages normalised per member."""
     cfg = state.cfg
     rew = (roll.rew + shaping_coef(cfg, state.env_step) * roll.shaped_rew) * cfg.rew_scale
-    following = next_values(
-        val=roll.val,
-        last_val=roll.last_val,
-        final_val=roll.final_val,
-        terminated=roll.terminated,
-        truncated=roll.truncated,
-        time_limit=cfg.time_limit,
-    )
-    ended = roll.terminated | roll.truncated
-    lam = state.hyper["gae_lambda"][:, None]
-    adv = gae(rew=rew, val=roll.val, next_val=following, ended=ended, gamma=cfg.gamma, gae_lambda=lam)
-    ret = adv + roll.val
-    adv = (adv - adv.mean((0, 2), keepdim=True)) / (adv.std((0, 2), keepdim=True) + 1e-8)
+    adv, ret = advantages(roll, rew, cfg.gamma, state.hyper["gae_lambda"][:, None], cfg.time_limit)
     scalars = torch.stack([roll.logp, roll.val, adv, ret], -1)
     obs, act, scalars = (x.transpose(0, 1).flatten(0, 2) for x in (roll.obs, roll.act, scalars))
     return Batch(obs, act, scalars, roll.act.shape[0] * roll.act.shape[2])

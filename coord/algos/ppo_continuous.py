@@ -24,8 +24,8 @@ from coord import mlps, seeding
 from coord.errors import Diverged, UserError, at_least, between
 from coord.mlps import Params
 from coord.optim import FusedAdam
-from coord.returns import TIME_LIMITS, gae, next_values
-from coord.rollout import Rollout
+from coord.returns import TIME_LIMITS
+from coord.rollout import Rollout, advantages
 
 OBS_CLIP = 10.0  # normalised observations stay within
 HEAD_SCALE = 0.01  # of the policy's last layer at the start, so that first actions are nearly noise alone
@@ -215,18 +215,7 @@ def act(state: PPOContinuousState, obs: Tensor, *, deterministic: bool = False) 
 def prepare(state: PPOContinuousState, roll: Rollout) -> dict[str, Tensor]:
     """Rows [M, T*B, ...] of a rollout: obs, act, old_logp, ret, and adv normalised per member."""
     cfg = state.cfg
-    following = next_values(
-        val=roll.val,
-        last_val=roll.last_val,
-        final_val=roll.final_val,
-        terminated=roll.terminated,
-        truncated=roll.truncated,
-        time_limit=cfg.time_limit,
-    )
-    ended = roll.terminated | roll.truncated
-    adv = gae(rew=roll.rew, val=roll.val, next_val=following, ended=ended, gamma=cfg.gamma, gae_lambda=cfg.gae_lambda)
-    ret = adv + roll.val
-    adv = (adv - adv.mean((0, 2), keepdim=True)) / (adv.std((0, 2), keepdim=True) + 1e-8)
+    adv, ret = advantages(roll, roll.rew, cfg.gamma, cfg.gae_lambda, cfg.time_limit)
     parts = {"obs": roll.obs, "act": roll.act, "old_logp": roll.logp, "adv": adv, "ret": ret}
     return {name: tensor.transpose(0, 1).flatten(1, 2) for name, tensor in parts.items()}
 

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from coord.algos import ppo
 from coord.errors import UserError
-from coord.nets import PopulationNet, sample_actions
+from coord.nets import PopulationNet
 from coord.partner_env import Episodes, RowEnv
-from coord.rollout import Rollout
+from coord.rollout import Rollout, fill
 from coord.types import NUM_ACTIONS
 
 
@@ -64,23 +64,21 @@ def collect(
     on_episodes: Callable[[Episodes], None],
 ) -> None:
     """`coord.rollout.collect` for a network with a memory; leaves in `memory` the state at the start of each chunk."""
-    steps, _, rows = out.act.shape
-    uniform = torch.stack([torch.rand(steps, rows, generator=gen) for gen in gens], 1)  # [T, M, B]
-    for t in range(steps):
+
+    def play(t: int, obs: Tensor) -> tuple[Tensor, Tensor]:
         if t % memory.chunk_len == 0:
             memory.starts[t // memory.chunk_len] = memory.hidden
-        out.obs[t] = env.observe()
-        heads, memory.hidden[:] = net.tick(out.obs[t], memory.hidden)
-        out.val[t] = heads[..., NUM_ACTIONS]
-        out.act[t], out.logp[t] = sample_actions(heads[..., :NUM_ACTIONS], uniform[t])
-        out.rew[t], out.shaped_rew[t], out.terminated[t], out.truncated[t] = env.step(out.act[t])
-        ended = out.truncated[t] | out.terminated[t]
-        if bool(out.truncated[t].any()):
-            out.final_val[t] = net.tick(env.final_observe(), memory.hidden)[0][..., NUM_ACTIONS]
-        if bool(ended.any()):
-            on_episodes(env.finished())
-            memory.hidden[ended] = 0
-    out.last_val = net.tick(env.observe(), memory.hidden)[0][..., NUM_ACTIONS]
+        heads, memory.hidden[:] = net.tick(obs, memory.hidden)
+        return heads[..., :NUM_ACTIONS], heads[..., NUM_ACTIONS]
+
+    def value(obs: Tensor) -> Tensor:
+        return net.tick(obs, memory.hidden)[0][..., NUM_ACTIONS]
+
+    def on_ended(ended: Tensor) -> None:
+        on_episodes(env.finished())
+        memory.hidden[ended] = 0
+
+    fill(out, env, gens, play, value, on_ended)
 
 
 def continues(roll: Rollout, chunk_len: int) -> Tensor:
