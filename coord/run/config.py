@@ -39,8 +39,10 @@ CONFIGS: dict[str, str] = {
     "crossplay": "coord.run.commands.crossplay:CrossplayConfig",
     "report": "coord.run.commands.report:ReportConfig",
     "prefer": "coord.preference.config:PreferConfig",
+    "rlhf": "coord.run.commands.rlhf:RLHFConfig",
     "bench": "coord.run.commands.bench:BenchConfig",
     "play": "coord.run.commands.play:PlayConfig",
+    "label": "coord.run.commands.label:LabelConfig",
     "replay": "coord.run.commands.replay:ReplayConfig",
     "demo": "coord.run.commands.demo:DemoConfig",
     "games": "coord.run.commands.games:GamesConfig",
@@ -61,6 +63,8 @@ CONFIGS: dict[str, str] = {
     "algo/sac": "coord.algos.sac:SACConfig",
     "reward/ensemble": "coord.preference.reward_model:RewardConfig",
     "query/pairs": "coord.preference.queries:QueryConfig",
+    "imitation/clone": "coord.preference.imitation:ImitationConfig",
+    "kl/penalty": "coord.preference.kl:KLConfig",
     "teacher/bpref": "coord.preference.answerers:TeacherConfig",
     "safety/hazards": "coord.preference.safety:SafetyConfig",
     "method/sp": "populations.self_play:SPConfig",
@@ -82,6 +86,7 @@ CONFIGS: dict[str, str] = {
     "method/cec": "populations.cec:CECConfig",
 }
 
+OWN_SUITES = ("island", "overcooked")  # tasks of `coord prefer` that are no control tasks
 # Fields that may differ when a saved run is continued; anything else would make it a different run.
 RESUMABLE = ("resume", "threads", "save_every_s")
 
@@ -297,11 +302,13 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
     presets = sorted(item.name for item in root.iterdir() if item.is_dir())
     if preset not in presets:
         raise unknown("preset", preset, presets)
-    suite = "dmc" if "_" in task else "metaworld"  # by how they write names: no simulator is loaded for this
+    # By how they write names: no simulator is loaded for this.
+    suite = task if task in OWN_SUITES else "dmc" if "_" in task else "metaworld"
     general, own = f"{command}/{preset}/{suite}", f"{command}/{preset}/{task}"
     if not (_exists(general) or _exists(own)):
         raise unknown(f"task with preset={preset}", task, options(f"{command}/{preset}"))
-    names = filter(_exists, [general, own, f"{command}/{method}", f"{general}/{method}", f"{own}/{method}"])
+    files = (general, own, f"{command}/{method}", f"{general}/{method}", f"{own}/{method}")
+    names = filter(_exists, dict.fromkeys(files))
     return [f"+{folder}@_global_={leaf}" for folder, _, leaf in (name.rpartition("/") for name in names)]
 
 

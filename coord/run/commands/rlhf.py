@@ -1,0 +1,380 @@
+"""`coord rlhf`: imitation of human games, a reward from comparisons, PPO held near the imitation; each step scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coord.errors import UserError, at_least, unknown
+
+if TYPE_CHECKING:
+    from coord.agent_files import StoredAgent
+    from coord.algos.ppo import PPOConfig
+    from coord.nets import PopulationNet
+    from coord.overcooked import Layout
+    from coord.preference.answerers import TeacherConfig
+    from coord.preference.config import PreferConfig
+    from coord.preference.feedback import Feedback
+    from coord.preference.imitation import ImitationConfig
+    from coord.preference.kl import KLConfig
+    from coord.preference.queries import QueryConfig
+    from coord.preference.reward_model import RewardConfig
+    from coord.preference.rlhf import PolicyEnv
+
+HELP = "learn from human games and comparisons: imitation, reward model, PPO with a KL penalty"
+EXAMPLES = (
+    "coord rlhf layout=cramped_room out=runs/rlhf",
+    "coord rlhf layout=coordination_ring partners=runs/pool labels=1000 out=runs/rlhf",
+    "coord rlhf layout=cramped_room kl.coef=0 out=runs/without_kl",
+    "coord rlhf layout=cramped_room refresh_labels=250 out=runs/refreshed",
+    "coord rlhf resume=runs/rlhf",
+)
+STEPS = ("imitation", "reward", "policy")  # in this order, each in a folder of that name
+SCORE_FILE = "score.json"  # in a step's folder; that it is there says that the step is done
+RESULT_FILE = "result.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLHFConfig:
+    """Fields of configs/rlhf.yaml, which says what each means."""
+
+    imitation: ImitationConfig
+    reward: RewardConfig
+    query: QueryConfig
+    teacher: TeacherConfig
+    kl: KLConfig
+    algo: PPOConfig
+    layout: str = "cramped_room"
+    rules: str = "classic"
+    horizon: int = 400
+    seed: int = 0
+    members: int = 3
+    partners: tuple[str, ...] = ("bc_train",)
+    labels: int = 500
+    session_labels: int = 50
+    refresh_labels: int = 0
+    refresh_every: int = 200_000
+    answerer: str = "teacher"
+    answer_wait_s: float = 0.0
+    pool_episodes: int = 100
+    value_updates: int = 10
+    proxies: tuple[str, ...] = ("human_proxy",)
+    episodes: int = 50
+    threads: int = 0
+    save_every_s: float = 60.0
+    out: str | None = None
+    resume: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.rules != "classic":
+            raise unknown("rules with human games", self.rules, ("classic",))
+        if self.algo.network != "mlp_index":
+            raise unknown("network of coord rlhf (algo.network)", self.algo.network, ("mlp_index",))
+        at_least(self, 1, "members", "session_labels", "refresh_every", "pool_episodes", "episodes", "horizon")
+        at_least(self, 0, "refresh_labels", "value_updates", "answer_wait_s")
+        if self.labels - self.refresh_labels < self.session_labels:
+            raise UserError(
+                f"labels={self.labels} less refresh_labels={self.refresh_labels} is less than one session asks for "
+                f"(session_labels={self.session_labels}): raise labels, or lower one of the others"
+            )
+        if not self.partners or not self.proxies:
+            raise UserError("coord rlhf needs partners to learn with and proxies to be scored with")
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Do what of the three steps is not done; the exit code."""
+    from coord.run.config import load
+
+    print(summary(pipeline(load("rlhf", overrides))))
+    return 0
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What the three steps share."""
+
+    cfg: RLHFConfig
+    home: Layout
+    partners: tuple[StoredAgent, ...]  # to learn with
+    proxies: tuple[StoredAgent, ...]  # to be judged with
+    folder: Path
+
+    @property
+    def seeds(self) -> list[int]:
+        """One per member, whatever their number."""
+        from coord import seeding
+
+        return [seeding.derive(self.cfg.seed, "member", m) for m in range(self.cfg.members)]
+
+    def step(self, name: str) -> Path:
+        """The folder of a step."""
+        return self.folder / name
+
+    @property
+    def agents(self) -> dict[str, Path]:
+        """Where the agents of a step are: the last ones in the run folder itself."""
+        return {"imitation": self.step("imitation"), "policy": self.folder}
+
+
+def pipeline(cfg: RLHFConfig) -> Path:
+    """All steps that are not done yet; the run folder with the agents, and `result.json`.
+
+    Raises:
+        UserError: unknown layout, partner or proxy, no human games, held-out partners, settings that do not fit, a
+            folder that holds another run, a full disk; see also `run_job`.
+    """
+    from coord.files import atomic_write_json
+    from coord.run.training import open_run, set_threads
+
+    set_threads(cfg.threads)
+    parts = prepare(cfg)  # before the folder is made: whatever is refused leaves nothing behind
+    whole = Pipeline(cfg, *parts, open_run(cfg, algo="rlhf"))
+    actions: dict[str, Callable[[Pipeline], dict[str, Any]]] = {
+        "imitation": imitate,
+        "reward": learn_reward,
+        "policy": learn_policy,
+    }
+    for name in STEPS:
+        if not (whole.step(name) / SCORE_FILE).exists():
+            whole.step(name).mkdir(exist_ok=True)
+            score = actions[name](whole)
+            atomic_write_json(whole.step(name) / SCORE_FILE, score)
+    atomic_write_json(whole.folder / RESULT_FILE, result(whole))
+    return whole.folder
+
+
+def prepare(cfg: RLHFConfig) -> tuple[Layout, tuple[StoredAgent, ...], tuple[StoredAgent, ...]]:
+    """Layout, partners and proxies, checked: see `pipeline`."""
+    from coord.algos.bc import recorded_layout
+    from coord.evaluation.agents import hashes_of, load_networks, load_training_partners
+    from coord.overcooked import load_layout
+    from coord.preference import queries
+
+    queries.check(cfg.query, cfg.reward)
+    stored = cfg.reward.stored_length(cfg.query.length)
+    if stored > cfg.horizon:
+        raise UserError(f"query.length={cfg.query.length} (stored: {stored} ticks) does not fit horizon={cfg.horizon}")
+    home = load_layout(cfg.layout)
+    recorded_layout(home)
+    shared = set(hashes_of(cfg.partners)) & set(hashes_of(cfg.proxies))
+    if shared:
+        raise UserError(f"proxies={','.join(cfg.proxies)}: nobody is scored with the partners it learns with")
+    partners = load_training_partners(cfg.partners, home, cfg.rules)
+    return home, tuple(partners), tuple(load_networks(cfg.proxies, home, cfg.rules))
+
+
+# ------------------------------------------------------------------------------------------------------- the steps
+
+
+def imitate(whole: Pipeline) -> dict[str, Any]:
+    """Step 1; its score with the proxies."""
+    from coord.preference import imitation
+    from coord.preference.imitation import Imitators
+
+    cfg = whole.cfg
+    games = imitation.read_games(whole.home, cfg.imitation, cfg.seed)
+    arch = imitation.arch_of(whole.home, cfg.rules, cfg.algo.hidden)
+    state = Imitators.create(cfg.imitation, arch, whole.seeds, len(games.fit.acts))
+    shown = {"loss": "eval/bc_loss", "accuracy": "eval/bc_accuracy"}
+    run_step(whole, "imitation", state, games, train=imitation.train, shown=shown)
+    write_agents(whole, "imitation", state.net, state.env_step, {"epochs": cfg.imitation.epochs})
+    return scored(whole, "imitation")
+
+
+def learn_reward(whole: Pipeline) -> dict[str, Any]:
+    """Step 2; how well its models order games of the imitation policy with the proxies."""
+    from coord.preference import rlhf
+
+    cfg, policy = whole.cfg, imitated(whole)
+    env = kitchens(whole, "reward", whole.partners, cfg.algo.num_envs)
+    feedback = open_feedback(whole, env, cfg.labels - cfg.refresh_labels)
+    env.recorder = feedback
+    state = rlhf.Comparison.create(policy, feedback, env, whole.seeds)
+    shown = {"accuracy": "reward/accuracy", f"labels (of {cfg.labels})": "reward/labels"}
+    run_step(whole, "reward", state, env, train=rlhf.compare, shown=shown)
+    unseen = kitchens(whole, "reward score", whole.proxies, 2 * cfg.episodes)
+    found = rlhf.judge_reward(feedback, policy, unseen, whole.seeds)
+    counts = {key.partition("/")[2]: value.tolist() for key, value in feedback.report().items()}
+    return {"proxies": list(cfg.proxies), **{key: value.tolist() for key, value in found.items()}, **counts}
+
+
+def learn_policy(whole: Pipeline) -> dict[str, Any]:
+    """Step 3; its score with the proxies."""
+    from coord.preference import rlhf
+
+    cfg, policy = whole.cfg, imitated(whole)
+    env = kitchens(whole, "policy", whole.partners, cfg.algo.num_envs)
+    feedback = open_feedback(whole, env, cfg.labels)
+    feedback.load_state_dict(after_reward(whole))
+    env.recorder = feedback if cfg.refresh_labels else None
+    settings = rlhf.TuningConfig(kl=cfg.kl, value_updates=cfg.value_updates, refresh_every=cfg.refresh_every)
+    tuning = rlhf.Tuning(settings, policy, feedback, rlhf.reward_scale(feedback))
+    state = rlhf.start_from(cfg.algo, policy, whole.seeds)
+    shown = {"return": "rollout/return", "KL": "reward/kl", "beta": "reward/kl_coef"}
+    run_step(whole, "policy", state, env, train=partial(rlhf.tune, tuning), shown=shown, extra=tuning)
+    facts = {"labels": feedback.report()["reward/labels"].tolist(), "teacher": teacher_name(cfg)}
+    facts |= {name: value.tolist() for name, value in tuning.found.items() if name in ("reward/kl", "reward/kl_coef")}
+    write_agents(whole, "policy", state.net, state.env_step, facts)
+    return {**scored(whole, "policy"), **facts}
+
+
+def run_step(whole: Pipeline, name: str, state: Any, env: Any, **job: Any) -> None:
+    """Trains to the end of a step, from its last checkpoint if there is one; Ctrl-C says how to go on."""
+    from coord.run.training import Job, run_job
+
+    cfg = whole.cfg
+    title = f"rlhf on {whole.home.name}, step {STEPS.index(name) + 1} of {len(STEPS)}: {name}"
+    resume = f"coord rlhf resume={whole.folder}"
+    run_job(Job(whole.step(name), title, resume, state, env, cfg.save_every_s, **job))
+
+
+def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: int) -> PolicyEnv:
+    """`rows` kitchens per member; draws of partners are a step's own."""
+    from coord import seeding
+    from coord.overcooked import OvercookedVectorEnv
+    from coord.pair_env import Utility
+    from coord.preference.kitchen_env import Judgement, KitchenEnv
+    from coord.preference.rlhf import PolicyEnv
+
+    cfg, seed = whole.cfg, seeding.derive(whole.cfg.seed, "rlhf", name)
+    env = OvercookedVectorEnv(whole.home, cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules, seed=seed)
+    judgement = Judgement(Utility())
+    return PolicyEnv(KitchenEnv(env, partners, members=cfg.members, seed=seed, judgement=judgement))
+
+
+def open_feedback(whole: Pipeline, env: PolicyEnv, labels: int) -> Feedback:
+    """Sessions with a budget of `labels`; the answers of all steps lie in the second one's folder."""
+    from coord.preference.feedback import Feedback
+
+    feedback = Feedback.create(as_prefer(whole.cfg, labels), env.task, whole.seeds)
+    feedback.open(whole.step("reward"))
+    return feedback
+
+
+def as_prefer(cfg: RLHFConfig, labels: int) -> PreferConfig:
+    """What feedback sessions read of a configuration."""
+    from coord.algos.sac import SACConfig
+    from coord.preference.config import PreferConfig
+    from coord.preference.pebble import PebbleConfig
+
+    same = ("reward", "query", "teacher", "layout", "rules", "horizon", "partners", "seed", "members")
+    same += ("session_labels", "answerer", "answer_wait_s", "pool_episodes", "threads")
+    shared = {name: getattr(cfg, name) for name in same}
+    return PreferConfig(method=PebbleConfig(), algo=SACConfig(), env="overcooked", labels=labels, **shared)
+
+
+def after_reward(whole: Pipeline) -> dict[str, Any]:
+    """The state of the feedback when the second step was done."""
+    from coord import checkpoint
+    from coord.run.training import STATE_FILE
+
+    tensors, _ = checkpoint.load(whole.step("reward") / STATE_FILE)
+    prefix = "state.feedback."
+    return {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def imitated(whole: Pipeline) -> PopulationNet:
+    """pi_0 of all members, read from the first step's agents."""
+    from coord.evaluation.agents import load_training_partners
+    from coord.nets import PopulationNet
+
+    found = load_training_partners([str(whole.agents["imitation"])], whole.home, whole.cfg.rules)
+    return PopulationNet.stack([agent.net for agent in found])
+
+
+# ------------------------------------------------------------------------------------------------------ what is left
+
+
+def teacher_name(cfg: RLHFConfig) -> str:
+    """Who answers, for cards."""
+    return cfg.teacher.kind if cfg.answerer == "teacher" else cfg.answerer
+
+
+def write_agents(whole: Pipeline, step: str, net: PopulationNet, steps: int, facts: dict[str, Any]) -> None:
+    """One agent per member, with where it comes from on its card: a lone file, or a pool."""
+    from coord.agent_files import AGENT_FILE, MANIFEST, AgentCard
+    from coord.evaluation.agents import hashes_of
+    from coord.overcooked import OvercookedVectorEnv
+    from populations.pool import NewMember
+    from populations.training import write_egos
+
+    cfg, folder = whole.cfg, whole.agents[step]
+    if (folder / (AGENT_FILE if net.members == 1 else MANIFEST)).exists():
+        return
+    learned_with = {} if step == "imitation" else {"trained_with": hashes_of(cfg.partners)}
+    spec = OvercookedVectorEnv(whole.home, 1, rules=cfg.rules).spec.to_dict()
+    name = "rlhf" if step == "policy" else step
+    found = []
+    for m in range(net.members):
+        card = AgentCard(
+            agent_id=f"{name}{cfg.seed}-{m}",
+            layouts={whole.home.name: whole.home.hash},
+            rules=cfg.rules,
+            method=name,
+            arch=net.arch,
+            seed=cfg.seed,
+            member=m,
+            env_steps=steps,
+            spec=spec,
+            human_data="train",
+            extra=learned_with | {key: of_member(value, m) for key, value in facts.items()},
+        )
+        found.append(NewMember(card, net.select([m])))
+    write_egos(folder, found)
+
+
+def of_member(value: Any, m: int) -> Any:
+    """The entry of member m where a fact has one for each."""
+    return value[m] if isinstance(value, list) else value
+
+
+def scored(whole: Pipeline, step: str) -> dict[str, Any]:
+    """Games of a step's agents with every proxy in both seats, as `coord evaluate` plays them."""
+    from coord.evaluation.agents import load_agents
+    from coord.evaluation.matches import MatchRules
+    from coord.evaluation.scoreboard import refuse_leaks
+    from coord.evaluation.scores import ScoreRequest, score
+
+    cfg, ref = whole.cfg, str(whole.agents[step])
+    refuse_leaks([ref], cfg.proxies)
+    where = MatchRules(layout=whole.home, rules=cfg.rules, horizon=cfg.horizon)
+    players = (load_agents([one] if isinstance(one, str) else one, whole.home, cfg.rules) for one in (ref, cfg.proxies))
+    return score(*players, ScoreRequest(where=where, episodes=cfg.episodes, seed=cfg.seed))
+
+
+def result(whole: Pipeline) -> dict[str, Any]:
+    """What the steps came to, for `result.json`."""
+    import json
+
+    from coord import checkpoint
+    from coord.run.config import to_dict
+
+    files = {name: json.loads((whole.step(name) / SCORE_FILE).read_text(encoding="utf-8")) for name in STEPS}
+    steps = {name: {key: v for key, v in score.items() if key != "rows"} for name, score in files.items()}
+    head = {"schema": SCHEMA, "layout": whole.home.name, "proxies": list(whole.cfg.proxies)}
+    return {**head, "steps": steps, "provenance": checkpoint.provenance(to_dict(whole.cfg))}
+
+
+def summary(folder: Path) -> str:
+    """The scores of the three steps as text."""
+    import json
+
+    found = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    lines = [f"{found['layout']} with {', '.join(found['proxies'])}"]
+    for name in ("imitation", "policy"):
+        mean, (low, high) = (found["steps"][name]["summary"][key] for key in ("mean_return", "ci95"))
+        lines.append(f"{name:<10} return {mean:7.1f}  [{low:.1f}, {high:.1f}]")
+    reward = found["steps"]["reward"]
+    figures = [f"{name.replace('_', ' ')} {_mean(reward[name])}" for name in ("accuracy", "rank_correlation", "labels")]
+    lines.insert(2, f"{'reward':<10} {', '.join(figures)}")
+    return "\n".join([*lines, f"agents in {folder}"])
+
+
+def _mean(values: Sequence[float]) -> str:
+    import numpy as np
+
+    return f"{np.mean(values):.3g}"
