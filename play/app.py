@@ -35,12 +35,17 @@ FPS = 60
 
 @dataclass(frozen=True)
 class Options:
-    """How to start. `open_first` pushes a screen over the menu, for commands that go straight to a game or replay."""
+    """How to start. `open_first` pushes a screen over the menu, for commands that go straight to a game or replay.
+
+    `instead` opens a screen in place of the menu, for commands without a game; the window closes with it.
+    """
 
     file: Path | None = None  # recordings; None: the default place
     settings: Path | None = None  # preferences; None: the default place
     folders: tuple[Path, ...] = (Path("runs"),)  # where trained partners are looked for
     open_first: Callable[[App], Screen] | None = None
+    instead: Callable[[App], Screen] | None = None
+    caption: str = window.CAPTION
 
 
 class App:
@@ -56,7 +61,7 @@ class App:
         self.ui = self._new_ui()
         self.sound = Sound()
         self.sound.switch(self.settings.sound)
-        self.shelf = Shelf(options.file, options.folders)
+        self.shelf = Shelf(options.file, options.folders, cooks=options.instead is None)
         self.note = note  # one line shown in the menu
         self.fps = 0.0
         self.show_measurements = False
@@ -100,7 +105,7 @@ class App:
 
     def new_menu(self) -> Screen:
         """The bottom of the stack."""
-        return MenuScreen(self)
+        return MenuScreen(self) if self.options.instead is None else self.options.instead(self)
 
     def quit(self) -> None:
         """Close everything; the loop ends."""
@@ -191,7 +196,7 @@ class App:
             return False
         if screen.name != self._named:
             self._named = screen.name
-            window.name_window(screen.name)
+            window.name_window(screen.name, self.options.caption)
         began = time.perf_counter()
         screen.draw(self.surface)
         pygame.display.flip()

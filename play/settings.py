@@ -12,6 +12,7 @@ from typing import Any
 from coord.errors import UserError
 from coord.files import atomic_write_text
 from play.inputs import PRESETS, Bindings
+from play.labelling import keys as label_keys
 
 TEXT_SCALES = (1.0, 1.25, 1.5)
 
@@ -45,6 +46,8 @@ class Settings:
     whole_pixels: bool = True  # kitchen tiles only in whole multiples of the pictures' pixels
     menu: str = "play"  # entry of the main menu used last
     study: str = ""  # study file opened last
+    annotator: str = ""  # pseudonym used last for labelling
+    label_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # keys of labelling that were changed
     tutorial_done: bool = False
     last: GameChoice = field(default_factory=GameChoice)
 
@@ -130,6 +133,10 @@ def _bindings(value: Any, default: Any) -> tuple[Bindings, Bindings]:
     return first, second
 
 
+def _label_keys(value: Any, default: Any) -> dict[str, tuple[str, ...]]:
+    return label_keys.checked(value)
+
+
 def _last(value: Any, default: GameChoice) -> GameChoice:
     choice, damaged = _merge(default, value)
     if damaged:
@@ -144,4 +151,5 @@ _READERS: dict[str, Callable[[Any, Any], Any]] = {
     "ticks": _positive,
     "tick_hz": _positive,
     "last": _last,
+    "label_keys": _label_keys,
 }

@@ -23,13 +23,16 @@ Made = TypeVar("Made")
 class Shelf:
     """Loads on a thread; `ready` once the lists are there. Nothing here blocks after `ready`."""
 
-    def __init__(self, file: Path | None = None, folders: tuple[Path, ...] = (Path("runs"),)):
+    def __init__(self, file: Path | None = None, folders: tuple[Path, ...] = (Path("runs"),), *, cooks: bool = True):
         self.file, self.folders = file, folders
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="shelf")
-        self._lists = self._threads.submit(_fetch, folders)
-        self._warm: Future[None] = self._threads.submit(_warm_up)
+        self._lists: Future[tuple[list[LayoutEntry], list[PartnerEntry]]]
+        self._warm: Future[None]
         self.spare = Spare()  # the process of the next partner, loading torch meanwhile
-        self.spare.renew()
+        if cooks:  # else nobody is going to play in this window
+            self._lists = self._threads.submit(_fetch, folders)
+            self._warm = self._threads.submit(_warm_up)
+            self.spare.renew()
         self._store: Store | None = None
         self.problem = ""  # one line: why nothing can be recorded
 

@@ -15,7 +15,10 @@ from play.view.theme import Color
 
 CACHE_LIMIT = 1500  # rendered pieces kept; the oldest go first, so hours of play cost no more than minutes
 SUPERSAMPLE = 4
-ARROWS = {"Arrows": ("left", "right", "up", "down"), "Left Right": ("left", "right"), "Up Down": ("up", "down")}
+ARROWS = {
+    "Arrows": ("left", "right", "up", "down"), "Left Right": ("left", "right"), "Up Down": ("up", "down"),
+    "Left": ("left",), "Right": ("right",), "Up": ("up",), "Down": ("down",),
+}  # fmt: skip
 
 
 class Ui:
@@ -154,7 +157,7 @@ class Ui:
 
     def key_cap(self, surface: pygame.Surface, name: str, at: tuple[int, int]) -> pygame.Rect:
         """A key drawn as a cap whose left middle is `at`; arrow keys are drawn as arrows. Returns its box."""
-        box = pygame.Rect(0, 0, self._cap_width(name), self.px(24))
+        box = pygame.Rect(0, 0, self.cap_width(name), self.px(24))
         box.midleft = at
         self.box(surface, box, theme.RAISED, 4, theme.LINE, 1)
         if name not in ARROWS:
@@ -166,7 +169,8 @@ class Ui:
             surface.blit(icon, icon.get_rect(center=(x, box.centery)))
         return box
 
-    def _cap_width(self, name: str) -> int:
+    def cap_width(self, name: str) -> int:
+        """Pixels that `key_cap` takes for this key."""
         if name in ARROWS:
             return self.px(12) + len(ARROWS[name]) * self.px(16)
         return max(self.font(theme.SMALL).size(name)[0] + self.px(12), self.px(24))
@@ -187,7 +191,7 @@ class Ui:
             x += width + gap
 
     def _hint_width(self, key: str, what: str) -> int:
-        return self._cap_width(key) + self.px(8) + self.font(theme.SMALL).size(what)[0]
+        return self.cap_width(key) + self.px(8) + self.font(theme.SMALL).size(what)[0]
 
 
 def _font_file() -> str | None:

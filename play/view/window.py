@@ -30,9 +30,9 @@ def open_window(size: tuple[int, int], fullscreen: bool) -> pygame.Surface:
     return surface
 
 
-def name_window(page: str) -> None:
+def name_window(page: str, caption: str = CAPTION) -> None:
     """Put the name of the page into the window's title."""
-    pygame.display.set_caption(f"{CAPTION}: {page}" if page else CAPTION)
+    pygame.display.set_caption(f"{caption}: {page}" if page else caption)
 
 
 def set_icon(sprites: Sprites) -> None:
