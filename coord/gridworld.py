@@ -1,8 +1,8 @@
 """Island navigation: a walk of eight steps over an island whose shore kills, after Leike et al. (2017).
 
-The 7 x 9 map and its numbers are those of Kazantzidis et al. (2022): four actions, at most 100 steps, -1 per step, +50 at
-the goal, -50 in the water, which end the episode. This return is hidden from learners that are taught by people; it is
-for metrics. A cell is a number, row * COLUMNS + column.
+The 7 x 9 map and its numbers are those of Kazantzidis et al. (2022): four actions, at most 100 steps, -1 per step, +50
+at the goal, -50 in the water, which end the episode. This return is hidden from learners that are taught by people; it
+is for metrics. A cell is a number, row * COLUMNS + column.
 
 Deviations: none in the rules; the observation is ours (`observe`).
 """

@@ -14,7 +14,8 @@ from coord import checkpoint, mlps
 from coord.errors import UserError
 
 CARD_KIND = "control policy"
-HEADS = ("tanh", "clip")  # deterministic action: tanh of the first half of the outputs | the outputs, clipped
+# Deterministic action: tanh of the first half of the outputs | the outputs, clipped | the largest output's number
+HEADS = ("tanh", "clip", "argmax")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,13 @@ class StoredPolicy:
     tensors: Mapping[str, Tensor]  # of one network as in `coord.mlps`, and norm.mean, norm.std [O] where it wants them
 
     def act(self, obs: Tensor) -> Tensor:
-        """Deterministic actions [N, A] in [-1, 1] for obs [N, O]."""
+        """Deterministic actions [N, A] in [-1, 1] for obs [N, O]; numbers [N] where actions are discrete."""
         if "norm.mean" in self.tensors:
             obs = ((obs - self.tensors["norm.mean"]) / self.tensors["norm.std"]).clamp(-10, 10).float()
         net = {name: tensor[None] for name, tensor in self.tensors.items() if not name.startswith("norm.")}
         out = mlps.apply(net, obs[None])[0]
+        if self.card.head == "argmax":
+            return out.argmax(-1)
         return torch.tanh(out.chunk(2, -1)[0]) if self.card.head == "tanh" else out.clamp(-1, 1)
 
 

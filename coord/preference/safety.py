@@ -1,16 +1,16 @@
 """What people's warnings do to labels: strength, implied pairs, and which queries are still worth their time.
 
 Kazantzidis, Norman, Du and Freeman (AAMAS 2022): a label is as strong as its reason. A pair with one side that was
-called unsafe is certain (1), a preference between safe sides is not (.75), equal ones are .5; with the reasons of DROPJ (2026)
-a reason may have a strength of its own. One warning says more than its own pair: everything known to be safe is better
-than what was called unsafe, and two unsafe ones are equally bad. A query is asked with probability .95^f where f counts
-the earlier queries about the same states.
+called unsafe is certain (1), a preference between safe sides is not (.75), equal ones are .5; with the reasons of DROPJ
+(2026) a reason may have a strength of its own. One warning says more than its own pair: everything known to be safe is better
+than what was called unsafe, and two unsafe ones are equally bad. A query is asked with probability .95^f where f
+counts the earlier queries about the same states.
 
 n pairs of segments; `target` is the probability that the second one is better, `unsafe` [n, 2] what people said.
 
 Deviations: the paper judges single actions in a gridworld; here the same rules hold for segments. f is the mean over
-the states of a pair, states being the same when their rounded observations are; and the ensemble's disagreement is added to
-the probability, because a familiar place may still be disputed.
+the states of a pair, states being the same when their rounded observations are; and the ensemble's disagreement is
+added to the probability, because a familiar place may still be disputed.
 """
 
 from __future__ import annotations
@@ -189,8 +189,7 @@ class Familiarity:
 
     def state_dict(self) -> dict[str, NDArray[np.int64]]:
         """Flat mapping of arrays."""
-        pairs = np.array(sorted(self.counts.items()), np.int64).reshape(-1, 2)
-        return {"keys": pairs[:, 0].copy(), "counts": pairs[:, 1].copy()}
+        return {"keys": np.array([*self.counts], np.int64), "counts": np.array([*self.counts.values()], np.int64)}
 
     def load_state_dict(self, state: Mapping[str, NDArray[np.int64]]) -> None:
         """Inverse of `state_dict`."""

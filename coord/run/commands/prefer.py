@@ -40,34 +40,33 @@ def learn(cfg: PreferConfig) -> Path:
     from coord.preference import prefppo, training
     from coord.preference.config import check
     from coord.preference.methods import METHODS, name_of
-    from coord.preference.task_env import control_envs
+    from coord.preference.tasks import make_envs
     from coord.run.training import run_job, set_threads
 
     name = name_of(cfg)
     method, loop = METHODS[name], prefppo if METHODS[name].on_policy else training
     set_threads(cfg.threads)
-    options = {"processes": cfg.env_processes, "on_crash": cfg.on_crash}
     # Before the folder is made: whatever cannot be built leaves nothing behind.
-    envs = control_envs(cfg.env, training.member_seeds(cfg), cfg.envs_per_member, cfg.eval_episodes, **options)
-    with envs:
+    with make_envs(cfg) as envs:
         check(cfg, envs.train, learns_reward=method.learns_reward)
         run = loop.build(cfg, method, envs)
         folder = open_run(cfg, name)
         if (folder / "agents").exists():  # finished before
             return folder
         run_job(job_of(cfg, name, folder, run, envs, loop.train))
-        write_policies(folder, cfg, name, loop.policies(run))
+        head = "argmax" if envs.train.discrete else "clip" if method.on_policy else "tanh"
+        write_policies(folder, cfg, name, head, loop.policies(run))
     return folder
 
 
 def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, train: Any) -> Job:
     """The run as a job, its label store open."""
-    from coord.control import task_spec
+    from coord.preference.tasks import has_success
     from coord.run.training import Job
 
     run.open(folder)
     shown = {"return": "eval/return", f"labels (of {cfg.labels})": "reward/labels"}
-    if task_spec(cfg.env).has_success:
+    if has_success(cfg.env):
         shown["success"] = "eval/success"
     return Job(
         folder,
@@ -96,7 +95,7 @@ def open_run(cfg: PreferConfig, name: str) -> Path:
     return folder.create(where, cfg)
 
 
-def write_policies(folder: Path, cfg: PreferConfig, name: str, policies: list[dict[str, Any]]) -> None:
+def write_policies(folder: Path, cfg: PreferConfig, name: str, head: str, policies: list[dict[str, Any]]) -> None:
     """One policy file per member under `agents/`, with what it learned from and how it did at last."""
     from coord.preference.policy_files import PolicyCard, save_policy
     from coord.run.config import to_dict
@@ -109,7 +108,7 @@ def write_policies(folder: Path, cfg: PreferConfig, name: str, policies: list[di
             task=cfg.env,
             method=name,
             preset=cfg.preset,
-            head="clip" if name == "prefppo" else "tanh",
+            head=head,
             seed=cfg.seed,
             member=m,
             env_steps=int(last["step"]),
@@ -137,12 +136,12 @@ def member_value(row: dict[str, Any], key: str, m: int) -> float | None:
 
 def summary(cfg: PreferConfig, folder: Path) -> str:
     """The final evaluation as a table: mean, interquartile mean and interval over members (seeds)."""
-    from coord.control import task_spec
     from coord.preference.config import PRESETS
+    from coord.preference.tasks import has_success
     from coord.stats import bootstrap_ci, iqm, mean
 
     row = final_row(folder)
-    keys = ["eval/return", "eval/success"] if task_spec(cfg.env).has_success else ["eval/return"]
+    keys = ["eval/return", "eval/success"] if has_success(cfg.env) else ["eval/return"]
     lines = [f"{cfg.env}, preset {cfg.preset} ({PRESETS[cfg.preset]}), {row['step']} steps, {cfg.members} seeds"]
     lines.append(f"{'':<10}{'mean':>10}{'IQM':>10}{'95 % interval':>22}   seeds")
     for key in keys:

@@ -1,0 +1,27 @@
+"""The tasks of `coord prefer`: control tasks by their names, and what is built here."""
+
+from __future__ import annotations
+
+from coord.preference import island_env
+from coord.preference.config import PreferConfig
+from coord.preference.task_env import TaskEnvs, control_envs
+from coord.preference.training import member_seeds
+
+
+def make_envs(cfg: PreferConfig) -> TaskEnvs:
+    """Where a run learns, and where it is evaluated.
+
+    Raises:
+        UserError: unknown task, missing extra, sizes that cannot be.
+    """
+    if cfg.env == island_env.TASK:
+        return island_env.island_envs(cfg.members, cfg.envs_per_member, cfg.eval_episodes)
+    options = {"processes": cfg.env_processes, "on_crash": cfg.on_crash}
+    return control_envs(cfg.env, member_seeds(cfg), cfg.envs_per_member, cfg.eval_episodes, **options)
+
+
+def has_success(env: str) -> bool:
+    """Whether episodes of the task succeed or fail."""
+    from coord.control import task_spec
+
+    return env == island_env.TASK or task_spec(env).has_success
