@@ -162,7 +162,7 @@ class MRN:
         y = sac_losses.critic_target(predicted, batch.discount, state.cfg.gamma, next_value)
         gradient, outer = self._reward_gradient(state, batch.obs, features, y, labels)
         meta = pull(gradient)
-        metrics = {"reward/outer_loss": outer} | self._move(model, rn.flatten(meta), labels)
+        metrics = {"reward/outer_loss": outer} | self.move(model, rn.flatten(meta), labels)
         rew = model.reward(batch.obs, features)
         return metrics | sac.update(state, batch._replace(rew=rew), next_value)
 
@@ -183,7 +183,7 @@ class MRN:
         shape = (2 * labels.target.shape[1], state.act_dim)
         return torch.stack([torch.randn(shape, generator=gen) for gen in self.gens]).to(labels.obs)
 
-    def _move(self, model: RewardModel, meta: Tensor, labels: LabelBatch) -> dict[str, Tensor]:
+    def move(self, model: RewardModel, meta: Tensor, labels: LabelBatch) -> dict[str, Tensor]:
         """Steps the reward model along the flat meta gradient [M, P] and what belongs to it; metrics [M]."""
         norm, part = meta.norm(dim=1), self.config.meta_scale * meta
         if not (self.config.supervised or self.config.compare):

@@ -153,12 +153,8 @@ class RewardModel:
     # ------------------------------------------------------------------------------------------- predictions
 
     def inputs(self, obs: Tensor, act: Tensor) -> Tensor:
-        """What the networks read [..., O + A] of obs [..., O] and act [..., A].
-
-        obs may have more than the O columns that the model was made for; the last ones are then for somebody else.
-        """
-        read = self._table["dense0.weight"][1] - act.shape[-1]
-        return torch.cat([obs[..., :read], act], dim=-1).to(self.flat)
+        """What the networks read [..., O + A] of obs [..., O] and act [..., A]."""
+        return torch.cat([obs, act], dim=-1).to(self.flat)
 
     @torch.no_grad()
     def predict(self, obs: Tensor, act: Tensor) -> Tensor:

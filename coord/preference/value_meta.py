@@ -12,7 +12,8 @@ V(s_0) - gamma^H V(s_H), an estimate of the discounted reward on the way, or V(s
 
 No second-order graph is needed: c is a tangent kernel (`coord.preference.meta_gradient`, one backward pass that meets
 the tangents of the batch), the sum over i is GAE's recursion run forward in time, and one vector-Jacobian product
-brings it to the parameters psi. An index observation counts as the row of zeros and ones that it stands for.
+brings it to the parameters psi. An index observation counts as the row of zeros and ones that it stands for, which is
+what the reward model reads of a kitchen.
 
 Deviations from Meta-Reward-Net (Liu et al. 2022), which steps a critic Q(s, a) of SAC: a value function that does not
 see actions; its plain mean square error, not PPO's clipped one. The parameters that policy and value share are part
@@ -33,13 +34,13 @@ from coord.preference import meta_gradient as mg
 from coord.types import NUM_ACTIONS
 
 SCORES = ("first", "segment")
-KINDS = ("mlp_index", "mlp_features")  # networks whose value is a chain of dense layers
+PARTS = ("weight", "bias")
 
 
 class Inner(NamedTuple):
     """The rollout that the value function steps on."""
 
-    obs: Tensor  # [T, M, N, ...] as the network reads them
+    obs: Tensor  # [T, M, N, F] facts, 0 or 1
     ret: Tensor  # [T, M, N] targets G
     ended: Tensor  # [T, M, N] bool: the episode ended with the step, by rules or clock
     lr: float  # step size of the descent
@@ -49,46 +50,29 @@ class Inner(NamedTuple):
 class Labelled(NamedTuple):
     """Labelled pairs as the value function sees them."""
 
-    first: Tensor  # [M, K, 2, ...] observation of each segment's first state
-    last: Tensor  # [M, K, 2, ...] of its last state
+    first: Tensor  # [M, K, 2, F] facts of each segment's first state
+    last: Tensor  # [M, K, 2, F] of its last state
     steps: int  # H, from the first state to the last
     target: Tensor  # [M, K] probability that the second segment is the better one
 
 
 def check(arch: Arch) -> None:
-    """Raise UserError for a network that the formula does not know."""
-    if arch.kind not in KINDS or arch.extra or arch.memory:
-        raise UserError(
-            f"algo.network={arch.kind}: the bilevel step needs a value function of dense layers; "
-            f"allowed are {', '.join(KINDS)}"
-        )
+    """Raise UserError for a network whose value is no chain of dense layers on facts."""
+    if arch.kind != "mlp_index" or arch.extra or arch.memory:
+        raise UserError(f"algo.network={arch.kind}: the bilevel step of method=mrn needs algo.network=mlp_index")
 
 
-def value_network(net: PopulationNet) -> mlps.Params:
-    """The value function as dense layers [M, 1, ...] of `coord.mlps` that read what `rows` gives; views, not copies."""
-    own = net.tensors()
-    head = slice(NUM_ACTIONS, NUM_ACTIONS + 1)
-    layers = {f"dense{i}": (own[f"dense{i}.weight"], own[f"dense{i}.bias"]) for i in range(mlps.depth(own))}
-    if net.arch.kind == "mlp_index":
-        layers = {f"dense{i + 1}": layer for i, layer in enumerate(layers.values())}
-        layers["dense0"] = (own["table"].mT, own["table.bias"])
+def value_network(net: PopulationNet, facts: Tensor) -> mlps.Params:
+    """The value function as dense layers [M, 1, ...] of `coord.mlps` that read whether each of the facts [F] holds."""
+    own, head = net.tensors(), slice(NUM_ACTIONS, NUM_ACTIONS + 1)
+    layers = {"dense0": (own["table"][:, facts].mT, own["table.bias"])}
+    for i in range(mlps.depth(own)):
+        layers[f"dense{i + 1}"] = (own[f"dense{i}.weight"], own[f"dense{i}.bias"])
     layers["head"] = (own["head.weight"][:, head], own["head.bias"][:, head])
     named = {
         f"{name}.{part}": tensor for name, pair in layers.items() for part, tensor in zip(PARTS, pair, strict=True)
     }
     return {name: tensor[:, None] for name, tensor in named.items()}
-
-
-PARTS = ("weight", "bias")
-
-
-def rows(arch: Arch, obs: Tensor) -> Tensor:
-    """Inputs [M, B, F] of `value_network` for observations obs [M, B, ...] as the network itself reads them."""
-    if arch.kind != "mlp_index":
-        return obs
-    facts = obs.long().clamp(max=arch.inputs)  # everything beyond the table is padding
-    found = torch.zeros(*obs.shape[:2], arch.inputs + 1)
-    return found.scatter_add_(2, facts, torch.ones_like(facts, dtype=found.dtype))[..., : arch.inputs]
 
 
 def along_time(grad: Tensor, ended: Tensor, decay: float) -> Tensor:
@@ -102,25 +86,24 @@ def along_time(grad: Tensor, ended: Tensor, decay: float) -> Tensor:
     return out
 
 
-def outer(arch: Arch, labelled: Labelled, score: str, gamma: float) -> mg.Outer:
+def outer(labelled: Labelled, score: str, gamma: float) -> mg.Outer:
     """The labelled pairs as the outer problem reads them; score: one of `SCORES`."""
     ends = (labelled.first,) if score == "first" else (labelled.first, labelled.last)
-    x = torch.cat([rows(arch, obs.flatten(1, 2)) for obs in ends], 1)
+    rows = torch.cat([obs.flatten(1, 2) for obs in ends], 1)
     no_entropy = torch.zeros_like(labelled.target)[..., None].expand(-1, -1, 2)
-    return mg.Outer(x, torch.ones_like(x[..., :1]), no_entropy, gamma**labelled.steps, labelled.target)
+    return mg.Outer(rows, torch.ones_like(rows[..., :1]), no_entropy, gamma**labelled.steps, labelled.target)
 
 
 def reward_gradient(
-    arch: Arch, value: mlps.Params, inner: Inner, pairs: mg.Outer, rule: mg.Rule, steps: int = 1
+    value: mlps.Params, inner: Inner, pairs: mg.Outer, rule: mg.Rule, steps: int = 1
 ) -> tuple[Tensor, Tensor]:
     """dL_out/dr [T, M, N] by the rewards of the rollout, and the outer loss [M] at theta_hat.
 
-    arch, value: of the network and of `value_network`; pairs: as `outer` gives them; steps: of the inner descent, of
-    which more than one take the second-order graph.
+    value, pairs: as `value_network` and `outer` give them; steps: of the inner descent, of which more than one take the
+    second-order graph.
     """
-    x = rows(arch, inner.obs.transpose(0, 1).flatten(1, 2)).to(value["head.bias"])
-    target = inner.ret.transpose(0, 1).flatten(1)
-    batch = mg.Inner(x, torch.ones_like(x[..., :1]), target, inner.lr)
+    rows, target = (x.transpose(0, 1).flatten(1, 2) for x in (inner.obs, inner.ret))
+    batch = mg.Inner(rows, torch.ones_like(rows[..., :1]), target, inner.lr)
     by_target, loss = mg.reward_gradient(value, batch, pairs, rule, steps)
     by_target = by_target.unflatten(1, (len(inner.ret), -1)).transpose(0, 1)
     return along_time(by_target, inner.ended, inner.decay), loss

@@ -20,7 +20,6 @@ from coord.returns import gae
 
 T, M, N, K, GAMMA, LAMBDA = 7, 2, 3, 5, 0.97, 0.9
 DOUBLE = torch.float64
-FEATURES = Arch(kind="mlp_features", inputs=4, hidden=(6, 5))
 CASES = list(itertools.product(vm.SCORES, (1.0, 0.0)))
 
 
@@ -29,7 +28,7 @@ class Problem:
 
     def __init__(self, score: str, temperature: float = 1.0, *, seed: int = 0) -> None:
         self.gen = torch.Generator().manual_seed(seed)
-        self.arch, self.rule = FEATURES, mg.Rule(temperature=temperature)
+        self.rule = mg.Rule(temperature=temperature)
         nets = [[mlps.init(mlps.shapes(4, (6, 5), 1), self.gen, dtype=DOUBLE)] for _ in range(M)]
         self.value = mlps.stack([mlps.stack(heads) for heads in nets])
         self.value = {name: tensor + 0.2 * self.draw(*tensor.shape) for name, tensor in self.value.items()}
@@ -40,7 +39,7 @@ class Problem:
         ends = vm.Labelled(
             self.draw(M, K, 2, 4), self.draw(M, K, 2, 4), 9, torch.rand(M, K, generator=self.gen, dtype=DOUBLE)
         )
-        self.pairs = vm.outer(self.arch, ends, score, GAMMA)
+        self.pairs = vm.outer(ends, score, GAMMA)
 
     def draw(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.gen, dtype=DOUBLE)
@@ -57,7 +56,7 @@ class Problem:
     def fast(self) -> tuple[Tensor, Tensor]:
         """Gradient by the rewards [T, M, N], and the loss [M]."""
         inner = vm.Inner(self.obs, self.targets(self.rewards()), self.ended, 0.05, GAMMA * LAMBDA)
-        return vm.reward_gradient(self.arch, self.value, inner, self.pairs, self.rule)
+        return vm.reward_gradient(self.value, inner, self.pairs, self.rule)
 
     def loss(self, rew: Tensor, *, graph: bool) -> Tensor:
         """The outer loss [M] for rewards rew, all of it by autograd."""
@@ -144,33 +143,28 @@ def test_along_time_is_the_transpose_of_gae() -> None:
     assert torch.allclose((adv * cotangent).sum(), (rew * pulled).sum(), rtol=1e-12)
 
 
-def _index_obs(gen: torch.Generator) -> Tensor:
-    """[3, 40, 6] with 2 to 6 facts of a table of 9 rows, then padding."""
-    obs = torch.stack([torch.stack([torch.randperm(9, generator=gen)[:6] for _ in range(40)]) for _ in range(3)])
-    count = torch.randint(2, 7, (3, 40, 1), generator=gen)
-    return obs.masked_fill(torch.arange(6) >= count, 9).to(torch.int16)
-
-
-@pytest.mark.parametrize("hidden", [(64, 64), (128, 32, 16)])
-@pytest.mark.parametrize("kind", vm.KINDS)
-def test_the_dense_layers_are_the_value_of_the_network(kind: str, hidden: tuple[int, ...]) -> None:
-    gen = torch.Generator().manual_seed(0)
-    arch = Arch(kind=kind, inputs=9, hidden=hidden)
-    net = PopulationNet.create(arch, [torch.Generator().manual_seed(m) for m in range(3)])
-    obs = _index_obs(gen) if kind == "mlp_index" else torch.randn(3, 40, 9, generator=gen)
-    with torch.no_grad():
-        expected = net(obs)[1]
-        found = mlps.apply(vm.value_network(net), vm.rows(arch, obs)[:, None])[:, 0, :, 0]
-    assert expected.std() > 0.1
-    assert torch.allclose(found, expected, atol=1e-5)
+def test_the_dense_layers_are_the_value_of_the_network() -> None:
+    gen, facts = torch.Generator().manual_seed(0), torch.tensor([0, 2, 3, 5, 6, 8])
+    compared = 0
+    for hidden in ((64, 64), (128, 32, 16)):
+        net = PopulationNet.create(Arch(inputs=9, hidden=hidden), [torch.Generator().manual_seed(m) for m in range(3)])
+        holds = torch.rand(3, 40, 6, generator=gen) < 0.5
+        index = torch.where(holds, facts, 9).sort(-1).values.to(torch.int16)  # padding last
+        with torch.no_grad():
+            expected = net(index)[1]
+            found = mlps.apply(vm.value_network(net, facts), holds.float()[:, None])[:, 0, :, 0]
+        assert expected.std() > 0.1
+        assert torch.allclose(found, expected, atol=1e-5)
+        compared += expected.numel()
+    assert compared == 240
 
 
 @pytest.mark.parametrize(
     "arch",
-    [Arch(kind="cnn", board=(5, 4)), Arch(inputs=9, extra=2), Arch(inputs=9, memory=8)],
-    ids=["cnn", "extra", "memory"],
+    [Arch(kind="cnn", board=(5, 4)), Arch(kind="mlp_features", inputs=9), Arch(inputs=9, memory=8)],
+    ids=["cnn", "features", "memory"],
 )
 def test_other_networks_are_refused_in_one_line(arch: Any) -> None:
-    with pytest.raises(UserError, match="mlp_index, mlp_features") as caught:
+    with pytest.raises(UserError, match="mlp_index") as caught:
         vm.check(arch)
     assert "\n" not in str(caught.value)
