@@ -21,7 +21,8 @@ from populations.belief import BeliefConfig
 from populations.clumsy import ClumsyPartners, draw_habits
 from populations.training import Setup, Training, write_egos
 from tests.coord.test_partner_env import constant_pool, kitchens
-from tests.populations.test_pecan import TINY, everything, untrained_pool
+from tests.populations.test_pecan import TINY, untrained_pool
+from tests.resuming import check_resume
 
 INTERACT, STAY = 5, 4
 
@@ -123,28 +124,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 
 def test_a_killed_run_goes_on_with_the_same_bits() -> None:
-    whole = training()
-    saved_at = ppo.Hooks(should_stop=lambda state: state.update_step == 2)
-    whole.extra, resumed = Nothing(), training(seed=8)
-    whole.run(whole.state, whole.env, saved_at)
-    saved = {k: v.clone() for k, v in everything(whole).items()}
-    whole.run(whole.state, whole.env, ppo.Hooks())
-    resumed.extra = Nothing()
-    resumed.state.load_state_dict(saved)
-    resumed.env.set_state({k[4:]: v.numpy() for k, v in saved.items() if k.startswith("env.")})
-    resumed.run(resumed.state, resumed.env, ppo.Hooks())
-    assert resumed.state.update_step == whole.state.update_step == 4
-    found = everything(resumed)
-    for name, tensor in everything(whole).items():
-        assert torch.equal(tensor, found[name]), name
-
-
-class Nothing:
-    """The method remembers nothing beside learner and env."""
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """Empty."""
-        return {}
+    check_resume(training(), training(seed=8), at=2)
 
 
 def test_what_was_trained_is_saved_small_and_plays_the_same(tmp_path) -> None:

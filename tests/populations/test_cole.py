@@ -13,6 +13,7 @@ from coord.algos import ppo
 from coord.run.cli import main
 from populations import cole
 from populations.training import Setup, Training
+from tests.resuming import check_resume
 
 
 def test_shapley_values_equal_enumeration() -> None:
@@ -83,21 +84,7 @@ def test_the_population_grows_and_the_draws_follow_it() -> None:
 
 
 def test_resume_is_exact() -> None:
-    def half(state: ppo.PPOState) -> bool:
-        return state.env_step >= 2_000
-
-    straight = build()
-    straight[2].run(straight[0], straight[2].env, ppo.Hooks())
-    first, second = build(), build()
-    first[2].run(first[0], first[2].env, ppo.Hooks(should_stop=half))
-    second[0].load_state_dict(first[0].state_dict())
-    second[2].env.set_state(first[2].env.get_state())
-    second[1].load_state_dict(first[1].state_dict())
-    second[2].run(second[0], second[2].env, ppo.Hooks())
-    assert first[0].env_step < second[0].env_step == straight[0].env_step
-    for name, value in straight[0].net.tensors().items():
-        np.testing.assert_array_equal(value.detach().numpy(), second[0].net.tensors()[name].detach().numpy())
-    np.testing.assert_array_equal(straight[1].payoff, second[1].payoff)
+    check_resume(build()[2], build()[2], at=5)
 
 
 def test_every_ego_is_written(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from coord.partner_env import PartnerEnv
 from populations import e3t
 from populations.training import Setup, Training, write_egos
 from tests.agent_fixtures import index_member
+from tests.resuming import check_resume
 
 TINY = ppo.PPOConfig(total_steps=600, num_envs=5, rollout_len=30, num_epochs=1, num_minibatches=2)
 
@@ -24,28 +25,8 @@ def training(members: int = 2, seed: int = 3, algo: ppo.PPOConfig = TINY, **fiel
     return e3t.make(e3t.E3TConfig(**{"predictor_batch": 20, "history": 2, **fields}), setup)
 
 
-def everything(made: Training) -> dict[str, torch.Tensor]:
-    """All that a checkpoint holds."""
-    env = {f"env.{k}": torch.as_tensor(v) for k, v in made.env.get_state().items()}
-    return made.state.state_dict() | env | {f"extra.{k}": v for k, v in made.extra.state_dict().items()}
-
-
 def test_a_killed_run_goes_on_with_the_same_bits() -> None:
-    whole = training()
-    after_two = ppo.Hooks(should_stop=lambda state: state.update_step == 2)
-    whole.run(whole.state, whole.env, after_two)
-    saved = {k: v.clone() for k, v in everything(whole).items()}
-    whole.run(whole.state, whole.env, ppo.Hooks())
-
-    resumed = training(seed=8)
-    resumed.state.load_state_dict(saved)
-    resumed.env.set_state({k[4:]: v.numpy() for k, v in saved.items() if k.startswith("env.")})
-    resumed.extra.load_state_dict({k[6:]: v for k, v in saved.items() if k.startswith("extra.")})
-    resumed.run(resumed.state, resumed.env, ppo.Hooks())
-    assert resumed.state.update_step == whole.state.update_step == 4
-    found = everything(resumed)
-    for name, tensor in everything(whole).items():
-        assert torch.equal(tensor, found[name]), name
+    saved, found = check_resume(training(), training(seed=8), at=2)
     assert not torch.equal(found["extra.lessons.net.table"], saved["extra.lessons.net.table"])
 
 

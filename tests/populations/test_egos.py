@@ -21,6 +21,7 @@ from populations.self_play import SPConfig
 from populations.state_aug import StateAugConfig
 from populations.training import Setup, Training
 from populations.upd import UPDConfig
+from tests.resuming import check_resume
 
 TINY = {"num_envs": 16, "rollout_len": 25, "network": "mlp_features", "hidden": (8,), "num_minibatches": 2}
 
@@ -52,16 +53,8 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_resume_is_exact(name: str) -> None:
     cfg, partners = CASES[name]
-    whole, first, second = (EGO_METHODS[name](cfg, setup(partners=partners())) for _ in range(3))
-    trained(whole)
-    trained(first, stop_at=3)
-    second.state.load_state_dict(first.state.state_dict())
-    second.env.set_state(first.env.get_state())
-    if second.extra is not None:
-        second.extra.load_state_dict(first.extra.state_dict())
-    trained(second)
-    ours, theirs = second.state.state_dict(), whole.state.state_dict()
-    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    whole, second = (EGO_METHODS[name](cfg, setup(partners=partners())) for _ in range(2))
+    check_resume(whole, second, at=3)
     assert [agent.card.agent_id for agent in second.agents()] == ["ego0-0", "ego0-1"]
 
 

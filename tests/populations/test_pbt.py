@@ -14,6 +14,7 @@ from coord.overcooked import OvercookedVectorEnv
 from populations import pbt
 from populations.pbt import AllPairsEnv, PBTConfig, Selection
 from populations.training import Setup, Training
+from tests.resuming import check_resume
 
 TINY = {"num_envs": 4, "rollout_len": 20, "network": "mlp_features", "hidden": (8,), "num_minibatches": 2}
 
@@ -105,15 +106,8 @@ def test_hyper_parameters_move_in_training_and_a_resume_is_exact(monkeypatch: py
     whole.run(whole.state, whole.env, ppo.Hooks(on_update=lambda state, row: logged.append(row["method/replaced"])))
     assert logged == [0, 1, 1, 2, 2, 3, 3, 4]
     assert len(whole.state.hyper["lr"].unique()) > 1
-    first = training(cfg)
-    first.run(first.state, first.env, ppo.Hooks(should_stop=lambda state: state.update_step == 5))
     second = training(cfg)
-    second.state.load_state_dict(first.state.state_dict())
-    second.env.set_state(first.env.get_state())
-    second.extra.load_state_dict(first.extra.state_dict())
-    second.run(second.state, second.env, ppo.Hooks())
-    ours, theirs = second.state.state_dict(), whole.state.state_dict()
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    check_resume(training(cfg), second, at=5)
     assert second.extra.replaced == 4
     cards = [agent.card for agent in second.agents()]
     assert [card.extra["hyper"]["lr"] for card in cards] == whole.state.hyper["lr"].tolist()

@@ -20,6 +20,7 @@ from populations import fcp, pecan
 from populations.lessons import class_weights
 from populations.pecan import PECANConfig
 from populations.training import Setup, Training, write_egos
+from tests.resuming import check_resume
 
 TINY = ppo.PPOConfig(total_steps=600, num_envs=5, rollout_len=30, num_epochs=1, num_minibatches=2)
 LEVEL = np.array([1, 2, 3] * 2)  # of the pool below: start, middle and end of two agents
@@ -45,12 +46,6 @@ def training(
     setup = Setup(algo=algo, layout="cramped_room", horizon=25, members=members, seed=seed, name="pecan")
     cfg = PECANConfig(**{"window": 5, "encoder_batch": 10, **own})
     return pecan.make(cfg, dataclasses.replace(setup, partners=untrained_pool(sharp=sharp)))
-
-
-def everything(made: Training) -> dict[str, torch.Tensor]:
-    """All that a checkpoint holds."""
-    env = {f"env.{k}": torch.as_tensor(v) for k, v in made.env.get_state().items()}
-    return made.state.state_dict() | env | {f"extra.{k}": v for k, v in made.extra.state_dict().items()}
 
 
 # ------------------------------------------------------------------------------------------------- partners
@@ -237,19 +232,8 @@ def test_classes_count_the_same() -> None:
 
 
 def test_a_killed_run_goes_on_with_the_same_bits() -> None:
-    whole = training(iterations=4, alpha_iterations=1)
-    whole.run(whole.state, whole.env, ppo.Hooks(should_stop=lambda state: state.update_step == 2))
-    saved = {k: v.clone() for k, v in everything(whole).items()}
-    whole.run(whole.state, whole.env, ppo.Hooks())
-    resumed = training(seed=8, iterations=4, alpha_iterations=1)
-    resumed.state.load_state_dict(saved)
-    resumed.env.set_state({k[4:]: v.numpy() for k, v in saved.items() if k.startswith("env.")})
-    resumed.extra.load_state_dict({k[6:]: v for k, v in saved.items() if k.startswith("extra.")})
-    resumed.run(resumed.state, resumed.env, ppo.Hooks())
-    assert resumed.state.update_step == whole.state.update_step == 4
-    found = everything(resumed)
-    for name, tensor in everything(whole).items():
-        assert torch.equal(tensor, found[name]), name
+    whole, resumed = (training(seed=seed, iterations=4, alpha_iterations=1) for seed in (3, 8))
+    saved, found = check_resume(whole, resumed, at=2)
     assert not torch.equal(found["extra.lessons.net.table"], saved["extra.lessons.net.table"])
 
 

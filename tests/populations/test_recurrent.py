@@ -21,6 +21,7 @@ from coord.seeding import torch_generator
 from populations import recurrent
 from populations.training import Setup, Training, write_egos
 from tests.agent_fixtures import card, index_member
+from tests.resuming import check_resume
 
 TINY = ppo.PPOConfig(total_steps=600, num_envs=5, rollout_len=30, num_epochs=1, num_minibatches=2)
 
@@ -102,29 +103,10 @@ def training(partners: tuple[StoredAgent, ...] = (), *, members: int = 2, seed: 
     return recurrent.make(recurrent.RecurrentConfig(**{"memory": 8, "chunk_len": 10, **fields}), setup)
 
 
-def everything(made: Training) -> dict[str, torch.Tensor]:
-    """All that a checkpoint holds."""
-    env = {f"env.{k}": torch.as_tensor(v) for k, v in made.env.get_state().items()}
-    return made.state.state_dict() | env | {f"extra.{k}": v for k, v in made.extra.state_dict().items()}
-
-
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_killed_run_goes_on_with_the_same_bits(alone: bool) -> None:
     partners = () if alone else (stored(0), StoredAgent(*index_member("i", 4)[:2]), stored(1))
-    whole = training(partners)
-    whole.run(whole.state, whole.env, ppo.Hooks(should_stop=lambda state: state.update_step == 2))
-    saved = {k: v.clone() for k, v in everything(whole).items()}
-    whole.run(whole.state, whole.env, ppo.Hooks())
-
-    resumed = training(partners, seed=8)
-    resumed.state.load_state_dict(saved)
-    resumed.env.set_state({k[4:]: v.numpy() for k, v in saved.items() if k.startswith("env.")})
-    resumed.extra.load_state_dict({k[6:]: v for k, v in saved.items() if k.startswith("extra.")})
-    resumed.run(resumed.state, resumed.env, ppo.Hooks())
-    assert resumed.state.update_step == whole.state.update_step == 4
-    found = everything(resumed)
-    for name, tensor in everything(whole).items():
-        assert torch.equal(tensor, found[name]), name
+    check_resume(training(partners), training(partners, seed=8), at=2)
 
 
 def test_agents_are_read_from_disk_and_play(tmp_path: Path) -> None:
