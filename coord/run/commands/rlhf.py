@@ -236,14 +236,13 @@ def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: 
     """`rows` kitchens per member; draws of partners are a step's own."""
     from coord import seeding
     from coord.overcooked import OvercookedVectorEnv
-    from coord.pair_env import Utility
-    from coord.preference.kitchen_env import Judgement, KitchenEnv
+    from coord.preference.kitchen_env import KitchenEnv
+    from coord.preference.kitchen_teachers import judgement
     from coord.preference.rlhf import PolicyEnv
 
     cfg, seed = whole.cfg, seeding.derive(whole.cfg.seed, "rlhf", name)
     env = OvercookedVectorEnv(whole.home, cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules, seed=seed)
-    judgement = Judgement(Utility())
-    return PolicyEnv(KitchenEnv(env, partners, members=cfg.members, seed=seed, judgement=judgement))
+    return PolicyEnv(KitchenEnv(env, partners, members=cfg.members, seed=seed, judgement=judgement(cfg.teacher)))
 
 
 def open_feedback(whole: Pipeline, env: PolicyEnv, labels: int) -> Feedback:

@@ -21,7 +21,8 @@ from coord.preference import kl, rlhf
 from coord.preference.answerers import TeacherConfig
 from coord.preference.config import PreferConfig
 from coord.preference.feedback import Feedback
-from coord.preference.kitchen_env import Judgement, KitchenEnv
+from coord.preference.kitchen_env import KitchenEnv
+from coord.preference.kitchen_teachers import Judgement
 from coord.preference.kl import KLConfig
 from coord.preference.pebble import PebbleConfig
 from coord.preference.queries import QueryConfig
