@@ -275,14 +275,16 @@ def update(state: SACState, batch: Batch, next_value: Tensor | None = None) -> d
 
 
 @torch.no_grad()
-def act(state: SACState, obs: Tensor, *, deterministic: bool = False) -> Tensor:
+def act(
+    state: SACState, obs: Tensor, *, deterministic: bool = False, gens: list[torch.Generator] | None = None
+) -> Tensor:
     """Actions for obs [M, N, O]: [M, N, A] in [-1, 1], or [M, N] int64 for the discrete head.
 
-    deterministic: tanh of the mean, or the likeliest action; else drawn with the members' generators.
+    deterministic: tanh of the mean, or the likeliest action; else drawn, by gens (discrete) or the members' generators.
     """
     out, _ = state.learners["actor"].forward(obs)
     if state.discrete and not deterministic:  # the largest of logits plus Gumbel noise is a draw from their softmax
-        for own, gen in zip(out, state.gens, strict=True):
+        for own, gen in zip(out, gens or state.gens, strict=True):
             own -= torch.empty_like(own).exponential_(generator=gen).log_()
     if state.discrete:
         return out.argmax(-1)

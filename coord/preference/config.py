@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coord.errors import UserError, unknown
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the annotations say what a group may be; help reads them wi
     from coord.preference.surf import SurfConfig
     from coord.preference.task_env import TaskEnv
 
+KITCHENS = "overcooked"  # the task that has a layout, rules, a horizon and partners
 ANSWERERS = ("teacher", "human")
 SCHEDULES = ("constant", "falling", "rising")
 PRESETS = {
@@ -110,6 +111,13 @@ class PreferConfig:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 0")
         if not 0 < self.updates_per_step <= 64:
             raise UserError(f"updates_per_step={self.updates_per_step}: must be above 0 and at most 64")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the provenance of a query says of the task."""
+        if self.env != KITCHENS:
+            return {"task": self.env}
+        return {"task": self.env, "layout": self.layout, "rules": self.rules, "horizon": self.horizon}
 
 
 def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:

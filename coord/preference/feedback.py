@@ -163,7 +163,7 @@ class Feedback:
             first_number=self.asked,
             session=self.sessions,
             margin=margin,
-            provenance=[{"task": self.cfg.env}] * chosen.size,
+            provenance=[self.cfg.about] * chosen.size,
         )
         if self.cfg.answerer == "human":
             return chosen

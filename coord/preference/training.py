@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,12 +28,16 @@ from coord import seeding
 from coord.algos import sac
 from coord.algos.ppo import Hooks
 from coord.buffers import Batch, ReplayBuffer
-from coord.preference.config import PreferConfig
+from coord.preference.config import KITCHENS, PreferConfig
 from coord.preference.feedback import Feedback
 from coord.preference.intrinsic import RunningStd, knn_reward
 from coord.preference.label_store import LabelStore
 from coord.preference.tally import EpisodeLog, Tally, restore, state_of
 from coord.preference.task_env import TaskEnv, TaskEnvs, TaskStep
+
+if TYPE_CHECKING:
+    from coord.nets import PopulationNet
+    from coord.preference.kitchen_env import KitchenEnv
 
 Metrics = dict[str, Tensor]
 RELABEL_CHUNK = 4096  # rows per member at a time
@@ -300,13 +304,25 @@ def evaluate(act: Callable[[Tensor], Tensor], env: TaskEnv) -> dict[str, np.ndar
 
 
 def policy(run: Run) -> Callable[[Tensor], Tensor]:
-    """What is evaluated: the actor's deterministic actions."""
-    return lambda obs: sac.act(run.sac, obs.to(run.cfg.device), deterministic=True).cpu()
+    """What is evaluated: the actor's likeliest actions; in kitchens drawn ones, as `coord evaluate` draws them.
+
+    (Two cooks who never waver may block each other for the rest of the game.)
+    """
+    is_kitchen = run.cfg.env == KITCHENS
+    gens = [seeding.torch_generator(seed, "evaluation", run.env_step, device=run.cfg.device) for seed in run.sac.seeds]
+    return lambda obs: sac.act(run.sac, obs.to(run.cfg.device), deterministic=not is_kitchen, gens=gens).cpu()
 
 
 def policies(run: Run) -> list[dict[str, Tensor]]:
     """The tensors of each member's policy file, see `coord.preference.policy_files`."""
     return [{name: tensor[m] for name, tensor in run.sac.actor.items()} for m in range(run.members)]
+
+
+def nets(run: Run, env: KitchenEnv) -> list[PopulationNet]:
+    """The network of each member's agent file, for an ego of kitchens."""
+    from coord.preference.kitchen_files import index_net
+
+    return [index_net(actor, env.kitchens) for actor in policies(run)]
 
 
 def report(run: Run) -> dict[str, np.ndarray]:
