@@ -16,18 +16,23 @@ Deviations from `TaskEnv`: draws of partners and of their actions are shared amo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from coord import seeding
 from coord.agent_files import StoredAgent, stack_agents
 from coord.errors import UserError
 from coord.overcooked import EVENTS, OvercookedVectorEnv
 from coord.partner_env import PartnerEnv, as_pool
-from coord.preference.kitchen_teachers import Judgement
-from coord.preference.task_env import TaskStep
+from coord.preference.kitchen_teachers import Judgement, judgement
+from coord.preference.task_env import TaskEnvs, TaskStep
 from coord.types import NUM_ACTIONS
+
+if TYPE_CHECKING:
+    from coord.preference.config import PreferConfig
 
 FOR_GOOD = 2**31  # episodes that an evaluation's kitchen keeps its partner for
 
@@ -64,6 +69,7 @@ class KitchenEnv:
         _check(kitchens, partners)
         rounds = FOR_GOOD if evaluation else 1
         self.env = PartnerEnv(kitchens, as_pool(partners), seed=seed, members=members, rounds=rounds)
+        self.kitchens = kitchens
         self.members, self.rows = members, self.env.rows
         self.max_episode_steps = kitchens.horizon
         self.judgement, self.evaluation = judgement, evaluation
@@ -71,10 +77,11 @@ class KitchenEnv:
         if evaluation:
             self.env.partner[:] = _rotation(self.rows, kitchens.num_players, len(partners), members)[:, None]
         facts = kitchens.spec.possible(kitchens.layouts[0])
-        self.obs_dim = len(facts)
+        self.facts, self.obs_dim = facts, len(facts)  # [F] numbers in the vocabulary
         self._column = torch.full((kitchens.spec.vocab_size + 1,), self.obs_dim)  # of each fact; the last is cut off
         self._column[torch.from_numpy(facts)] = torch.arange(self.obs_dim)
         self.events = torch.zeros(members, self.rows, len(EVENTS))  # [M, N, K] the ego's, in the last tick
+        self.shaped_rew = torch.zeros(members, self.rows)  # the ego's, in the last tick
         self.last_partner_act = torch.zeros(members, self.rows, dtype=torch.int64)  # of the first seat after the ego's
         self._before = self._counts()
 
@@ -90,10 +97,11 @@ class KitchenEnv:
     def step(self, act: Tensor) -> TaskStep:
         """See `TaskEnv.step`."""
         done = self.env.step(act)
+        self.shaped_rew = done.shaped_rew
         self._look()
         final = self._written_out(self.env.final_observe())
         never = torch.zeros(self.members, self.rows, dtype=torch.bool)
-        wanted = self._judge(done.rew, done.shaped_rew)
+        wanted = self._judge(done.rew)
         step = TaskStep(final, done.rew, done.terminated, done.truncated, never, self._seats(), wanted, self._joint)
         return step._replace(measured=self._measure(step)) if self.evaluation else step
 
@@ -118,10 +126,10 @@ class KitchenEnv:
         """[M, N] the ego's."""
         return self.env.ego_seat.reshape(self.members, self.rows)
 
-    def _judge(self, rew: Tensor, shaped_rew: Tensor) -> Tensor:
+    def _judge(self, rew: Tensor) -> Tensor:
         """[M, N] what a teacher judges the last tick by."""
-        utility, shaped = self.judgement.utility, self.judgement.shaped
-        return utility.task * rew + shaped * shaped_rew + self.events @ torch.from_numpy(utility.vector())
+        utility, shaped = self.judgement.utility, self.judgement.shaped * self.shaped_rew
+        return utility.task * rew + shaped + self.events @ torch.from_numpy(utility.vector())
 
     def _measure(self, step: TaskStep) -> Mapping[str, Tensor]:
         """What an evaluation reports; NaN in kitchens that a figure is not about."""
@@ -157,3 +165,24 @@ def _check(kitchens: OvercookedVectorEnv, partners: Sequence[StoredAgent]) -> No
 def _rotation(rows: int, seats: int, partners: int, members: int) -> np.ndarray:
     """[M*N] who plays in which kitchen."""
     return np.tile(np.arange(rows) // seats % partners, members)
+
+
+def kitchen_envs(
+    cfg: PreferConfig, partners: Sequence[StoredAgent], eval_partners: Sequence[StoredAgent] = ()
+) -> TaskEnvs:
+    """Where a run learns, and where it is evaluated: with `eval_partners`, or with the same partners.
+
+    Raises:
+        UserError: unknown layout, no partners or no seat for them, unknown utility or event.
+    """
+    wanted, met = judgement(cfg.teacher), list(eval_partners) or list(partners)
+    options: dict[str, Any] = {"members": cfg.members, "judgement": wanted}
+
+    def kitchens(rows: int) -> OvercookedVectorEnv:
+        return OvercookedVectorEnv(str(cfg.layout), cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules)
+
+    seeds = [seeding.derive(cfg.seed, name, "partners") for name in ("train", "evaluation")]
+    return TaskEnvs(
+        KitchenEnv(kitchens(cfg.envs_per_member), partners, seed=seeds[0], **options),
+        KitchenEnv(kitchens(cfg.eval_episodes), met, seed=seeds[1], evaluation=True, **options),
+    )

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from coord.agent_files import StoredAgent
 from coord.preference import island_env
-from coord.preference.config import PreferConfig
+from coord.preference.config import KITCHENS, PreferConfig
+from coord.preference.kitchen_env import kitchen_envs
 from coord.preference.task_env import TaskEnvs, control_envs
 from coord.preference.training import member_seeds
 
 
-def make_envs(cfg: PreferConfig) -> TaskEnvs:
-    """Where a run learns, and where it is evaluated.
+def make_envs(
+    cfg: PreferConfig, partners: Sequence[StoredAgent] = (), eval_partners: Sequence[StoredAgent] = ()
+) -> TaskEnvs:
+    """Where a run learns, and where it is evaluated; kitchens need partners, see `kitchen_envs`.
 
     Raises:
         UserError: unknown task, missing extra, sizes that cannot be.
     """
+    if cfg.env == KITCHENS:
+        return kitchen_envs(cfg, partners, eval_partners)
     if cfg.env == island_env.TASK:
         return island_env.island_envs(cfg.members, cfg.envs_per_member, cfg.eval_episodes)
     options = {"processes": cfg.env_processes, "on_crash": cfg.on_crash}
@@ -24,4 +32,4 @@ def has_success(env: str) -> bool:
     """Whether episodes of the task succeed or fail."""
     from coord.control import task_spec
 
-    return env == island_env.TASK or task_spec(env).has_success
+    return env == island_env.TASK or (env != KITCHENS and task_spec(env).has_success)

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from coord.agent_files import StoredAgent
+    from coord.nets import PopulationNet
+    from coord.overcooked import OvercookedVectorEnv
     from coord.preference.config import PreferConfig
     from coord.run.training import Job
 
@@ -17,6 +20,8 @@ EXAMPLES = (
     "coord prefer env=button-press method=ours labels=200 out=runs/ours",
     "coord prefer env=walker_walk method=sac out=runs/oracle",
     "coord prefer env=door-open method=surf preset=published out=runs/published",
+    "coord prefer env=overcooked layout=cramped_room partners=runs/pool method=mrn out=runs/ego",
+    "coord prefer env=overcooked partners=runs/pool teacher.wants=utility teacher.utility=own_plating out=runs/own",
     "coord prefer resume=runs/pebble",
 )
 
@@ -31,14 +36,16 @@ def run(overrides: Sequence[str]) -> int:
 
 
 def learn(cfg: PreferConfig) -> Path:
-    """Train as configured, or finish a run that was interrupted; the run folder with one policy file per member.
+    """Train as configured, or finish a run that was interrupted; the run folder with one policy per member.
+
+    In kitchens these are agents like every other: `agent.safetensors`, or a pool of several.
 
     Raises:
-        UserError: unknown task, missing extra, settings that do not fit, a folder that holds another run, a full disk;
-            see also `run_job`.
+        UserError: unknown task, missing extra, no partners, settings that do not fit, a folder that holds another run,
+            a full disk; see also `run_job`.
     """
     from coord.preference import prefppo, training
-    from coord.preference.config import check
+    from coord.preference.config import KITCHENS, check
     from coord.preference.methods import METHODS, name_of
     from coord.preference.tasks import make_envs
     from coord.run.training import run_job, set_threads
@@ -47,16 +54,45 @@ def learn(cfg: PreferConfig) -> Path:
     method, loop = METHODS[name], prefppo if METHODS[name].on_policy else training
     set_threads(cfg.threads)
     # Before the folder is made: whatever cannot be built leaves nothing behind.
-    with make_envs(cfg) as envs:
+    partners = partners_of(cfg)
+    with make_envs(cfg, *partners) as envs:
         check(cfg, envs.train, learns_reward=method.learns_reward)
         run = loop.build(cfg, method, envs)
         folder = open_run(cfg, name)
-        if (folder / "agents").exists():  # finished before
+        if is_finished(folder):
             return folder
         run_job(job_of(cfg, name, folder, run, envs, loop.train))
-        head = "argmax" if envs.train.discrete else "clip" if method.on_policy else "tanh"
-        write_policies(folder, cfg, name, head, loop.policies(run))
+        if cfg.env == KITCHENS:
+            write_kitchen_egos(folder, cfg, name, loop.nets(run, envs.train), envs.train.kitchens, partners[0])
+        else:
+            head = "argmax" if envs.train.discrete else "clip" if method.on_policy else "tanh"
+            write_policies(folder, cfg, name, head, loop.policies(run))
     return folder
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run wrote what it leaves behind."""
+    from coord.agent_files import AGENT_FILE, MANIFEST
+
+    return any((folder / name).exists() for name in ("agents", AGENT_FILE, MANIFEST))
+
+
+def partners_of(cfg: PreferConfig) -> tuple[list[StoredAgent], list[StoredAgent]]:
+    """Whom the ego of a kitchen learns with, and whom it is evaluated with (none: the same); none for other tasks.
+
+    Raises:
+        UserError: partners that do not exist or do not fit, held-out ones in training, partners of a task without.
+    """
+    from coord.errors import UserError
+    from coord.evaluation.agents import load_networks, load_training_partners
+    from coord.preference.config import KITCHENS
+
+    if cfg.env != KITCHENS:
+        if cfg.partners or cfg.eval_partners or cfg.layout:
+            raise UserError(f"layout=, partners= and eval_partners= are for env={KITCHENS}, not for env={cfg.env}")
+        return [], []
+    where = str(cfg.layout), cfg.rules
+    return load_training_partners(cfg.partners, *where), load_networks(cfg.eval_partners, *where)
 
 
 def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, train: Any) -> Job:
@@ -70,7 +106,7 @@ def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, trai
         shown["success"] = "eval/success"
     return Job(
         folder,
-        f"{name} on {cfg.env} ({cfg.preset})",
+        f"{name} on {cfg.layout or cfg.env} ({cfg.preset})",
         f"coord prefer resume={folder}",
         run,
         envs,
@@ -87,11 +123,13 @@ def open_run(cfg: PreferConfig, name: str) -> Path:
     Raises:
         UserError: a new run is asked for in a folder that holds one, or the folder cannot be written.
     """
+    from coord.preference.config import KITCHENS
     from coord.run import folder
 
     if cfg.resume:
         return Path(cfg.resume)
-    where = folder.run_folder(cfg, task="control", layout=cfg.env, algo=name, seed=cfg.seed, out=cfg.out)
+    task, layout = (KITCHENS, str(cfg.layout)) if cfg.env == KITCHENS else ("control", cfg.env)
+    where = folder.run_folder(cfg, task=task, layout=layout, algo=name, seed=cfg.seed, out=cfg.out)
     return folder.create(where, cfg)
 
 
@@ -102,23 +140,54 @@ def write_policies(folder: Path, cfg: PreferConfig, name: str, head: str, polici
 
     last = final_row(folder)
     for m, tensors in enumerate(policies):
-        labels, skipped = (int(member_value(last, f"reward/{key}", m) or 0) for key in ("labels", "skipped"))
         card = PolicyCard(
             agent_id=f"{name}{cfg.seed}-{m}",
             task=cfg.env,
             method=name,
-            preset=cfg.preset,
             head=head,
             seed=cfg.seed,
             member=m,
             env_steps=int(last["step"]),
-            labels=labels,
-            skipped=skipped,
-            teacher="" if name == "sac" else cfg.teacher.kind if cfg.answerer == "teacher" else cfg.answerer,
+            **learned_from(cfg, name, last, m),
             eval_return=member_value(last, "eval/return", m),
             eval_success=member_value(last, "eval/success", m),
         )
         save_policy(folder / "agents" / f"{card.agent_id}.safetensors", card, tensors, config=to_dict(cfg))
+
+
+def write_kitchen_egos(
+    folder: Path,
+    cfg: PreferConfig,
+    name: str,
+    nets: list[PopulationNet],
+    kitchens: OvercookedVectorEnv,
+    partners: list[StoredAgent],
+) -> None:
+    """One agent per member: a lone one as `agent.safetensors`, several as a pool."""
+    from coord.evaluation.agents import hashes_of
+    from coord.preference.kitchen_files import ego_card
+    from populations.pool import NewMember
+    from populations.training import write_egos
+
+    last, wanted = final_row(folder), {"wants": cfg.teacher.wants}
+    if cfg.teacher.wants == "utility":
+        wanted |= {"utility": dict(cfg.teacher.weights) or cfg.teacher.utility}
+    human_data = next((who.card.human_data for who in partners if who.card.human_data), "")
+    found = []
+    for m, net in enumerate(nets):
+        origin = {"agent_id": f"{name}{cfg.seed}" + (f"-{m}" if len(nets) > 1 else ""), "method": name}
+        origin |= {"seed": cfg.seed, "member": m, "env_steps": int(last["step"])}
+        origin["mean_return"] = member_value(last, "eval/return", m)
+        learned = learned_from(cfg, name, last, m) | wanted | {"trained_with": hashes_of(cfg.partners)}
+        found.append(NewMember(ego_card(net, kitchens, origin, human_data=human_data, **learned), net))
+    write_egos(folder, found)
+
+
+def learned_from(cfg: PreferConfig, name: str, last: dict[str, Any], m: int) -> dict[str, Any]:
+    """What a card says of a member's labels: how many, who gave them, and under which preset."""
+    labels, skipped = (int(member_value(last, f"reward/{key}", m) or 0) for key in ("labels", "skipped"))
+    teacher = "" if name == "sac" else cfg.teacher.kind if cfg.answerer == "teacher" else cfg.answerer
+    return {"preset": cfg.preset, "labels": labels, "skipped": skipped, "teacher": teacher}
 
 
 def final_row(folder: Path) -> dict[str, Any]:
@@ -136,13 +205,14 @@ def member_value(row: dict[str, Any], key: str, m: int) -> float | None:
 
 def summary(cfg: PreferConfig, folder: Path) -> str:
     """The final evaluation as a table: mean, interquartile mean and interval over members (seeds)."""
-    from coord.preference.config import PRESETS
+    from coord.preference.config import KITCHENS, PRESETS
     from coord.preference.tasks import has_success
     from coord.stats import bootstrap_ci, iqm, mean
 
     row = final_row(folder)
     keys = ["eval/return", "eval/success"] if has_success(cfg.env) else ["eval/return"]
-    lines = [f"{cfg.env}, preset {cfg.preset} ({PRESETS[cfg.preset]}), {row['step']} steps, {cfg.members} seeds"]
+    preset = f"preset {cfg.preset} ({PRESETS[cfg.preset]})"
+    lines = [f"{cfg.layout or cfg.env}, {preset}, {row['step']} steps, {cfg.members} seeds"]
     lines.append(f"{'':<10}{'mean':>10}{'IQM':>10}{'95 % interval':>22}   seeds")
     for key in keys:
         values = [member_value(row, key, m) or 0.0 for m in range(cfg.members)]
@@ -150,4 +220,5 @@ def summary(cfg: PreferConfig, folder: Path) -> str:
         each = " ".join(f"{value:.4g}" for value in values)
         interval = f"{low:.4g} .. {high:.4g}"
         lines.append(f"{key[5:]:<10}{mean(values):>10.4g}{iqm(values):>10.4g}{interval:>22}   {each}")
-    return "\n".join([*lines, f"policies in {folder / 'agents'}"])
+    where = folder if cfg.env == KITCHENS else folder / "agents"
+    return "\n".join([*lines, f"policies in {where}"])
