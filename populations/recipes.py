@@ -35,15 +35,23 @@ class Recipe:
 
 # Many partners are many tasks: exploration and shaping must last.
 MANY_PARTNERS = ("algo.total_steps=3000000", "algo.ent_horizon=2000000", "algo.shaping_horizon=3000000")
+E3T = ("algo.total_steps=4000000", "algo.ent_horizon=2000000", "algo.shaping_horizon=2000000")  # published: 4.8e6
 
 # name -> words of `coord population method=<name>`
 POOLS: dict[str, tuple[str, ...]] = {
-    "fcp": ("members=8",),
+    "fcp": ("members=6",),
     "mep": (),
     "trajedi": (),
-    "pbt": (),
+    "pbt": ("members=3",),  # as many as Carroll et al. have
     "hsp": (),
     "bp": ("members=6", "method.candidates=16"),  # for protocol B only: 12 partners, experts and half trained ones
+}
+# A pool's agents have learned enough when they earn what published self-play does (see README), long before an agent of
+# one's own is done. layout -> words; "": any other. Not for `bp`, whose best responses must be what they are called.
+POOL_BUDGETS: dict[str, tuple[str, ...]] = {
+    "": ("algo.total_steps=1200000", "algo.ent_horizon=600000", "algo.shaping_horizon=1000000"),
+    "forced_coordination": ("algo.total_steps=2000000", "algo.shaping_horizon=1500000"),
+    "counter_circuit_o_1order": ("algo.total_steps=2000000", "algo.ent_horizon=800000", "algo.shaping_horizon=1500000"),
 }
 
 RECIPES: dict[str, Recipe] = {
@@ -51,14 +59,14 @@ RECIPES: dict[str, Recipe] = {
     "pbt": Recipe(
         pools=("pbt",), note="as its authors do: one pool per seed, of which the best member by training return"
     ),
-    "fcp": Recipe(method="ppo", pools=("fcp",), words=MANY_PARTNERS, note="8 self-play agents x 3 checkpoints"),
+    "fcp": Recipe(method="ppo", pools=("fcp",), words=MANY_PARTNERS, note="6 self-play agents x 3 checkpoints"),
     "trajedi": Recipe(method="ppo", pools=("trajedi",), words=MANY_PARTNERS, note="5 agents x 3 checkpoints"),
     "mep": Recipe(method="mep", pools=("mep",), note="5 agents x 3 checkpoints, weak partners drawn more often"),
     "pecan": Recipe(method="pecan", pools=("mep",), note="MEP's pool in groups and ensembles, group inferred"),
     "belief": Recipe(method="belief", pools=("mep",), note="ours: MEP's pool, clumsy; partner inferred every tick"),
     "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="4 hidden utilities of 12, MEP's pool"),
     "cole": Recipe(method="cole", words=("algo.total_steps=3000000",), note="the ego's own past"),
-    "e3t": Recipe(method="e3t", note="noisy copy of itself, next action predicted"),
+    "e3t": Recipe(method="e3t", words=E3T, note="noisy copy of itself, next action predicted"),
     "recurrent": Recipe(method="recurrent", pools=("fcp",), words=MANY_PARTNERS, note="memory, FCP's pool"),
     "state_aug": Recipe(method="state_aug", pools=("fcp",), note="self-play from states of FCP's pool"),
     "upd": Recipe(method="upd", note="noisy, biased copies of itself"),
@@ -161,9 +169,14 @@ def pool_step(name: str, layout: str, budget: Budget, number: int | None = None)
     """The pool that methods share, or with a number the one of that seed."""
     part = "pool" if number is None else f"pool{number}"
     folder = budget.out / "train" / layout / name / part
-    common = budget.common(layout, budget.seed_of(name, part, layout), POOLS[name])
+    common = budget.common(layout, budget.seed_of(name, part, layout), pool_words(name, layout))
     words = (f"method={name}", *common, *budget.pool_words, f"out={folder.as_posix()}")
     return Step("population", words, folder, folder / MANIFEST, "pool")
+
+
+def pool_words(name: str, layout: str) -> tuple[str, ...]:
+    """Our budget of a pool on a layout."""
+    return POOLS[name] if name == "bp" else (*POOLS[name], *POOL_BUDGETS.get(layout, POOL_BUDGETS[""]))
 
 
 def _ego_step(name: str, recipe: Recipe, layout: str, budget: Budget, pools: Sequence[Path]) -> Step:
@@ -219,6 +232,13 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
     for key, value in values.items():
         out += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
     return out
+
+
+def learner_steps(step: Step) -> tuple[int, int]:
+    """How many learners a training has (two per candidate where a pool trains pairs), and environment steps of each."""
+    cfg = config.load(step.command, step.words)
+    pairs = getattr(cfg.method, "candidates", 0) if step.command == "population" else 0
+    return 2 * pairs or cfg.members, cfg.algo.total_steps
 
 
 def training_facts(step: Step) -> dict[str, Any]:

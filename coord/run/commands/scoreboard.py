@@ -11,6 +11,7 @@ from typing import Literal
 HELP = "every method with the same unseen partners: train and play what is missing, compare"
 EXAMPLES = (
     "coord scoreboard run methods=sp,fcp,mep layouts=cramped_room",
+    "coord scoreboard plan",
     "coord scoreboard run",
     "coord scoreboard run methods=mep protocols=B layouts=coordination_ring",
     "coord scoreboard run methods=sp extra=mine=runs/{layout}/egos",
@@ -30,7 +31,7 @@ CLASSIC = (
 class ScoreboardConfig:
     """Fields of configs/scoreboard.yaml, which says what each means."""
 
-    what: Literal["run", "table", "plot"] = "table"
+    what: Literal["plan", "run", "table", "plot"] = "table"
     out: str = "runs/scoreboard"
     methods: tuple[str, ...] = ()
     layouts: tuple[str, ...] = CLASSIC
@@ -58,9 +59,21 @@ def run(overrides: Sequence[str]) -> int:
     from coord.run.config import load
 
     cfg = load("scoreboard", overrides, positional=("what",))
-    actions: dict[str, Callable[[ScoreboardConfig, str], None]] = {"run": _run, "table": _table, "plot": _plot}
+    actions: dict[str, Callable[[ScoreboardConfig, str], None]] = {
+        "plan": _plan,
+        "run": _run,
+        "table": _table,
+        "plot": _plot,
+    }
     actions[cfg.what](cfg, shlex.join(["coord", "scoreboard", *overrides]))
     return 0
+
+
+def _plan(cfg: ScoreboardConfig, command: str) -> None:
+    from populations import contest_plan
+    from populations.contest import Contest
+
+    print(contest_plan.text(Contest(cfg)))
 
 
 def _run(cfg: ScoreboardConfig, command: str) -> None:
