@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from coord.errors import UserError, unknown
 
 if TYPE_CHECKING:  # the annotations say what a group may be; help reads them without loading torch
+    from coord.algos.ppo import PPOConfig
     from coord.algos.ppo_continuous import PPOContinuousConfig
     from coord.algos.sac import SACConfig
     from coord.preference.answerers import TeacherConfig
-    from coord.preference.methods import TrueRewardConfig
+    from coord.preference.methods import OracleConfig, TrueRewardConfig
     from coord.preference.mrn import MRNConfig
     from coord.preference.ours import OursConfig
     from coord.preference.pebble import PebbleConfig
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # the annotations say what a group may be; help reads them wi
 
 KITCHENS = "overcooked"  # the task that has a layout, rules, a horizon and partners
 ANSWERERS = ("teacher", "human")
+LEARNERS = ("sac", "ppo")
 SCHEDULES = ("constant", "falling", "rising")
 PRESETS = {
     "fast": "smaller networks and budgets than published, for CPUs",
@@ -51,13 +53,15 @@ class PreferConfig:
         | OursConfig
         | PPOContinuousConfig
         | TrueRewardConfig
+        | OracleConfig
     )
-    algo: SACConfig
+    algo: SACConfig | PPOConfig
     reward: RewardConfig
     query: QueryConfig
     teacher: TeacherConfig
     safety: SafetyConfig = field(default_factory=_no_hazards)
     preset: str = "fast"
+    learner: str = "sac"
     env: str = "walker_walk"
     layout: str | None = None
     rules: str = "classic"
@@ -96,6 +100,7 @@ class PreferConfig:
     def __post_init__(self) -> None:
         for name, value, allowed in (
             ("answerer", self.answerer, ANSWERERS),
+            ("learner", self.learner, LEARNERS),
             ("session_schedule", self.session_schedule, SCHEDULES),
             ("preset", self.preset, PRESETS),
             ("on_crash", self.on_crash, ("stop", "restart")),
@@ -122,11 +127,11 @@ class PreferConfig:
 
 def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
     """Raise UserError where settings do not fit together, before anything is trained or written."""
-    from coord.algos.sac import SACConfig
+    from coord.algos.ppo import PPOConfig
     from coord.preference import queries
 
-    if not isinstance(cfg.algo, SACConfig):
-        raise UserError("coord prefer learns with algo=sac (method=prefppo brings its own PPO)")
+    if isinstance(cfg.algo, PPOConfig) != (cfg.learner == "ppo"):
+        raise UserError(f"learner={cfg.learner} does not go with the fields of another algo: say learner=, not algo=")
     if not learns_reward:
         return
     queries.check(cfg.query, cfg.reward)

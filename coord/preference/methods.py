@@ -16,13 +16,20 @@ class TrueRewardConfig:
     """SAC on the true reward has no fields of its own."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OracleConfig:
+    """The reward that the teacher judges by, given to the learner: no fields of its own."""
+
+
+BOTH = ("sac", "ppo")
 METHODS: dict[str, Method] = {
     "sac": Method(TrueRewardConfig, learns_reward=False),
+    "true_reward": Method(OracleConfig, learns_reward=False, learners=BOTH),
     "prefppo": Method(PPOContinuousConfig, on_policy=True),
-    "pebble": Method(pebble.PebbleConfig, instead=pebble.extra_step),
-    "surf": Method(surf.SurfConfig),
+    "pebble": Method(pebble.PebbleConfig, instead=pebble.extra_step, learners=BOTH),
+    "surf": Method(surf.SurfConfig, learners=BOTH),
     "rune": Method(rune.RuneConfig, bonus=rune.bonus),
-    "mrn": Method(MRNConfig, create=bilevel.create, instead=bilevel.step),
+    "mrn": Method(MRNConfig, create=bilevel.create, instead=bilevel.step, learners=BOTH),
     "qpa": Method(qpa.QPAConfig, recent=qpa.recent),
     "ours": Method(
         ours.OursConfig,

@@ -59,6 +59,7 @@ class Method(NamedTuple):
     config: type  # its own fields
     learns_reward: bool = True  # else it is trained on the true reward, without labels
     on_policy: bool = False  # PPO's loop (`coord.preference.prefppo`) instead of the one below
+    learners: tuple[str, ...] = ("sac",)  # who can learn by it
     create: Callable[[Run], Savable | None] | None = None  # what it must remember
     recent: Callable[[Run], int | None] | None = None  # newest rows per member that half of each batch comes from
     bonus: Callable[[Run, Batch], Tensor] | None = None  # [M, B] added to the predicted rewards of a batch

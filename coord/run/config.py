@@ -10,7 +10,8 @@ A choice may be tuned per layout: `configs/algo/ppo/<layout>.yaml` replaces some
 when that layout is asked for, and `configs/<command>/<method>.yaml` those of any part of a command when that method
 is (see `_layout_overlays`). A command that trains on tasks is tuned as a whole: `configs/prefer/<method>.yaml`,
 then `configs/prefer/<preset>/<suite>.yaml`, `.../<task>.yaml`, `.../<suite>/<method>.yaml` and
-`.../<task>/<method>.yaml` replace fields of any of its parts, where they exist. Words on the command line win.
+`.../<task>/<method>.yaml` replace fields of any of its parts, where they exist; the suite `overcooked_ppo` is that of
+kitchens with learner=ppo. Words on the command line win.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ CONFIGS: dict[str, str] = {
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
     "method/sac": "coord.preference.methods:TrueRewardConfig",
+    "method/true_reward": "coord.preference.methods:OracleConfig",
     "method/prefppo": "coord.algos.ppo_continuous:PPOContinuousConfig",
     "method/pebble": "coord.preference.pebble:PebbleConfig",
     "method/surf": "coord.preference.surf:SurfConfig",
@@ -276,6 +278,8 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
         UserError: a choice that does not exist.
     """
     groups = default_groups(command)
+    if "learner" in words and "algo" in groups:
+        groups["algo"] = words["learner"]  # the fields of algo are the learner's
     for group in groups:
         choice = groups[group] = words.get(group, groups[group])
         if choice not in choices(command, group):
@@ -304,6 +308,10 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
         raise unknown("preset", preset, presets)
     # By how they write names: no simulator is loaded for this.
     suite = task if task in OWN_SUITES else "dmc" if "_" in task else "metaworld"
+    if fields.get("learner") == "ppo":
+        if task != "overcooked":
+            raise UserError(f"learner=ppo is for env=overcooked, not for env={task}; see method=prefppo")
+        suite = task = f"{task}_ppo"
     general, own = f"{command}/{preset}/{suite}", f"{command}/{preset}/{task}"
     if not (_exists(general) or _exists(own)):
         raise unknown(f"task with preset={preset}", task, options(f"{command}/{preset}"))
