@@ -300,7 +300,7 @@ class Safety:
         self.model.load_state_dict(parts["model"])
         self.pool.load_state_dict({k: v.numpy() for k, v in parts["pool"].items()})
         for m, visits in enumerate(self.visits):
-            visits.load_state_dict({k: parts["visits"][f"{m}.{k}"].numpy() for k in ("keys", "counts")})
+            visits.load_state_dict({k: parts["visits"][f"{m}.{k}"] for k in ("keys", "counts")})
             self._ended[m] = deque(state[f"ended.{m}"].tolist(), maxlen=RECENT_EPISODES)
         for rng, part in zip(self.rngs, json.loads(state["rngs"].numpy().tobytes()), strict=True):
             seeding.set_state(rng, part)

@@ -13,12 +13,14 @@ from coord.errors import UserError
 from coord.preference.task_env import TaskEnvs, TaskStep
 
 TASK = "island"
+USER_GAMMA = 0.9  # discount of the simulated user's values
 
 
 class IslandEnv:
     """See `coord.preference.task_env.TaskEnv`. Every episode starts alike, so its actions say all of it.
 
-    events [M, N, 1]: whether the last step ended in the water (`event_names`).
+    events [M, N, 1]: whether the last step ended in the water (`event_names`). A teacher judges steps as the simulated
+    user of Kazantzidis et al. (2022) does, by best values: what an action gives away against the best one.
     """
 
     discrete = True
@@ -31,6 +33,8 @@ class IslandEnv:
         self._place = np.full((members, rows), gridworld.island().start)
         self._clock = np.zeros((members, rows), np.int64)
         self.events = np.zeros((members, rows, 1), np.float32)
+        q = gridworld.q_values(USER_GAMMA)
+        self._loss = (q - q.max(1, keepdims=True)).astype(np.float32)  # [CELLS, 4]
 
     def observe(self) -> Tensor:
         """See `TaskEnv.observe`."""
@@ -39,6 +43,7 @@ class IslandEnv:
     def step(self, act: Tensor) -> TaskStep:
         """See `TaskEnv.step`."""
         tables = gridworld.island()
+        wanted = self._loss[self._place, act.numpy()]
         self._place, rew = gridworld.step(self._place, act.numpy())
         self._clock += 1
         final = gridworld.observe(self._place)
@@ -50,7 +55,7 @@ class IslandEnv:
         self._place = np.where(ended, tables.start, self._place)
         self._clock[ended] = 0
         parts = (torch.from_numpy(array) for array in (final, rew, terminated, truncated, success))
-        return TaskStep(*parts, np.zeros(ended.shape, np.int64))
+        return TaskStep(*parts, np.zeros(ended.shape, np.int64), torch.from_numpy(wanted))
 
     def get_state(self) -> dict[str, np.ndarray]:
         """See `TaskEnv.get_state`."""

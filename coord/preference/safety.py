@@ -2,8 +2,8 @@
 
 Kazantzidis, Norman, Du and Freeman (AAMAS 2022): a label is as strong as its reason. A pair with one side that was
 called unsafe is certain (1), a preference between safe sides is not (.75), equal ones are .5; with the reasons of DROPJ
-(2026) a reason may have a strength of its own. One warning says more than its own pair: everything known to be safe is better
-than what was called unsafe, and two unsafe ones are equally bad. A query is asked with probability .95^f where f
+(2026) a reason may have a strength of its own. One warning says more than its own pair: everything known to be safe is
+better than what was called unsafe, and two unsafe ones are equally bad. A query is asked with probability .95^f where f
 counts the earlier queries about the same states.
 
 n pairs of segments; `target` is the probability that the second one is better, `unsafe` [n, 2] what people said.
@@ -20,7 +20,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from coord.errors import UserError, at_least, between, unknown
 from coord.preference.segments import Labels
@@ -187,11 +189,12 @@ class Familiarity:
         for key in set(self.keys(obs).tolist()):
             self.counts[key] = self.counts.get(key, 0) + 1
 
-    def state_dict(self) -> dict[str, NDArray[np.int64]]:
-        """Flat mapping of arrays."""
-        return {"keys": np.array([*self.counts], np.int64), "counts": np.array([*self.counts.values()], np.int64)}
+    def state_dict(self) -> dict[str, Tensor]:
+        """Flat mapping of tensors."""
+        parts = {"keys": self.counts.keys(), "counts": self.counts.values()}
+        return {name: torch.tensor([*values], dtype=torch.int64) for name, values in parts.items()}
 
-    def load_state_dict(self, state: Mapping[str, NDArray[np.int64]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
         self.counts = dict(zip(state["keys"].tolist(), state["counts"].tolist(), strict=True))
 
