@@ -46,6 +46,7 @@ class Options:
     open_first: Callable[[App], Screen] | None = None
     instead: Callable[[App], Screen] | None = None
     caption: str = window.CAPTION
+    moments: Path | None = None  # label store for moments of games; None: see `play.moments.place_of`
 
 
 class App:

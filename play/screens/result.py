@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pygame
 
+from play.screens import moments
 from play.screens.stage import Stage
 from play.view import theme
 from play.view.events import UiEvent
@@ -42,12 +43,15 @@ class ResultScreen:
             for name, title in COUNTED
         ]
         self.note = session.recording_error and f"not recorded: {session.recording_error}"
+        self.has_moments = moments.is_offered(session)
         self.form = Form(self._buttons(), width=320)
 
     def _buttons(self) -> list[Button]:
         rows = [Button("Play again", self._again)]
         if self.game_id is not None:
             rows.append(Button("Watch it", self._watch))
+        if self.has_moments:
+            rows.append(Button("Which moment was better?", self._compare, note="M"))
         return [*rows, Button("Choose another game", self._choose), Button("Menu", self.app.home)]
 
     def _best_before(self, layout_hash: str) -> int | None:
@@ -75,13 +79,19 @@ class ResultScreen:
 
         open_replay(self.app, self.game_id)
 
+    def _compare(self) -> None:
+        assert self.game_id is not None
+        self.app.push(moments.moments_screen(self.app, self.game_id))
+
     def _choose(self) -> None:
         from play.screens.setup import SetupScreen
 
         self.app.replace(SetupScreen(self.app))
 
     def handle(self, event: UiEvent) -> None:
-        if not self.form.handle(event) and event.nav == "back":
+        if self.has_moments and event.kind == "press" and event.key == "m" and not event.repeat:
+            self._compare()
+        elif not self.form.handle(event) and event.nav == "back":
             self.app.pop()
 
     def update(self, now_s: float) -> None:

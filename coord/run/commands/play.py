@@ -31,6 +31,7 @@ class PlayConfig:
     tick_hz: float | None = None
     study: str | None = None
     data: str | None = None
+    moments: str | None = None
     runs: str = "runs"
 
 
@@ -42,7 +43,8 @@ def run(overrides: Sequence[str]) -> int:
     from play.app import Options, main
 
     data = None if cfg.data is None else Path(cfg.data)
-    return main(Options(file=data, folders=(Path(cfg.runs),), open_first=_first(cfg)))
+    moments = None if cfg.moments is None else Path(cfg.moments)
+    return main(Options(file=data, folders=(Path(cfg.runs),), open_first=_first(cfg), moments=moments))
 
 
 def _first(cfg: PlayConfig) -> Callable[[App], Screen] | None:
