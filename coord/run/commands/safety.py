@@ -1,0 +1,137 @@
+"""`coord safety`: what people's warnings are worth, in violations while learning, labels asked for and return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HELP = "compare learners with and without people's warnings: violations while learning, labels, return"
+EXAMPLES = (
+    "coord safety",
+    "coord safety arms=plain,full,parenting,jpal_ha seeds=10 out=runs/safety-few",
+    "coord safety task=overcooked layout=cramped_room partners=runs/fcp-pool seeds=3 out=runs/safety-kitchen",
+    "coord safety task=overcooked layout=cramped_room partners=runs/fcp-pool hazards=collision arms=plain,full",
+)
+# How arms that learn a reward differ from each other.
+REWARD_ARMS: dict[str, tuple[str, ...]] = {
+    "plain": ("safety.flags=none", "safety.constraint=false"),
+    "strength": ("safety.flags=strength", "safety.constraint=false"),
+    "implied": ("safety.flags=implied", "safety.constraint=false"),
+    "constraint": ("safety.flags=none", "safety.constraint=true"),
+    "full": ("safety.flags=implied", "safety.constraint=true"),
+    "gated": ("safety.flags=implied", "safety.constraint=true", "safety.gate=0.95"),
+}
+HAZARDS = {"island": ("drowned",), "overcooked": ("collision", "discarded_dish")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyStudyConfig:
+    """Fields of configs/safety.yaml, which says what each means."""
+
+    task: str = "island"
+    arms: tuple[str, ...] = ()
+    hazards: tuple[str, ...] = ()
+    method: str = "pebble"
+    layout: str | None = None
+    partners: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    seeds: int = 5
+    direct_seeds: int = 20
+    threads: int = 1
+    seed: int = 0
+    out: str = "runs/safety"
+
+    def __post_init__(self) -> None:
+        from coord.errors import at_least, unknown
+
+        if self.task not in HAZARDS:
+            raise unknown("task", self.task, HAZARDS)
+        at_least(self, 1, "seeds", "direct_seeds", "threads")
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Do what the words say; the exit code."""
+    from coord.checkpoint import provenance
+    from coord.evaluation import safety_study
+    from coord.files import atomic_write_json
+    from coord.run.config import load, to_dict
+    from coord.run.training import set_threads
+
+    cfg = load("safety", overrides)
+    set_threads(cfg.threads)
+    wanted = arms_of(cfg)
+    arms = {name: run_arm(cfg, name) for name in wanted}
+    out, result = Path(cfg.out), {"task": cfg.task, "hazards": hazards_of(cfg), "arms": arms}
+    result["provenance"] = provenance(to_dict(cfg))
+    atomic_write_json(out / "safety.json", result)
+    safety_study.draw(result, out / "safety.png")
+    print(safety_study.table(result))
+    print(f"written to {out / 'safety.json'} and {out / 'safety.png'}")
+    return 0
+
+
+def hazards_of(cfg: SafetyStudyConfig) -> tuple[str, ...]:
+    """What counts as a violation."""
+    return cfg.hazards or HAZARDS[cfg.task]
+
+
+def arms_of(cfg: SafetyStudyConfig) -> list[str]:
+    """The arms asked for, or all of the task's.
+
+    Raises:
+        UserError: an arm that the task does not have.
+    """
+    from coord.errors import unknown
+    from coord.preference.direct_policy import VARIANTS
+
+    known = [*REWARD_ARMS, *(VARIANTS if cfg.task == "island" else ())]
+    for name in cfg.arms:
+        if name not in known:
+            raise unknown(f"arm of task={cfg.task}", name, known)
+    return list(cfg.arms) or known
+
+
+def run_arm(cfg: SafetyStudyConfig, name: str) -> dict[str, Any]:
+    """One arm from start to end, or what is left of it; its figures."""
+    from coord.evaluation import safety_study
+    from coord.run.commands import prefer
+    from coord.run.config import load
+    from coord.run.logger import read_metrics
+
+    if name not in REWARD_ARMS:
+        return run_direct_arm(cfg, name)
+    folder = Path(cfg.out) / name
+    begun = (folder / "config.yaml").exists()
+    words = [f"resume={folder}"] if begun else prefer_words(cfg, name, folder)
+    print(f"arm {name}")
+    found = prefer.learn(load("prefer", words))
+    return safety_study.reward_arm(read_metrics(found / "metrics.jsonl"), cfg.seeds)
+
+
+def run_direct_arm(cfg: SafetyStudyConfig, name: str) -> dict[str, Any]:
+    """An arm without a reward, or what an earlier call kept of it."""
+    import json
+
+    from coord.evaluation import safety_study
+    from coord.files import atomic_write_json
+
+    kept, asked = Path(cfg.out) / f"{name}.json", {"direct_seeds": cfg.direct_seeds, "seed": cfg.seed}
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    if found.get("asked") != asked:
+        print(f"arm {name}")
+        found = {"asked": asked, "arm": safety_study.direct_arm(name, cfg.direct_seeds, cfg.seed)}
+        atomic_write_json(kept, found)
+    return found["arm"]
+
+
+def prefer_words(cfg: SafetyStudyConfig, name: str, folder: Path) -> list[str]:
+    """What `coord prefer` is told for an arm."""
+    words = [f"env={cfg.task}", f"method={cfg.method}", f"members={cfg.seeds}", f"seed={cfg.seed}"]
+    words += [f"threads={cfg.threads}", f"safety.hazards=[{','.join(hazards_of(cfg))}]", f"out={folder}"]
+    if cfg.layout:
+        words.append(f"layout={cfg.layout}")
+    if cfg.partners:
+        words.append(f"partners=[{','.join(cfg.partners)}]")
+    return [*words, *REWARD_ARMS[name], *cfg.words]
