@@ -407,3 +407,20 @@ def index(names: Sequence[str]) -> tuple[list[str], Ints]:
     """The different names in order of their first appearance, and each name's place among them."""
     places = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return list(places), np.array([places[name] for name in names], np.int64)
+
+
+# --------------------------------------------------------------------------------------------- in words
+
+
+WEAK = 1 / 3  # |reliability| up to which somebody is called careless, in units of the crowd's root mean square
+UNCLEAR_SD = 0.4  # a standard deviation above which nothing is said
+Z95 = 1.96
+
+
+def kind(reliability: float, sd: float) -> str:
+    """What to call an annotator: reliable, careless, adversarial, or unclear (too few answers)."""
+    if sd > UNCLEAR_SD:
+        return "unclear"
+    if abs(reliability) <= WEAK:
+        return "careless"
+    return "reliable" if reliability > 0 else "adversarial"

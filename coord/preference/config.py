@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from coord.errors import UserError, unknown
+from coord.errors import UserError, at_least, unknown
+from coord.preference.annotators import MixtureConfig, PooledConfig, ReliabilityConfig
 
 if TYPE_CHECKING:  # the annotations say what a group may be; help reads them without loading torch
     from coord.algos.ppo import PPOConfig
@@ -59,6 +60,7 @@ class PreferConfig:
     reward: RewardConfig
     query: QueryConfig
     teacher: TeacherConfig
+    crowd: PooledConfig | ReliabilityConfig | MixtureConfig = field(default_factory=PooledConfig)
     safety: SafetyConfig = field(default_factory=_no_hazards)
     preset: str = "fast"
     learner: str = "sac"
@@ -83,6 +85,10 @@ class PreferConfig:
     session_schedule: str = "constant"
     answerer: str = "teacher"
     answer_wait_s: float = 0.0
+    answers_every: int = 1000
+    ask_ahead: int = 5
+    min_answers: int = 5
+    annotators_per_query: int = 1
     pool_episodes: int = 100
     updates_per_step: float = 1.0
     reset_updates: int = 100
@@ -114,6 +120,8 @@ class PreferConfig:
         for name in ("seed_steps", "unsup_steps", "labels", "reset_updates", "answer_wait_s", "env_processes"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 0")
+        at_least(self, 1, "answers_every", "min_answers", "annotators_per_query")
+        at_least(self, 0, "ask_ahead")
         if not 0 < self.updates_per_step <= 64:
             raise UserError(f"updates_per_step={self.updates_per_step}: must be above 0 and at most 64")
 
@@ -128,13 +136,16 @@ class PreferConfig:
 def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
     """Raise UserError where settings do not fit together, before anything is trained or written."""
     from coord.algos.ppo import PPOConfig
-    from coord.preference import queries
+    from coord.preference import crowds, queries
 
     if isinstance(cfg.algo, PPOConfig) != (cfg.learner == "ppo"):
         raise UserError(f"learner={cfg.learner} does not go with the fields of another algo: say learner=, not algo=")
     if not learns_reward:
         return
     queries.check(cfg.query, cfg.reward)
+    crowds.check(cfg.crowd, cfg.reward, warns=bool(cfg.safety.hazards))
+    if cfg.answerer == "human" and cfg.min_answers > cfg.labels:
+        raise UserError(f"min_answers={cfg.min_answers}: there are never more than labels={cfg.labels} to wait for")
     if cfg.labels < cfg.session_labels:
         raise UserError(
             f"labels={cfg.labels} is less than one session asks for (session_labels={cfg.session_labels}): "

@@ -33,11 +33,21 @@ from coord.preference.reward_model import FitResult, Noise, RewardConfig, Reward
 from coord.preference.segments import Labels
 
 
-def check(crowd: CrowdConfig, reward: RewardConfig) -> None:
-    """Raise UserError where annotators could not be judged by networks that have not learned their answers."""
-    if not isinstance(crowd, PooledConfig) and reward.ensemble < 2:
+def check(crowd: CrowdConfig, reward: RewardConfig, *, warns: bool = False) -> None:
+    """Raise UserError where annotators could not be judged by networks that have not learned their answers.
+
+    warns: whether labels follow from warnings, which nobody has given and no annotator's traits belong to.
+    """
+    if isinstance(crowd, PooledConfig):
+        return
+    name = "mixture" if isinstance(crowd, MixtureConfig) else "reliability"
+    if warns:
         raise UserError(
-            f"crowd={'mixture' if isinstance(crowd, MixtureConfig) else 'reliability'} judges annotators by networks "
+            f"crowd={name} does not go with safety: labels implied by warnings are nobody's; use crowd=pooled"
+        )
+    if reward.ensemble < 2:
+        raise UserError(
+            f"crowd={name} judges annotators by networks "
             f"that have not learned their answers: it needs reward.ensemble of at least 2, not {reward.ensemble}"
         )
 
@@ -99,12 +109,13 @@ class Crowd:
 
     def seen_as(self, m: int, stored: StoredLabels) -> Labels:
         """The labels as anything else than the reward model reads them: one soft target per query."""
-        people = self.people[m]
-        if people is None or not stored.labels.size:
+        if self.people[m] is None or not stored.labels.size:
             return stored.labels
-        who = self._who(m, stored)
-        target = an.soft_targets(people, stored.labels.target, who, stored.number, self._spread[m])
-        return stored.labels._replace(target=target.astype(np.float32))
+        return stored.labels._replace(target=self._consensus(m, stored).astype(np.float32))
+
+    def others_say(self, m: int, stored: StoredLabels) -> np.ndarray:
+        """[n] what all but the one who gave an answer say about its query, as a soft target; nan: nobody else did."""
+        return self._consensus(m, stored, others_only=True)
 
     def gaps(self, model: RewardModel, m: int, stored: StoredLabels) -> np.ndarray:
         """[n, K] predicted gaps (second minus first), each by the network that has not learned the query."""
@@ -151,6 +162,12 @@ class Crowd:
         people = an.fit_annotators(gap, stored.labels.target, who, len(self.names[m]), lapse=self.cfg.lapse)
         self.people[m], _ = an.normalised(people, who)
         self._spread[m] = float(np.sqrt((gap[:, 0] ** 2).mean()))
+
+    def _consensus(self, m: int, stored: StoredLabels, *, others_only: bool = False) -> np.ndarray:
+        people = self.people[m]
+        assert people is not None
+        target, who, spread = stored.labels.target, self._who(m, stored), self._spread[m]
+        return an.soft_targets(people, target, who, stored.number, spread, others_only=others_only)
 
     def _who(self, m: int, stored: StoredLabels) -> np.ndarray:
         return an.index([*self.names[m], *stored.annotator])[1][len(self.names[m]) :]

@@ -8,6 +8,13 @@ are reported apart. The last session asks for what is left. The first one picks 
 A killed run asks the queries since its last checkpoint again; the store knows them by their number and keeps the answer
 that it has.
 
+People (`answerer=human`) answer whenever they like, in other processes, and training does not stop for them unless
+`answer_wait_s` says so: every `answers_every` steps it looks whether the store has anything new, and if so learns all
+of it; a session asks only for as many queries as are not already waiting, and each look keeps `ask_ahead` waiting while
+the budget lasts. Until every member has `min_answers` answers nothing is learned and the pretraining goes on. A resumed
+run keeps whatever was asked after its checkpoint, and learns what was answered meanwhile at its first look; so with
+people, unlike with teachers, it does not repeat an unbroken run bit for bit.
+
 Deviations from B-Pref: thresholds of teachers are scaled once per session, in every session alike.
 """
 
@@ -17,7 +24,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +39,8 @@ from coord.preference import episodes
 from coord.preference.answerers import Teacher
 from coord.preference.config import PreferConfig
 from coord.preference.constraint import Safety
-from coord.preference.label_store import Answer, LabelStore
+from coord.preference.crowds import Crowd
+from coord.preference.label_store import Answer, LabelStore, StoredLabels
 from coord.preference.queries import Chooser
 from coord.preference.reward_model import RewardModel
 from coord.preference.safety import safe_first
@@ -43,6 +51,7 @@ MARGIN_EPISODES = 10  # the teacher's thresholds follow the mean return of this 
 RANK_PAIRS = 200  # pairs of recent segments that the rank correlation is taken over
 POLL_S = 1.0  # between looks at the store while a person answers
 RANK_EPISODES = 10  # the episodes that they come from
+COUNTERS = ("asked", "sessions", "newest", "last_session", "last_look", "learned")
 STORE_FILE = "labels.sqlite"
 RUN_NAME = "run"  # a store of its own per run folder, so the name only has to be the same after a resume
 
@@ -53,6 +62,7 @@ class Feedback:
 
     cfg: PreferConfig
     model: RewardModel
+    crowd: Crowd
     pool: SegmentPool
     teachers: list[Teacher]  # one per member; a person answers through the store instead
     rngs: list[np.random.Generator]  # one per member: which segments, which queries
@@ -65,12 +75,16 @@ class Feedback:
     asked: int = 0  # queries per member
     sessions: int = 0
     newest: int = 0  # queries of the last session, per member
+    last_session: int = 0  # env step of it
+    last_look: int = 0  # env step of the last look at what people have answered
+    learned: int = 0  # the newest answer of people that has been learned, as the store counts them
     seeds: list[deque[tuple[int, int]]] = field(init=False)  # (number, seed) of each member's episodes in the pool
     labels: list[Labels] = field(init=False)  # what the last session learned from
+    answered: list[int] = field(init=False)  # queries of each member that these are about
 
     def __post_init__(self) -> None:
         self.seeds = [deque(maxlen=self.cfg.pool_episodes) for _ in self.rngs]
-        self.labels = []
+        self.labels, self.answered = [], []
 
     @staticmethod
     def create(cfg: PreferConfig, env: TaskEnv, seeds: list[int]) -> Feedback:
@@ -78,6 +92,7 @@ class Feedback:
         feedback = Feedback(
             cfg,
             RewardModel.create(cfg.reward, env.obs_dim, env.act_dim, seeds, device=cfg.device),
+            Crowd.create(cfg.crowd, cfg.reward, env.obs_dim, env.act_dim, seeds, device=cfg.device),
             SegmentPool(len(seeds), cfg.pool_episodes),
             [Teacher(cfg.teacher, seeding.rng(seed, "teacher")) for seed in seeds],
             [seeding.rng(seed, "queries") for seed in seeds],
@@ -99,6 +114,11 @@ class Feedback:
     def remaining(self) -> int:
         """Queries that the budget still allows each member."""
         return self.cfg.labels - self.asked
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether answers come when they come."""
+        return self.cfg.answerer == "human"
 
     @property
     def judged(self) -> slice:
@@ -130,17 +150,28 @@ class Feedback:
 
     # --------------------------------------------------------------------------------------------- sessions
 
+    def news(self, env_step: int) -> dict[str, Tensor]:
+        """The session, or look at people's answers, that is due. Metrics [M]; {}: nothing was learned."""
+        if env_step < self.cfg.seed_steps + self.cfg.unsup_steps:
+            return {}
+        if not self.sessions or (self.remaining and env_step - self.last_session >= self.cfg.session_every):
+            return self.session(env_step)
+        if self.asks_people and env_step - self.last_look >= self.cfg.answers_every:
+            return self.look(env_step)
+        return {}
+
     def session(self, env_step: int) -> dict[str, Tensor]:
-        """Ask, wait for the answers, learn all labels. Metrics [M]."""
-        count = self.session_size(env_step)
-        played: dict[tuple[int, int], episodes.Played] = {}
-        for m in range(self.members):
-            played |= self._played(m, self._ask(m, count))
-        episodes.save(self._opened().path.parent, self.sessions, played)
-        self.asked, self.newest = self.asked + count, count
-        self.sessions += 1
+        """Ask, wait for the answers, learn all labels. Metrics [M]; {}: people have said nothing new, or too little."""
+        self._ask(self._missing(self.session_size(env_step)))
+        self.last_session = self.last_look = env_step
         self._wait()
-        return self.learn()
+        return self._learn_news() if self.asks_people else self.learn()
+
+    def look(self, env_step: int) -> dict[str, Tensor]:
+        """See that people have something to do, and learn what they have said since. Metrics [M]; {}: nothing."""
+        self._ask(self._missing(self.cfg.ask_ahead))
+        self.last_look = env_step
+        return self._learn_news()
 
     def session_size(self, env_step: int) -> int:
         """Queries of a session at that step: as scheduled (B-Pref's reward_schedule 0, 1, 2), within the budget."""
@@ -148,31 +179,56 @@ class Feedback:
         factor = {"constant": 1.0, "falling": max(1 - share, 0.01), "rising": 1 / max(1 - share, 0.01)}
         return min(max(1, int(self.cfg.session_labels * factor[self.cfg.session_schedule])), self.remaining)
 
-    def _ask(self, m: int, count: int) -> Queries:
-        """Choose queries of member m, store them, and let its teacher answer."""
-        store = self._opened()
+    def _missing(self, count: int) -> int:
+        """How many queries bring those that wait for an answer to `count`, within the budget; teachers leave none."""
+        waiting = min(self._waiting()) if self.asks_people else 0
+        return max(0, min(count - waiting, self.remaining))
+
+    def _waiting(self) -> list[int]:
+        """Queries of each member that want more answers."""
+        return [self._opened().counts(RUN_NAME, m).pending for m in range(self.members)]
+
+    def _ask(self, count: int) -> None:
+        """`count` new queries of every member: their episodes are kept before anybody can want to see them."""
+        if not count:
+            return
+        chosen = [self._choose(m, count) for m in range(self.members)]
+        played = [self._played(m, queries) for m, queries in enumerate(chosen)]
+        folder = self._opened().path.parent
+        episodes.save(folder, self.sessions, {key: one for part in played for key, one in part.items()})
+        for m, queries in enumerate(chosen):
+            self._put(m, queries)
+        self.asked, self.newest = self.asked + count, count
+        self.sessions += 1
+
+    def _choose(self, m: int, count: int) -> Queries:
+        """Queries of member m."""
         margin = self.cfg.reward.crop_margin
         chooser = Chooser(self.cfg.query, self.pool, lambda pairs: self.model.prob(m, pairs), margin, self._anchors(m))
         chosen = chooser.choose(m, count, self.rngs[m], first=self.sessions == 0)
-        if self.safety is not None:
-            chosen = self.safety.passes(m, chosen, lambda pairs: self.model.prob(m, pairs))
-        ids = store.add_queries(
+        if self.safety is None:
+            return chosen
+        return self.safety.passes(m, chosen, lambda pairs: self.model.prob(m, pairs))
+
+    def _put(self, m: int, chosen: Queries) -> None:
+        """Store queries of member m, and let its teacher answer."""
+        ids = self._opened().add_queries(
             RUN_NAME,
             m,
             chosen,
             first_number=self.asked,
             session=self.sessions,
-            margin=margin,
+            wanted=self.cfg.annotators_per_query if self.asks_people else 1,
+            margin=self.cfg.reward.crop_margin,
             provenance=[self.cfg.about] * chosen.size,
         )
-        if self.cfg.answerer == "human":
-            return chosen
+        if self.asks_people:
+            return
         teacher, returns = self.teachers[m], self.pool.returns(m)[-MARGIN_EPISODES:]
         mean_return = float(returns.mean()) if len(returns) else 0.0
         teacher.set_margin(mean_return, self.cfg.query.length, self.max_episode_steps)
         target = teacher.answer(chosen.centre(self.cfg.query.length)).target
-        store.add_answers(self._answers(m, ids, chosen, target))
-        return chosen
+        self._opened().add_answers(self._answers(m, ids, chosen, target))
 
     def _answers(self, m: int, ids: list[int], chosen: Queries, target: np.ndarray) -> list[Answer]:
         """What member m's teacher says: its preferences target [n], and warnings where it is asked for them."""
@@ -205,34 +261,51 @@ class Feedback:
         drawn = [self.pool.sample_pairs(m, count, length, self.rngs[m]) for m in range(self.members)]
         return [Labels(pairs.obs, pairs.act, np.full(count, np.nan, np.float32)) for pairs in drawn]
 
-    def _labels(self, m: int) -> Labels:
+    def _stored(self, m: int) -> StoredLabels:
         """What the store holds for the queries asked so far."""
         stored = self._opened().labels(RUN_NAME, m, before=self.asked)
-        if stored.labels.size:
-            return stored.labels if self.safety is None else self.safety.strengthened(m, stored)
-        return Labels.empty(self.cfg.reward.stored_length(self.cfg.query.length), self.obs_dim, self.act_dim)
+        if not stored.labels.size:
+            length = self.cfg.reward.stored_length(self.cfg.query.length)
+            return replace(stored, labels=Labels.empty(length, self.obs_dim, self.act_dim))
+        return stored if self.safety is None else replace(stored, labels=self.safety.strengthened(m, stored))
 
     def _wait(self) -> None:
         """Until people have answered, or the patience of the configuration is over."""
-        store, deadline = self._opened(), time.monotonic() + self.cfg.answer_wait_s
-        while self.cfg.answerer == "human" and store.pending(RUN_NAME) and time.monotonic() < deadline:
+        deadline = time.monotonic() + self.cfg.answer_wait_s
+        while self.asks_people and time.monotonic() < deadline and any(self._waiting()):
             time.sleep(POLL_S)
 
     def open(self, folder: Path) -> LabelStore:
         """Opens the label store of a run folder."""
         self.store = LabelStore(folder / STORE_FILE)
+        self._catch_up()
         return self.store
+
+    def _catch_up(self) -> None:
+        """What people were asked stays asked, even where a killed run no longer knows of it."""
+        if self.asks_people:
+            number, session = self._opened().next_free(RUN_NAME)
+            self.asked, self.sessions = max(self.asked, number), max(self.sessions, session)
 
     def _opened(self) -> LabelStore:
         if self.store is None:
             raise RuntimeError("open the label store before the first session")
         return self.store
 
+    def _learn_news(self) -> dict[str, Tensor]:
+        """Learns where people have said something new, and enough of it to begin with."""
+        store = self._opened()
+        if store.last_answer() == self.learned:
+            return {}
+        fewest = min(store.counts(RUN_NAME, m).labelled for m in range(self.members))
+        return self.learn() if self.learned or fewest >= self.cfg.min_answers else {}
+
     def learn(self) -> dict[str, Tensor]:
         """Train the reward model on all labels of the queries asked so far. Metrics [M]."""
-        self.labels = [self._labels(m) for m in range(self.members)]
-        taught = self.labels if self.safety is None else self.safety.learn(self.labels)
-        result = self.model.fit(taught, self._unlabelled())
+        self.learned = self._opened().last_answer() if self.asks_people else 0  # first: what comes now is news later
+        stored = [self._stored(m) for m in range(self.members)]
+        result = self.crowd.fit(self.model, self._taught(stored), self._unlabelled())
+        self._keep(stored)
         if not bool(torch.isfinite(self.model.flat).all()):
             raise Diverged("the reward model is not finite")
         found = {
@@ -245,6 +318,17 @@ class Feedback:
         if self.cfg.reward.holdout:
             found["reward/holdout_accuracy"] = result.holdout_accuracy
         return found
+
+    def _taught(self, stored: list[StoredLabels]) -> list[StoredLabels]:
+        """What the reward model learns: the labels, and what follows from warnings."""
+        if self.safety is None:
+            return stored
+        taught = self.safety.learn([part.labels for part in stored])
+        return [replace(part, labels=labels) for part, labels in zip(stored, taught, strict=True)]
+
+    def _keep(self, stored: list[StoredLabels]) -> None:
+        self.labels = [self.crowd.seen_as(m, part) for m, part in enumerate(stored)]
+        self.answered = [len(np.unique(part.number)) for part in stored]
 
     def supervised_step(self) -> dict[str, Tensor]:
         """One Adam step on up to `reward.batch_size` labels of each member, outside of a session."""
@@ -291,11 +375,12 @@ class Feedback:
 
     def report(self) -> dict[str, np.ndarray]:
         """Counts [M]: queries asked, answers, skipped."""
-        answered = np.array([labels.size for labels in self.labels] or [0] * self.members)
+        labels = np.array([labels.size for labels in self.labels] or [0] * self.members)
+        answered = np.array(self.answered or [0] * self.members)
         asked, found = np.full(self.members, self.asked), {}
         if self.safety is not None:
             asked, found = asked - self.safety.withheld, self.safety.report()
-        return {"reward/asked": asked, "reward/labels": answered, "reward/skipped": asked - answered} | found
+        return {"reward/asked": asked, "reward/labels": labels, "reward/skipped": asked - answered} | found
 
     # ----------------------------------------------------------------------------------------------- saving
 
@@ -303,6 +388,7 @@ class Feedback:
         """Everything but the labels, which are in the store; `load_state_dict` restores it exactly."""
         out: dict[str, Any] = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         out |= {f"pool.{k}": v for k, v in self.pool.state_dict().items()}
+        out |= {f"crowd.{k}": v for k, v in self.crowd.state_dict().items()}
         if self.safety is not None:
             out |= {f"safety.{k}": v for k, v in self.safety.state_dict().items()}
         out |= {f"seeds.{m}": torch.tensor(list(seeds)).view(-1, 2) for m, seeds in enumerate(self.seeds)}
@@ -310,9 +396,8 @@ class Feedback:
             "model": self.model.rng_state(),
             "teachers": [teacher.state_dict() for teacher in self.teachers],
             "rngs": [seeding.get_state(rng) for rng in self.rngs],
-            "asked": self.asked,
-            "sessions": self.sessions,
-            "newest": self.newest,
+            "crowd": self.crowd.memory(),
+            **{name: getattr(self, name) for name in COUNTERS},
         }
         return out | {"memory": as_bytes(memory)}
 
@@ -320,6 +405,7 @@ class Feedback:
         """Inverse of `state_dict`; reads the labels from the store, which must be open."""
         self.model.load_state_dict(_under(state, "model."))
         self.pool.load_state_dict({k: v.numpy() for k, v in _under(state, "pool.").items()})
+        self.crowd.load_state_dict(_under(state, "crowd."))
         if self.safety is not None:
             self.safety.load_state_dict(_under(state, "safety."))
         for m, seeds in enumerate(self.seeds):
@@ -331,8 +417,12 @@ class Feedback:
             teacher.load_state_dict(part)
         for rng, part in zip(self.rngs, memory["rngs"], strict=True):
             seeding.set_state(rng, part)
-        self.asked, self.sessions, self.newest = (int(memory[name]) for name in ("asked", "sessions", "newest"))
-        self.labels = [self._labels(m) for m in range(self.members)] if self.sessions else []
+        self.crowd.load_memory(memory["crowd"])
+        for name in COUNTERS:
+            setattr(self, name, int(memory[name]))
+        self._catch_up()
+        if self.sessions:
+            self._keep([self._stored(m) for m in range(self.members)])
 
 
 def as_bytes(value: Any) -> Tensor:

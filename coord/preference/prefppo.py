@@ -47,7 +47,6 @@ class Run:
     episodes: EpisodeLog = field(init=False)
     env_step: int = 0  # per member
     switched: bool = False
-    last_session: int = 0
 
     def __post_init__(self) -> None:
         self.novelty = RunningStd(self.members)
@@ -62,7 +61,7 @@ class Run:
     def phase(self) -> str:
         """Where the run stands, in words."""
         if not self.switched:
-            return "pretraining"
+            return "pretraining, waiting for answers" if self.feedback.sessions else "pretraining"
         return "feedback" if self.feedback.remaining else "after the budget"
 
     def open(self, folder: Path) -> LabelStore:
@@ -75,14 +74,14 @@ class Run:
 
     def state_dict(self) -> dict[str, Tensor | np.ndarray]:
         """Flat mapping of tensors and arrays; `load_state_dict` restores it exactly."""
-        counters = torch.tensor((self.env_step, int(self.switched), self.last_session))
+        counters = torch.tensor((self.env_step, int(self.switched)))
         return state_of(self._parts()) | {"seen": self.seen, "counters": counters}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
         restore(self._parts(), state)
         self.seen = state["seen"].clone()
-        self.env_step, switched, self.last_session = (int(count) for count in state["counters"])
+        self.env_step, switched = (int(count) for count in state["counters"])
         self.switched = bool(switched)
 
 
@@ -137,17 +136,13 @@ def reward(run: Run, raw: Tensor, act: Tensor) -> Tensor:
     return rew.unflatten(1, raw.shape[:1] + raw.shape[2:3]).transpose(0, 1)
 
 
-def hold_due_session(run: Run) -> None:
-    """Asks and learns where a session is due; the first one ends the pretraining."""
-    if not run.switched:
-        if run.env_step < run.cfg.seed_steps + run.cfg.unsup_steps:
-            return
+def take_news(run: Run) -> None:
+    """The session or the look at answers that is due; the first that teaches anything ends the pretraining."""
+    found = run.feedback.news(run.env_step)
+    if found and not run.switched:
         run.switched, run.seen = True, run.seen[:, :0]
         ppo.reset_value(run.ppo)
-    elif not run.feedback.remaining or run.env_step - run.last_session < run.cfg.session_every:
-        return
-    run.tally.add(run.feedback.session(run.env_step))
-    run.last_session = run.env_step
+    run.tally.add(found)
 
 
 def policy(run: Run) -> Callable[[Tensor], Tensor]:
@@ -176,7 +171,7 @@ def train(run: Run, envs: TaskEnvs, hooks: Hooks | None = None) -> Run:
         epochs = own.num_epochs if run.switched else own.pretraining_epochs
         run.tally.add(ppo.update(run.ppo, roll, progress=before / cfg.total_steps, epochs=epochs))
         run.env_step += own.rollout_len * run.rows
-        hold_due_session(run)
+        take_news(run)
         metrics = run.tally.take() | run.episodes.report() | run.feedback.report()
         if crossed(before, run.env_step, cfg.eval_every) or run.env_step >= cfg.total_steps:
             metrics |= evaluate(policy(run), envs.evaluation)

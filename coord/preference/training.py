@@ -88,7 +88,6 @@ class Run:
     episodes: EpisodeLog = field(init=False)
     env_step: int = 0  # per member
     switched: bool = False  # the first session is over
-    last_session: int = 0  # env step of the last one
     last_extra: int = 0  # env step at which the method last did what it does from time to time
     updates: int = 0  # ordinary updates and those in their place
 
@@ -116,7 +115,7 @@ class Run:
         if self.feedback is None:
             return "true reward"
         if not self.switched:
-            return "pretraining"
+            return "pretraining, waiting for answers" if self.feedback.sessions else "pretraining"
         return "feedback" if self.feedback.remaining else "after the budget"
 
     @property
@@ -138,7 +137,7 @@ class Run:
         """Flat mapping of tensors and arrays; `load_state_dict` restores it exactly."""
         out = state_of(self._parts())
         out |= {f"explorer.{m}": gen.get_state() for m, gen in enumerate(self.explorers)}
-        counters = (self.env_step, int(self.switched), self.last_session, self.last_extra, self.updates)
+        counters = (self.env_step, int(self.switched), self.last_extra, self.updates)
         return out | {"counters": torch.tensor(counters)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -147,7 +146,7 @@ class Run:
         for m, gen in enumerate(self.explorers):
             gen.set_state(state[f"explorer.{m}"])
         counters = [int(count) for count in state["counters"]]
-        self.env_step, _, self.last_session, self.last_extra, self.updates = counters
+        self.env_step, _, self.last_extra, self.updates = counters
         self.switched = bool(counters[1])
 
 
@@ -185,25 +184,20 @@ def choose(run: Run, obs: Tensor, env: TaskEnv) -> Tensor:
     return torch.stack([torch.rand(env.rows, env.act_dim, generator=gen) * 2 - 1 for gen in run.explorers])
 
 
-def is_session_due(run: Run) -> bool:
-    """Whether feedback is to be asked for before the next environment step."""
+def take_news(run: Run) -> None:
+    """The session or the look at answers that is due: a new reward for the replay; the first ends the pretraining."""
     if run.feedback is None:
-        return False
-    if not run.switched:
-        return run.env_step >= run.cfg.seed_steps + run.cfg.unsup_steps
-    return run.feedback.remaining > 0 and run.env_step - run.last_session >= run.cfg.session_every
-
-
-def hold_session(run: Run) -> None:
-    """Ask, learn the reward, replace the rewards of the replay; the first session ends the pretraining."""
-    assert run.feedback is not None
-    run.tally.add(run.feedback.session(run.env_step))
+        return
+    sessions = run.feedback.sessions
+    found = run.feedback.news(run.env_step)
+    if not found:
+        return
+    run.tally.add(found)
     relabel(run)
-    run.last_session = run.env_step
     if not run.switched:
         run.switched, run.last_extra = True, run.env_step
         renew_critic(run)
-    elif run.method.renews_critic is not None and run.method.renews_critic(run):
+    elif run.feedback.sessions > sessions and run.method.renews_critic is not None and run.method.renews_critic(run):
         renew_critic(run)
 
 
@@ -224,8 +218,7 @@ def learn(run: Run, rows: int) -> None:
     """Whatever is due before the next step of `rows` environments per member: a session, updates."""
     if run.env_step < run.cfg.seed_steps or run.buffer.size == 0:
         return
-    if is_session_due(run):
-        hold_session(run)
+    take_news(run)
     rate = run.cfg.updates_per_step
     for _ in range(int((run.env_step + rows) * rate) - int(run.env_step * rate)):
         update(run)

@@ -34,6 +34,8 @@ COMMANDS: dict[str, str] = {
     "games": "coord.run.commands.games",
     "study": "coord.run.commands.study",
     "theory": "coord.run.commands.theory",
+    "safety": "coord.run.commands.safety",
+    "crowd": "coord.run.commands.crowd",
     "layouts": "coord.run.commands.layouts",
 }
 

@@ -20,7 +20,10 @@ FILES = sorted(
 )
 CLASSIC = [path.stem for path in (CONFIGS / "algo/ppo/published").glob("*.yaml")]  # layouts of the published presets
 # configs/<command>/...: fields of any part of a command; configs/<group>/<choice>/...: fields of a choice.
-OF_COMMANDS = [name for name in FILES if "/" in name and name.partition("/")[0] in config.CONFIGS]
+# A group may be named like a command (crowd).
+OF_COMMANDS = [
+    name for name in FILES if "/" in name and name.partition("/")[0] in config.CONFIGS and name not in config.CONFIGS
+]
 OVERLAYS = [name for name in FILES if name.count("/") >= 2 and name not in OF_COMMANDS]
 NAMES = [name for name in FILES if name not in (*OVERLAYS, *OF_COMMANDS)]
 

@@ -18,6 +18,7 @@ from coord.algos.ppo_continuous import PPOContinuousConfig
 from coord.algos.sac import SACConfig
 from coord.errors import UserError
 from coord.preference import episodes, prefppo, training
+from coord.preference.annotators import MixtureConfig, ReliabilityConfig
 from coord.preference.answerers import TeacherConfig
 from coord.preference.config import PreferConfig, check
 from coord.preference.feedback import RUN_NAME, STORE_FILE, Feedback
@@ -302,19 +303,94 @@ def test_episodes_of_queries_can_be_played_again(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------- people
 
 
-def test_people_answer_through_the_store(tmp_path: Path) -> None:
-    """Queries wait in the store; whatever is answered by the next session is learned, and nothing is asked twice."""
-    job, _ = build(small(answerer="human"), tmp_path)
-    job.train(job.state, job.env, Hooks(should_stop=lambda run: run.env_step >= 45))
+def people(**changes: Any) -> PreferConfig:
+    return small(**{"answerer": "human", "answers_every": 5, "min_answers": 2, "ask_ahead": 3, **changes})
+
+
+def until(job: Job, step: int) -> None:
+    job.train(job.state, job.env, Hooks(should_stop=lambda run: run.env_step >= step))
+
+
+def answer_all(folder: Path, *names: str, target: float = 1.0) -> int:
+    """Everybody answers whatever waits for them; the number of answers."""
+    store, said = LabelStore(folder / STORE_FILE), 0
+    for name in names:
+        while (record := store.claim(name, run=RUN_NAME)) is not None:
+            said += store.add_answer(Answer(query=record.id, annotator=name, target=target))
+    store.close()
+    return said
+
+
+@pytest.mark.parametrize("name", ["pebble", "prefppo"])
+def test_pretraining_goes_on_until_people_have_begun_and_then_what_they_say_is_learned(
+    name: str, tmp_path: Path
+) -> None:
+    method = VARIANTS[name].method
+    job, _ = build(people(method=method, envs_per_member=VARIANTS[name].envs_per_member), tmp_path)
+    until(job, 60)
+    run = job.state
+    fresh = run.feedback.model.flat.clone()
+    assert run.phase == "pretraining, waiting for answers"
+    assert run.feedback.report()["reward/labels"].tolist() == [0, 0]
+    assert run.feedback.asked == 4  # those of the first session wait, so nothing was added
+    assert answer_all(tmp_path, "p1") == 8
+    until(job, 75)
+    assert run.switched
+    assert not torch.equal(run.feedback.model.flat, fresh)
+    assert run.feedback.report()["reward/labels"].tolist() == [4, 4]
     store = LabelStore(tmp_path / STORE_FILE)
-    waiting = store.pending(RUN_NAME)
-    assert len(waiting) == 8
-    assert job.state.feedback.report()["reward/labels"].tolist() == [0, 0]
-    store.add_answers([Answer(query=record.id, annotator="p1", target=1.0) for record in waiting])
+    assert min(store.counts(RUN_NAME, m).pending for m in range(2)) >= 3  # asked ahead
     finish(job)
-    assert job.state.feedback.report()["reward/labels"].tolist() == [4, 4]
-    assert job.state.feedback.report()["reward/skipped"].tolist() == [6, 6]
-    assert len(store.pending(RUN_NAME)) == 12
+    assert run.feedback.asked <= 10
+
+
+def test_answers_that_come_between_sessions_are_learned_at_the_next_look(tmp_path: Path) -> None:
+    job, _ = build(people(session_every=1000), tmp_path)
+    until(job, 45)
+    answer_all(tmp_path, "p1")
+    until(job, 51)
+    run, learned = job.state, job.state.feedback.learned
+    assert learned == 8
+    before = run.feedback.model.flat.clone()
+    until(job, 60)
+    assert torch.equal(run.feedback.model.flat, before)  # nothing new: nothing is learned again
+    answer_all(tmp_path, "p1", target=0.0)
+    until(job, 66)
+    assert not torch.equal(run.feedback.model.flat, before)
+    batch = run.buffer.sample(32, run.sac.gens)
+    assert torch.allclose(batch.rew, run.feedback.reward(batch.obs, batch.act), atol=1e-6)
+    assert run.feedback.sessions > 1  # looks ask, too
+
+
+def test_each_query_goes_to_as_many_people_as_asked_and_labels_are_counted_apart(tmp_path: Path) -> None:
+    job, _ = build(people(annotators_per_query=2), tmp_path)
+    until(job, 45)
+    assert answer_all(tmp_path, "p1", "p2", "p3") == 16
+    until(job, 51)
+    found = job.state.feedback.report()
+    assert found["reward/labels"].tolist() == [8, 8]
+    assert (found["reward/asked"] - found["reward/skipped"]).tolist() == [4, 4]
+
+
+def test_a_run_with_people_that_was_killed_goes_on_with_what_they_said_meanwhile(tmp_path: Path) -> None:
+    first, _ = build(people(), tmp_path)
+    until(first, 45)
+    first.save()
+    answer_all(tmp_path, "p1")
+    until(first, 60)  # asks and learns more, which no checkpoint knows
+    asked = first.state.feedback.asked
+    assert asked > 4
+    answer_all(tmp_path, "p1")
+    second, _ = build(people(), tmp_path)
+    assert second.load() == 45
+    assert second.state.feedback.asked == asked
+    finish(second)
+    assert min(second.state.feedback.report()["reward/labels"]) >= asked
+    store = LabelStore(tmp_path / STORE_FILE)
+    for record in store.queries(RUN_NAME, 0):  # every query can still be shown
+        assert (0, record.episode[0]) in episodes.load(tmp_path, record.session)
+    unborn, _ = build(people(), tmp_path)  # killed before its first checkpoint
+    assert unborn.state.feedback.asked == second.state.feedback.asked
 
 
 def test_a_session_waits_for_people_as_long_as_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,9 +398,25 @@ def test_a_session_waits_for_people_as_long_as_configured(tmp_path: Path, monkey
     clock = iter(range(1000))
     fake = SimpleNamespace(sleep=naps.append, monotonic=lambda: float(next(clock)))
     monkeypatch.setattr("coord.preference.feedback.time", fake)
-    job, _ = build(small(answerer="human", answer_wait_s=5.0), tmp_path)
-    job.train(job.state, job.env, Hooks(should_stop=lambda run: run.env_step >= 45))
+    job, _ = build(people(answer_wait_s=5.0, answers_every=1000), tmp_path)
+    until(job, 45)
     assert len(naps) == 4  # looks at 1, 2, 3 and 4 s
+
+
+@pytest.mark.parametrize("crowd", [ReliabilityConfig(rounds=1), MixtureConfig(rounds=1, restarts=2)])
+def test_a_crowd_is_part_of_the_run_and_resumed_with_it(crowd: Any, tmp_path: Path) -> None:
+    """With a scripted teacher, so that both runs are the same bit for bit."""
+    cfg = small(crowd=crowd, total_steps=70)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole = finish(build(cfg, tmp_path / "whole")[0])
+    first, _ = build(cfg, tmp_path / "parts")
+    until(first, 55)
+    first.save()
+    second, _ = build(cfg, tmp_path / "parts")
+    second.load()
+    assert_same(finish(second), whole)
+    assert second.state.feedback.crowd.names == [["teacher:oracle"]] * 2
 
 
 # ------------------------------------------------------------------------------------------------- refusals

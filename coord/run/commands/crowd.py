@@ -1,0 +1,87 @@
+"""`coord crowd`: does a model of annotators find out who is who, and a report on the annotators of a label store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+HELP = "annotators who disagree: an experiment on synthetic crowds, and a report on those of a label store"
+EXAMPLES = (
+    "coord crowd",
+    "coord crowd experiment seeds=16 queries=200 out=runs/crowd-long",
+    "coord crowd report store=runs/pebble/labels.sqlite",
+    "coord crowd report store=runs/pebble/labels.sqlite groups=2 json=true",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrowdCommandConfig:
+    """Fields of configs/crowd.yaml, which says what each means."""
+
+    what: Literal["experiment", "report"] = "experiment"
+    seeds: int = 10
+    queries: int = 150
+    per_query: int = 3
+    store: str | None = None
+    run: str | None = None
+    groups: int = 1
+    json: bool = False
+    threads: int = 1
+    seed: int = 0
+    out: str = "runs/crowd"
+
+
+def run(overrides: Sequence[str]) -> int:
+    """Do what the words say; the exit code."""
+    from coord.run.config import load
+    from coord.run.training import set_threads
+
+    cfg = load("crowd", overrides, positional=("what",))
+    set_threads(cfg.threads)
+    if cfg.what == "report":
+        print(report(cfg))
+    else:
+        print(experiment(cfg))
+    return 0
+
+
+def experiment(cfg: CrowdCommandConfig) -> str:
+    """Runs the experiment, writes its figures and its picture; what to print."""
+    from coord.checkpoint import provenance
+    from coord.files import atomic_write_json
+    from coord.preference.crowd_experiment import draw_figure, reward_config, run_crowds, summary
+    from coord.run.config import to_dict
+
+    out = Path(cfg.out)
+    result = run_crowds(out, cfg.seeds, cfg.queries, cfg.per_query, cfg.seed)
+    atomic_write_json(out / "crowd.json", {**result, "reward": reward_config(), "provenance": provenance(to_dict(cfg))})
+    draw_figure(result, out / "crowd.png")
+    written = f"written to {out / 'crowd.json'}, {out / 'crowd.png'} and {out / 'labels.sqlite'}"
+    return json.dumps(result) if cfg.json else f"{summary(result)}\n{written}"
+
+
+def report(cfg: CrowdCommandConfig) -> str:
+    """The annotators of a label store, as a table or as JSON.
+
+    Raises:
+        UserError: no store is named, it cannot be read, or nobody has answered yet.
+    """
+    from coord.errors import UserError
+    from coord.evaluation.annotator_report import annotator_report, table
+    from coord.preference.annotators import MixtureConfig, ReliabilityConfig
+    from coord.preference.label_store import LabelStore
+
+    if cfg.store is None:
+        raise UserError("which label store? name it with store=, for example store=runs/pebble/labels.sqlite")
+    if cfg.groups < 1:
+        raise UserError(f"groups={cfg.groups}: must be at least 1")
+    crowd = MixtureConfig(groups=cfg.groups) if cfg.groups > 1 else ReliabilityConfig()
+    store = LabelStore(cfg.store, create=False)
+    try:
+        rows = annotator_report(store, cfg.run, crowd, seed=cfg.seed)
+    finally:
+        store.close()
+    return json.dumps(rows) if cfg.json else table(rows)
