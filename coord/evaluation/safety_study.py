@@ -1,8 +1,8 @@
 """What `coord safety` says: violations while learning, labels and return of every arm, with intervals over seeds.
 
 An arm is a mapping: `kind` ("reward" or "direct"), per seed `violations`, `labels` and `return`, and for arms with a
-reward `steps` [T] with `curves` [T, seeds] of the violations so far. Arms of one kind share their seeds, so that each is
-compared with the one without warnings (`BASE`) seed by seed.
+reward `steps` [T] with `curves` [T, seeds] of the violations so far. Arms of one kind share their seeds, so that each
+is compared with the one without warnings (`BASE`) seed by seed.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class SafetyStudyConfig:
     task: str = "island"
     arms: tuple[str, ...] = ()
     hazards: tuple[str, ...] = ()
-    method: str = "pebble"
+    learns_by: str = "pebble"
     layout: str | None = None
     partners: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ def run_direct_arm(cfg: SafetyStudyConfig, name: str) -> dict[str, Any]:
 
 def prefer_words(cfg: SafetyStudyConfig, name: str, folder: Path) -> list[str]:
     """What `coord prefer` is told for an arm."""
-    words = [f"env={cfg.task}", f"method={cfg.method}", f"members={cfg.seeds}", f"seed={cfg.seed}"]
+    words = [f"env={cfg.task}", f"method={cfg.learns_by}", f"members={cfg.seeds}", f"seed={cfg.seed}"]
     words += [f"threads={cfg.threads}", f"safety.hazards=[{','.join(hazards_of(cfg))}]", f"out={folder}"]
     if cfg.layout:
         words.append(f"layout={cfg.layout}")
