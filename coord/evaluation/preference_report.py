@@ -212,8 +212,9 @@ def _hint(comparison: Comparison, top: Path) -> str | None:
     first = comparison.learners[0].runs[0]
     if not all(one.learns_reward for one in comparison.learners):
         return None
-    changes = [word for word in first.changes if word.startswith(("total_steps=", "eval_", "algo."))]
-    words = [f"env={first.task}", "method=sac", f"preset={first.preset}", f"members={first.members}", *changes]
+    kept = ("total_steps=", "eval_", "algo.", "layout=", "rules=", "horizon=", "partners=")
+    changes = [word for word in first.changes if word.startswith(kept)]
+    words = [f"env={first.env}", "method=sac", f"preset={first.preset}", f"members={first.members}", *changes]
     return shlex.join(["coord", "prefer", *words, f"out={top / comparison.task}-sac"])
 
 

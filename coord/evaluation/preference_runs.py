@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from coord import stats
 from coord.evaluation.run_folder import Curve, Interval, TrainingRun
+from coord.preference.config import KITCHENS
 
 TRUE_REWARD = "sac"  # the method that others are measured by: SAC on the true reward
 FINAL_EVALUATIONS = 3  # a seed's final score is the mean of so many last evaluations
@@ -32,6 +33,8 @@ INCIDENTAL = frozenset(
 )
 # What SAC on the true reward does not read.
 OF_FEEDBACK = ("reward.", "query.", "teacher.", "session_", "label", "answer", "unsup_", "pool_", "reset_", "knn")
+# What it is paid in kitchens: whatever the teacher judges by.
+WANTED = ("teacher.wants", "teacher.shaped_weight", "teacher.utility", "teacher.weights", "teacher.task_weight")
 
 Table = NDArray[np.float64]  # [T, n]: rows are steps, columns seeds
 
@@ -48,8 +51,13 @@ class PreferenceRun:
         return str(self.config["method"]["name"])
 
     @property
-    def task(self) -> str:
+    def env(self) -> str:
         return str(self.config["env"])
+
+    @property
+    def task(self) -> str:
+        """What runs are compared on: the task, of kitchens the layout."""
+        return str(self.config["layout"]) if self.env == KITCHENS else self.env
 
     @property
     def preset(self) -> str:
@@ -80,7 +88,8 @@ class PreferenceRun:
         """Everything that may change what is learned, by dotted name."""
         flat = {key: value for key, value in _flat(self.config) if key not in INCIDENTAL}
         if self.method == TRUE_REWARD:
-            flat = {key: value for key, value in flat.items() if not key.startswith(OF_FEEDBACK)}
+            paid_by = WANTED if self.env == KITCHENS else ()
+            flat = {k: v for k, v in flat.items() if not k.startswith(OF_FEEDBACK) or k.startswith(paid_by)}
         return flat
 
     @property
@@ -172,8 +181,9 @@ class Comparison:
 
     @property
     def has_success(self) -> bool:
-        """Whether the task can succeed, as Meta-World's can; DMControl's, called domain_task, cannot and log 0."""
-        return "_" not in self.task
+        """Whether the task can succeed, as Meta-World's can; DMControl's, called domain_task, and kitchens log 0."""
+        env = self.learners[0].runs[0].env
+        return "_" not in env and env != KITCHENS
 
 
 # ------------------------------------------------------------------------------------------------------ reading

@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from coord.control import EpisodeRecord, frames_of, task_spec
-from coord.control.frames import backend
+from coord.control import EpisodeRecord
 from coord.errors import UserError
 from coord.evaluation.preference_runs import Learner, PreferenceRun
-from coord.preference import episodes
+from coord.preference import episodes, films
 from coord.preference.feedback import RUN_NAME, STORE_FILE
 from coord.preference.label_store import LabelStore, QueryRecord
 
@@ -89,7 +88,7 @@ def clips(learners: Sequence[Learner], top: Path, count: int) -> tuple[list[Clip
         top: the folder that the runs' paths start from.
     """
     notes: list[str] = []
-    task = learners[0].runs[0].task
+    env = learners[0].runs[0].env
     runs = [(one, one.runs[0]) for one in learners if one.learns_reward]
     without = [run.run.path for _, run in runs if not (top / run.run.path / STORE_FILE).is_file()]
     if without:
@@ -99,8 +98,7 @@ def clips(learners: Sequence[Learner], top: Path, count: int) -> tuple[list[Clip
     if not asked:
         return [], notes
     try:
-        task_spec(task)
-        backend()
+        films.check(env)
     except UserError as error:
         return [], [*notes, f"no clips of queries: {error}"]
     found: list[Clip] = []
@@ -194,8 +192,8 @@ def _made(
     query = query.centre(length)
     try:
         sides = [
-            frames_of(
-                one.run.task,
+            films.frames_of_segment(
+                {"task": one.run.env} | record.provenance,
                 recorded[record.member, record.episode[side]],
                 int(query.start[0, side]),
                 length,

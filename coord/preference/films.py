@@ -13,6 +13,15 @@ from coord.preference.config import KITCHENS
 from coord.types import FloatArray
 
 
+def check(task: str) -> None:
+    """Raise UserError where segments of the task cannot be drawn here."""
+    if task != KITCHENS:
+        from coord.control.frames import backend, task_spec
+
+        task_spec(task)
+        backend()
+
+
 def frames_of_segment(
     about: Mapping[str, Any],
     record: EpisodeRecord,

@@ -33,8 +33,9 @@ def index_net(actor: Mapping[str, Tensor], kitchens: OvercookedVectorEnv) -> Pop
     first, logits = actor["dense0.weight"].cpu(), actor["head.weight"].cpu()  # [H, F], [6, H]
     table = torch.zeros(kitchens.spec.vocab_size, widths[0])
     table[torch.from_numpy(kitchens.spec.possible(kitchens.layouts[0]))] = first.T
-    tensors = {name: tensor.cpu() for name, tensor in actor.items() if not name.startswith(("dense0", "head"))}
-    tensors |= {"table": table, "table.bias": actor["dense0.bias"].cpu()}
+    tensors = {"table": table, "table.bias": actor["dense0.bias"].cpu()}
+    for layer in range(1, len(widths)):
+        tensors |= {f"dense{layer - 1}.{part}": actor[f"dense{layer}.{part}"].cpu() for part in ("weight", "bias")}
     no_value = torch.zeros(HEADS - len(logits), logits.shape[1])
     tensors |= {
         "head.weight": torch.cat([logits, no_value]),

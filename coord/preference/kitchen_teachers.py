@@ -1,4 +1,4 @@
-"""What scripted teachers want of a kitchen's ego: the team's return, shaped events, or behaviour that no return expresses.
+"""What scripted teachers want of a kitchen's ego: the return, shaped events, or behaviour that no return expresses.
 
 `return`: the task reward. It is sparse, so short segments often tie: see `teacher.ties` and `query.length`.
 `shaped`: the task reward and the ego's own shaping reward (an onion potted, a dish fetched in time, a soup taken).

@@ -369,7 +369,7 @@ def test_without_a_way_to_draw_the_page_says_what_to_install(asked: Path, monkey
     def fails() -> str:
         raise UserError("cannot draw frames; apt-get install something")
 
-    monkeypatch.setattr(query_clips, "backend", fails)
+    monkeypatch.setattr(frames, "backend", fails)
     words = Page(build_report(asked)).words
     assert "no clips of queries: cannot draw frames; apt-get install something" in words
     assert "Final scores" in words
