@@ -7,7 +7,6 @@ done by the first that needs it while the others wait.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,15 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coord import agent_files, checkpoint
-from coord.agent_files import HELD_OUT_ID, MANIFEST, locked_folder
+from coord.agent_files import HELD_OUT_ID, MANIFEST
 from coord.algos.bc import has_human_games
-from coord.errors import Diverged, UserError, unknown
+from coord.errors import UserError, unknown
 from coord.evaluation import scoreboard
 from coord.evaluation.agents import files_of
 from coord.evaluation.scoreboard import PROTOCOLS, Contestant, Settings
 from coord.overcooked import layout_names, load_layout
-from coord.run import cli
-from coord.run.progress import duration
 from populations.recipes import (
     BP_LAYOUTS,
     RECIPES,
@@ -37,6 +34,7 @@ from populations.recipes import (
     pool_step,
     training_facts,
 )
+from populations.work import Work
 
 if TYPE_CHECKING:
     from coord.run.commands.scoreboard import ScoreboardConfig
@@ -59,12 +57,12 @@ class Contest:
 
     cfg: ScoreboardConfig
     say: Callable[[str], None] = print
-    failures: list[str] = field(default_factory=list)  # what went wrong, one line each; the rest went on
-    began: float = field(default_factory=time.monotonic)
+    work: Work = field(init=False)
 
     def __post_init__(self) -> None:
         cfg = self.cfg
         self.out = Path(cfg.out)
+        self.work = Work(self.out, cfg.threads, self.say)
         self.settings = Settings(
             rules=cfg.rules,
             horizon=cfg.horizon,
@@ -123,34 +121,22 @@ class Contest:
     def run(self) -> None:
         """Layout by layout: each method's training, then its games with the proxy; cross-play when all are there."""
         for number, (layout, entries) in enumerate(zip(self.layouts, self.board, strict=True), start=1):
-            self.say(f"[{self._clock()}] {layout}, layout {number} of {len(self.layouts)}: {len(entries)} contestants")
-            partners = self._attempt(f"bp on {layout}", partial(self._bp_pool, layout))
+            self.work.tell(f"{layout}, layout {number} of {len(self.layouts)}: {len(entries)} contestants")
+            partners = self.work.attempt(f"bp on {layout}", partial(self._bp_pool, layout))
             if partners is None and not (self._plays("A") or self._plays("C")):
                 continue  # nothing is played here, so nothing is trained
             ready = []
             for entry in entries:
-                who = self._attempt(f"{entry.name} on {layout}", partial(self._contestant, entry))
+                who = self.work.attempt(f"{entry.name} on {layout}", partial(self._contestant, entry))
                 if who is not None:
                     ready.append(who)
                     self._score(who, partners)
             self._cross(sorted((who for who in ready if who.method not in REFERENCES), key=lambda who: who.method))
 
-    def _attempt(self, what: str, action: Callable[[], Any]) -> Any:
-        """The action's result; None if it failed, which is noted."""
-        try:
-            return action()
-        except (UserError, Diverged) as error:
-            self.failures.append(f"{what}: {' '.join(str(error).split())}")
-            self.say(f"[{self._clock()}] FAILED {self.failures[-1]}")
-            return None
-
-    def _clock(self) -> str:
-        return duration(time.monotonic() - self.began)
-
     def _contestant(self, entry: Entry) -> Contestant:
         """Trains what is missing; who then contends."""
         for step in entry.plan.steps:
-            self._train(entry.name, step)
+            self.work.train(entry.name, step)
         refs = entry.plan.refs()
         human = entry.human_data or any(
             agent_files.read_agent(p).card.human_data for ref in refs for p in files_of(ref)
@@ -167,26 +153,12 @@ class Contest:
             training=checkpoint.portable(training),
         )
 
-    def _train(self, who: str, step: Step) -> None:
-        """Runs one step, from where it was interrupted if it was; nothing if it is done."""
-        if step.result.exists():
-            return
-        lock = self.out / "train" / ".locks" / "-".join(step.folder.parts[-3:])
-        with locked_folder(lock, on_wait=lambda: self.say(f"waiting: another process trains {step.folder}")):
-            if step.result.exists():
-                return
-            words: Sequence[str] = step.words
-            if (step.folder / "config.yaml").exists():
-                words = (f"resume={step.folder.as_posix()}", f"threads={self.cfg.threads}")
-            self.say(f"[{self._clock()}] train for {who}: $ coord {step.command} {' '.join(words)}")
-            cli.command_module(step.command).run(list(words))
-
     def _bp_pool(self, layout: str) -> str | None:
         """The partners of protocol B on a layout: those given, those asked for, or those that are there anyway."""
         if self.cfg.bp:
             return self._given_bp(layout)
         if layout in self.bp_steps:
-            self._train("protocol B", self.bp_steps[layout])
+            self.work.train("protocol B", self.bp_steps[layout])
         folder = pool_step("bp", layout, self.budget).folder
         is_wanted = not self.cfg.protocols or "B" in self.cfg.protocols
         return folder.as_posix() if is_wanted and (folder / MANIFEST).is_file() else None
@@ -207,11 +179,11 @@ class Contest:
         """Protocols A and B for one contestant."""
         if self._plays("A") and has_human_games(load_layout(who.layout)):
             play = partial(scoreboard.play_with_proxy, self.out, who, self.settings)
-            played = self._attempt(f"A: {who.method} on {who.layout}", play)
+            played = self.work.attempt(f"A: {who.method} on {who.layout}", play)
             self._tell("A", who.layout, who.method, played)
         if partners is not None:
             play = partial(scoreboard.play_with_preferring, self.out, who, self.settings, partners)
-            played = self._attempt(f"B: {who.method} on {who.layout}", play)
+            played = self.work.attempt(f"B: {who.method} on {who.layout}", play)
             self._tell("B", who.layout, who.method, played)
 
     def _cross(self, ready: Sequence[Contestant]) -> None:
@@ -220,7 +192,7 @@ class Contest:
         for one, two in pairs:
             name = f"{one.method}--{two.method}"
             play = partial(scoreboard.play_across, self.out, one, two, self.settings)
-            played = self._attempt(f"C: {name} on {one.layout}", play)
+            played = self.work.attempt(f"C: {name} on {one.layout}", play)
             self._tell("C", one.layout, name, played)
 
     def _tell(self, protocol: str, layout: str, name: str, played: bool | None) -> None:
@@ -228,7 +200,7 @@ class Contest:
         if played:
             cell = scoreboard.read_cell(scoreboard.cell_path(self.out, protocol, layout, name))
             assert cell is not None
-            self.say(f"[{self._clock()}] {protocol} {layout} {name}: {headline(cell)}")
+            self.work.tell(f"{protocol} {layout} {name}: {headline(cell)}")
 
 
 def headline(cell: Mapping[str, Any]) -> str:

@@ -155,17 +155,17 @@ def _path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
     return "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
 
-def _axes(frame: _Frame, x_label: str, number: Number) -> list[str]:
-    """Grid lines, tick labels and the name of the x axis."""
+def _axes(frame: _Frame, x_label: str, number: Number, x_ticks: Sequence[tuple[float, str]]) -> list[str]:
+    """Grid lines, tick labels and the name of the x axis; x_ticks: see `line_chart`."""
     out = []
     for tick in (log_ticks if number is _power else nice_ticks)(*frame.y_range):
         y = float(frame.py(tick))
         out.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
         out.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(tick)}</text>')
-    for tick in nice_ticks(*frame.x_range, 3):
+    for tick, name in x_ticks or [(tick, short_number(tick)) for tick in nice_ticks(*frame.x_range, 3)]:
         x, y = float(frame.px(tick)), HEIGHT - BOTTOM
         out.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + 4}"/>')
-        out.append(f'<text class="tick" x="{x:.1f}" y="{y + 16}" text-anchor="middle">{short_number(tick)}</text>')
+        out.append(f'<text class="tick" x="{x:.1f}" y="{y + 16}" text-anchor="middle">{escape(name)}</text>')
     y = HEIGHT - BOTTOM
     out.append(f'<line class="axis" x1="{LEFT}" x2="{frame.right:.1f}" y1="{y}" y2="{y}"/>')
     middle = (LEFT + frame.right) / 2
@@ -227,10 +227,18 @@ def _power(value: float) -> str:
     return short_number(10.0**value)
 
 
-def line_chart(series: Sequence[Series], *, title: str, x_label: str, log: bool = False) -> str:
+def line_chart(
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_label: str,
+    log: bool = False,
+    x_ticks: Sequence[tuple[float, str]] = (),
+) -> str:
     """SVG of lines with bands over a common x axis; series without a finite value are left out.
 
-    log: a logarithmic y axis, for values of different orders of magnitude.
+    log: a logarithmic y axis, for values of different orders of magnitude; x_ticks: places on the x axis and what they
+    are called, by default round numbers.
     Returns an empty string where nothing is left to draw.
     """
     scaled, number = ([_logarithms(s) for s in series], _power) if log else (series, short_number)
@@ -238,7 +246,7 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str, log: bool 
     if not drawn:
         return ""
     frame = _frame(drawn, number)
-    body = _axes(frame, x_label, number)
+    body = _axes(frame, x_label, number, x_ticks)
     for i, one in enumerate(drawn):
         body += _line(one, _style(one, i), frame)
     body += _direct_labels(drawn, frame, number)

@@ -123,12 +123,14 @@ def key_of(protocol: str, settings: Settings, egos: Sequence[str], partners: Seq
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _up_to_date(path: Path, key: str) -> bool:
+def is_current(path: Path, key: str) -> bool:
+    """Whether the cell was played by what `key` stands for."""
     cell = read_cell(path)
     return cell is not None and cell["key"] == key
 
 
-def _write(path: Path, key: str, head: Mapping[str, Any], body: Mapping[str, Any], settings: Settings) -> None:
+def write_cell(path: Path, key: str, head: Mapping[str, Any], body: Mapping[str, Any], settings: Settings) -> None:
+    """Write a cell: `head` says who played, `body` how it went."""
     facts = {"schema": SCHEMA, "key": key, **head, "settings": vars(settings)}
     atomic_write_json(path, {**facts, **body, "provenance": checkpoint.provenance()})
 
@@ -157,11 +159,11 @@ def play_with_proxy(out: Path, who: Contestant, settings: Settings, partner: str
         UserError: a leak, unreadable agents, an unwritable folder.
     """
     path, key = cell_path(out, "A", who.layout, who.method), key_of("A", settings, who.refs, [partner])
-    if _up_to_date(path, key):
+    if is_current(path, key):
         return False
     refuse_leaks(who.refs, [partner])
     variants = {name: _variant(who, settings, partner, *switches) for name, switches in VARIANTS.items()}
-    _write(path, key, _head("A", who, [partner]), {"variants": variants}, settings)
+    write_cell(path, key, _head("A", who, [partner]), {"variants": variants}, settings)
     return True
 
 
@@ -197,7 +199,7 @@ def play_with_preferring(out: Path, who: Contestant, settings: Settings, partner
         UserError: as `play_with_proxy`; a pool without best-response returns.
     """
     path, key = cell_path(out, "B", who.layout, who.method), key_of("B", settings, who.refs, [partners])
-    if _up_to_date(path, key):
+    if is_current(path, key):
         return False
     refuse_leaks(who.refs, [partners])
     best = best_returns(partners)
@@ -208,7 +210,7 @@ def play_with_preferring(out: Path, who: Contestant, settings: Settings, partner
     returns = {other.agent_id: _by_seat(result["rows"], other.agent_id, len(egos)) for other in others}
     value, interval = br_div.br_prox(returns, best, seed=settings.seed)
     body = {"br_prox": value, "br_prox_ci95": list(interval), "best_returns": {k: list(v) for k, v in best.items()}}
-    _write(path, key, _head("B", who, [partners]), {**body, **_digest(result)}, settings)
+    write_cell(path, key, _head("B", who, [partners]), {**body, **_digest(result)}, settings)
     return True
 
 
@@ -243,7 +245,7 @@ def play_across(out: Path, one: Contestant, two: Contestant, settings: Settings)
     """
     name = f"{one.method}--{two.method}"
     path, key = cell_path(out, "C", one.layout, name), key_of("C", settings, one.refs, two.refs)
-    if _up_to_date(path, key):
+    if is_current(path, key):
         return False
     same = one.method == two.method
     if not same:
@@ -265,7 +267,7 @@ def play_across(out: Path, one: Contestant, two: Contestant, settings: Settings)
         "gap": None if gap is None else gap._asdict(),
     }
     head = {"protocol": "C", "layout": one.layout, "egos": hashes_of(one.refs), "partners": hashes_of(two.refs)}
-    _write(path, key, head, body, settings)
+    write_cell(path, key, head, body, settings)
     return True
 
 

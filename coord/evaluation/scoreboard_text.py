@@ -129,16 +129,25 @@ def rewrite_readme(file: Path, out: Path) -> None:
     """Replace what stands between the markers by the table of protocol A.
 
     Raises:
-        UserError: no such file, not exactly one pair of markers, or no cells of protocol A.
+        UserError: see `rewrite_between`; no cells of protocol A.
+    """
+    rewrite_between(file, BEGIN, END, markdown(read_board(out)))
+
+
+def rewrite_between(file: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two markers of a file.
+
+    Raises:
+        UserError: no such file, or not exactly one pair of markers.
     """
     try:
         old = file.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or error}") from error
-    if (old.count(BEGIN), old.count(END)) != (1, 1) or old.index(BEGIN) > old.index(END):
-        raise UserError(f"{file}: put the lines {BEGIN} and {END} where the table is to stand, once each")
-    new = f"{BEGIN}\n\n{markdown(read_board(out))}\n\n{END}"
-    atomic_write_text(file, re.sub(f"{BEGIN}.*{END}", lambda _: new, old, flags=re.DOTALL))
+    if (old.count(begin), old.count(end)) != (1, 1) or old.index(begin) > old.index(end):
+        raise UserError(f"{file}: put the lines {begin} and {end} where the table is to stand, once each")
+    new = f"{begin}\n\n{text}\n\n{end}"
+    atomic_write_text(file, re.sub(f"{begin}.*{end}", lambda _: new, old, flags=re.DOTALL))
 
 
 def markdown(board: Board) -> str:

@@ -146,7 +146,7 @@ def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
     crowds.check(cfg.crowd, cfg.reward, warns=bool(cfg.safety.hazards))
     if cfg.answerer == "human" and cfg.min_answers > cfg.labels:
         raise UserError(f"min_answers={cfg.min_answers}: there are never more than labels={cfg.labels} to wait for")
-    if cfg.labels < cfg.session_labels:
+    if 0 < cfg.labels < cfg.session_labels:
         raise UserError(
             f"labels={cfg.labels} is less than one session asks for (session_labels={cfg.session_labels}): "
             "raise labels or lower session_labels"

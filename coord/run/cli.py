@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "coord.run.commands.evaluate",
     "crossplay": "coord.run.commands.crossplay",
     "scoreboard": "coord.run.commands.scoreboard",
+    "efficiency": "coord.run.commands.efficiency",
     "report": "coord.run.commands.report",
     "prefer": "coord.run.commands.prefer",
     "rlhf": "coord.run.commands.rlhf",

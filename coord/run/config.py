@@ -56,6 +56,7 @@ CONFIGS: dict[str, str] = {
     "layouts": "coord.run.commands.layouts:LayoutsConfig",
     "safety": "coord.run.commands.safety:SafetyStudyConfig",
     "scoreboard": "coord.run.commands.scoreboard:ScoreboardConfig",
+    "efficiency": "coord.run.commands.efficiency:EfficiencyConfig",
     "method/mrn": "coord.preference.mrn:MRNConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",

@@ -55,7 +55,7 @@ GLOSSARY: dict[str, str] = {
     "reward/rank_correlation": "Spearman's correlation of predicted and true returns of segments of recent episodes",
     "reward/kl": "mean KL divergence of the policy from the imitation policy in nats per decision",
     "reward/kl_coef": "weight of the KL penalty, in standard deviations of the reward per nat",
-    "reward/predicted": "mean predicted reward of a rollout's steps, in standard deviations from the mean of recent games",
+    "reward/predicted": "mean predicted reward of a rollout, in standard deviations from the mean of recent games",
     "rollout/violations": "true unsafe events so far while learning (`safety.hazards`), mean over members",
     "rollout/violations/<member>": "the same for one member",
     "rollout/cost": "true unsafe events per episode over the last 10 episodes, mean over members",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -199,7 +200,8 @@ def learn_reward(whole: Pipeline) -> dict[str, Any]:
     unseen = kitchens(whole, "reward score", whole.proxies, 2 * cfg.episodes)
     found = rlhf.judge_reward(feedback, policy, unseen, whole.seeds)
     counts = {key.partition("/")[2]: value.tolist() for key, value in feedback.report().items()}
-    return {"proxies": list(cfg.proxies), **{key: value.tolist() for key, value in found.items()}, **counts}
+    figures = {key: [None if math.isnan(one) else one for one in value.tolist()] for key, value in found.items()}
+    return {"proxies": list(cfg.proxies), **figures, **counts}
 
 
 def learn_policy(whole: Pipeline) -> dict[str, Any]:
@@ -373,7 +375,7 @@ def summary(folder: Path) -> str:
     return "\n".join([*lines, f"agents in {folder}"])
 
 
-def _mean(values: Sequence[float]) -> str:
-    import numpy as np
-
-    return f"{np.mean(values):.3g}"
+def _mean(values: Sequence[float | None]) -> str:
+    """Mean over the members that have a value."""
+    numbers = [value for value in values if value is not None]
+    return f"{sum(numbers) / len(numbers):.3g}" if numbers else "-"

@@ -83,7 +83,6 @@ def _run(cfg: ScoreboardConfig, command: str) -> None:
         UserError: bad input before anything is done; or what failed, after everything else was done.
         Interrupted: Ctrl-C; all that was finished is kept.
     """
-    from coord.errors import UserError
     from coord.run.interrupt import Interrupted
     from coord.run.training import set_threads
     from populations.contest import Contest
@@ -96,10 +95,7 @@ def _run(cfg: ScoreboardConfig, command: str) -> None:
         raise Interrupted(command) from stopped
     if (Path(cfg.out) / "cells").exists():
         _table(cfg, command)
-    if contest.failures:
-        first, *others = contest.failures
-        more = f" (and {len(others)} more, see above)" if others else ""
-        raise UserError(f"all else is done, but {first}{more}")
+    contest.work.check()
 
 
 def _table(cfg: ScoreboardConfig, command: str) -> None:
