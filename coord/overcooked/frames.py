@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,20 +44,39 @@ def frames_of_kitchen(
     Raises:
         UserError: the ticks are not in the record, the layout is unknown or another than that of the game.
     """
+    home = load_layout(layout)
+    states = states_of_kitchen(
+        home, joint_acts, start, length, seat=seat, rules=rules, horizon=horizon, expected=expected
+    )
+    tile = max(1, size // max(home.width, home.height) // SPRITE) * SPRITE
+    judged = {"judged": f"{SEAT_HATS[seat]} hat"}
+    return np.stack([render_frame(home, state, tile=tile, hud=judged) for state in states])
+
+
+def states_of_kitchen(
+    layout: Source,
+    joint_acts: NDArray[np.integer],
+    start: int = 0,
+    length: int | None = None,
+    *,
+    seat: int,
+    rules: str = "classic",
+    horizon: int = 400,
+    expected: NDArray[np.floating] | None = None,
+) -> list[dict[str, Any]]:
+    """The states that `frames_of_kitchen` draws, in the form of overcooked-ai; the same arguments and errors."""
     stop = len(joint_acts) if length is None else start + length
     if not 0 <= start < stop <= len(joint_acts):
         raise UserError(f"no ticks {start} to {stop - 1} in a game of {len(joint_acts)} recorded ticks")
-    home = load_layout(layout)
-    env = OvercookedVectorEnv(home, 1, horizon=horizon, rules=rules)
-    tile = max(1, size // max(home.width, home.height) // SPRITE) * SPRITE
-    frames = []
+    env = OvercookedVectorEnv(load_layout(layout), 1, horizon=horizon, rules=rules)
+    states = []
     for tick, acts in enumerate(np.asarray(joint_acts[:stop], np.int64)):
         if tick == start and expected is not None:
             _check(env, seat, expected)
         if tick >= start:
-            frames.append(render_frame(home, env.state_dict(0), tile=tile, hud={"judged": f"{SEAT_HATS[seat]} hat"}))
+            states.append(env.state_dict(0))
         env.step(acts[None])
-    return np.stack(frames)
+    return states
 
 
 def _check(env: OvercookedVectorEnv, seat: int, expected: NDArray[np.floating]) -> None:

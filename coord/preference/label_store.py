@@ -301,6 +301,11 @@ class LabelStore:
         condition, values = _pending(run, annotator)
         return self._records(f"WHERE {condition} ORDER BY id", values)
 
+    def count_pending(self, run: str | None = None, annotator: str | None = None) -> int:
+        """How many queries `pending` would give."""
+        condition, values = _pending(run, annotator)
+        return int(self._read(f"SELECT count(*) FROM queries WHERE {condition}", values)[0][0])
+
     def revision(self, query: int, annotator: str, *, repeat: bool = False) -> int:
         """The revision under which this annotator's next answer to a query goes."""
         sql = f"SELECT coalesce(max(revision) + 1, 0) FROM {_TABLES[repeat]} WHERE query = ? AND annotator = ?"

@@ -198,9 +198,22 @@ def draw_pair(file: Path, record: QueryRecord) -> Pair:
 
 
 def _side(record: QueryRecord, recorded: Mapping[Any, Any], query: Any, side: int, length: int, step: int) -> Side:
-    from coord.control import frames_of
+    from coord.preference.config import KITCHENS
+    from coord.preference.films import frames_of_segment
 
     played = recorded[record.member, record.episode[side]]
-    start, obs = int(query.start[0, side]), query.obs[0, side, 0]
-    task = str(record.provenance.get("task", ""))
-    return Film(frames_of(task, played, start, length, SIZE, expected=obs)[::step])
+    start, about, obs = int(query.start[0, side]), record.provenance, query.obs[0, side, 0]
+    if about.get("task") == KITCHENS:
+        return _kitchen(about, played, start, length, step, obs)
+    return Film(frames_of_segment(about, played, start, length, SIZE, expected=obs)[::step])
+
+
+def _kitchen(about: Mapping[str, Any], played: Any, start: int, length: int, step: int, obs: Any) -> Kitchen:
+    from coord.overcooked import load_layout
+    from coord.overcooked.frames import states_of_kitchen
+
+    where = {name: about[name] for name in ("layout", "rules", "horizon")}
+    states = states_of_kitchen(
+        joint_acts=played.act, start=start, length=length, seat=played.seed, expected=obs, **where
+    )
+    return Kitchen(tuple(load_layout(about["layout"]).grid), tuple(states[::step]), played.seed)

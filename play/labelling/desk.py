@@ -30,6 +30,7 @@ CHOICES = ("left", "right", "equal", "skip")
 REPEAT_DISTANCE = 5  # answers between a pair and its repeat, so that it is not answered from memory
 LEASE_S = 300.0
 NAME_LIMIT = 40
+RESULTS = ("agents", "agent.safetensors")  # what a training run leaves at its end
 _Result = TypeVar("_Result")
 
 
@@ -149,7 +150,7 @@ class Desk:
         times = [one.response_ms for one in self._given if one.response_ms is not None]
         return Progress(
             done=len(done),
-            open=len(self.store.pending(annotator=self.annotator)),
+            open=self.store.count_pending(annotator=self.annotator),
             repeats=len(self._given) - len(done),
             median_ms=median(times) if times else None,
             is_over=asking_is_over(self.store),
@@ -214,7 +215,7 @@ def checked_name(annotator: str) -> str:
     """A pseudonym without spaces at its ends. UserError: there is none, it is too long, or it is a teacher's."""
     name = annotator.strip()
     if not name or len(name) > NAME_LIMIT:
-        raise UserError(f"an annotator needs a pseudonym of 1 to {NAME_LIMIT} letters, got '{name[: 2 * NAME_LIMIT]}'")
+        raise UserError(f"an annotator needs a pseudonym of 1 to {NAME_LIMIT} letters, this one has {len(name)}")
     if name.startswith("teacher:"):
         raise UserError(f"annotator '{name}': names that begin with 'teacher:' are those of scripted teachers")
     return name
@@ -224,7 +225,7 @@ def asking_is_over(store: LabelStore) -> bool:
     """Whether no training run beside the store asks any more: there is none, it ended, or its budget is spent."""
     folder = store.path.parent
     file = folder / "config.yaml"
-    if not file.is_file() or (folder / "agents").exists():
+    if not file.is_file() or any((folder / name).exists() for name in RESULTS):
         return True
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from play.labelling.report import AnnotatorReport, of_annotator
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 HOLD_S = 0.6  # a clip's last frame stands still before it starts again
-AHEAD = 2  # pairs in hand: the one on the screen and the next, whose clips are drawn meanwhile
+AHEAD = 3  # pairs in hand: the one on the screen and the next two, whose clips are drawn meanwhile
 POLL_S = 1.0  # between looks at the store while there is nothing to ask
 LONGEST_FRAME_S = 0.25  # of a longer gap (another page, a suspended machine) no more counts as looking
 BREAK_AFTER_S = 15 * 60.0

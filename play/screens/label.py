@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pygame
 
 from play.labelling import keys
+from play.labelling.clips import Kitchen
 from play.labelling.report import AnnotatorReport
 from play.labelling.session import Sitting
 from play.screens import label_pages
@@ -22,7 +23,7 @@ from play.view.ui import Ui
 if TYPE_CHECKING:
     from play.app import App
 
-HEADER, TITLES, TIMELINE, ANSWERS, GAP = 48, 36, 40, 48, 8  # heights in units
+HEADER, TITLES, TIMELINE, ANSWERS, GAP = 48, 36, 44, 48, 8  # heights in units
 ANSWER_BUTTONS = {"left": "Left is better", "equal": "Equally good", "skip": "Cannot tell", "right": "Right is better"}
 TOOLS = {
     "replay": "Replay", "pause": "Pause", "slower": "Slower", "faster": "Faster", "undo": "Undo", "note": "Note",
@@ -215,9 +216,13 @@ class LabelScreen:
 
     def _draw_title(self, surface: pygame.Surface, ui: Ui, row: pygame.Rect, side: int, title: str) -> None:
         """The side's name, and the chip that marks it as unsafe."""
-        ui.text(surface, title, (row.left + ui.px(4), row.centery), theme.BODY, theme.TEXT, "midleft")
+        name = ui.text(surface, title, (row.left + ui.px(4), row.centery), theme.BODY, theme.TEXT, "midleft")
         if self.sitting.pair is None:
             return
+        clip = self.sitting.pair.sides[self.sitting.task.left ^ side]
+        if isinstance(clip, Kitchen) and clip.seat is not None:
+            judged, at = f"judge cook {clip.seat + 1}, under the arrow", (name.right + ui.px(16), row.centery)
+            ui.text(surface, judged, at, theme.SMALL, theme.MUTED, "midleft", width=row.width // 2)
         is_unsafe = self.sitting.draft.unsafe[side]
         action = ("unsafe_left", "unsafe_right")[side]
         cap, label = self._cap(ui, action), "Unsafe" if is_unsafe else "Mark unsafe"
@@ -250,7 +255,7 @@ class LabelScreen:
         ui.box(surface, pygame.Rect(self._track.topleft, (max(ui.px(6), x - row.left), ui.px(6))), theme.ORANGE, 3)
         knob = ui.icon("circle", ui.px(14), theme.TEXT)
         surface.blit(knob, knob.get_rect(center=(x, self._track.centery)))
-        y = row.bottom - ui.px(13)
+        y = row.bottom - ui.px(17)
         state = "playing" if tape.playing else "paused"
         text = f"{state} at {tape.speed:g}x, frame {tape.frame + 1} of {tape.length}"
         ui.text(surface, text, (row.left, y), theme.SMALL, theme.MUTED, "midleft")

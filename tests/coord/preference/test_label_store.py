@@ -82,8 +82,9 @@ def test_members_and_runs_do_not_mix(store: LabelStore) -> None:
         store.add_answer(say(ask(store, 2, run=run, member=member)[0], 1.0))
     assert store.runs() == ["a", "b"]
     assert [store.labels("a", m).labels.size for m in (0, 1, 2)] == [1, 1, 0]
-    assert len(store.pending()) == 3
-    assert len(store.pending("a")) == 2
+    assert len(store.pending()) == store.count_pending() == 3
+    assert len(store.pending("a")) == store.count_pending("a") == 2
+    assert store.count_pending(annotator="bob") == 3
 
 
 def test_labels_keep_the_order_of_the_answers(store: LabelStore) -> None:
