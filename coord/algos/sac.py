@@ -96,6 +96,11 @@ class SACState:
         return self.log_alpha.exp()
 
     @property
+    def obs_dim(self) -> int:
+        """Numbers per observation."""
+        return self.actor["dense0.weight"].shape[-1]
+
+    @property
     def act_dim(self) -> int:
         """Numbers per continuous action, or number of discrete actions."""
         outputs = self.actor["head.bias"].shape[-1]

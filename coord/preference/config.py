@@ -140,6 +140,7 @@ def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
 
     if isinstance(cfg.algo, PPOConfig) != (cfg.learner == "ppo"):
         raise UserError(f"learner={cfg.learner} does not go with the fields of another algo: say learner=, not algo=")
+    _check_task(cfg, env)
     if not learns_reward:
         return
     queries.check(cfg.query, cfg.reward)
@@ -158,6 +159,22 @@ def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
             "when the first labels are asked for"
         )
     _check_segments(cfg, env, start)
+
+
+def _check_task(cfg: PreferConfig, env: TaskEnv) -> None:
+    """What only kitchens have is asked of kitchens only, and of the learner that knows it."""
+    from coord.algos.sac import SACConfig
+    from coord.preference.kitchen_env import KitchenEnv
+    from coord.preference.kitchen_files import arch_of
+
+    if not isinstance(env, KitchenEnv):
+        if cfg.reward_sees_partner or cfg.teacher.wants != "return":
+            raise UserError(f"reward_sees_partner= and teacher.wants= are for env={KITCHENS}, not for env={cfg.env}")
+        return
+    if isinstance(cfg.algo, SACConfig):
+        arch_of(cfg.algo.hidden, env.kitchens)
+    if cfg.reward_sees_partner and (cfg.learner != "sac" or cfg.safety.hazards):
+        raise UserError("reward_sees_partner=true is for learner=sac without hazards")
 
 
 def _check_segments(cfg: PreferConfig, env: TaskEnv, start: int) -> None:

@@ -89,15 +89,16 @@ class Feedback:
     @staticmethod
     def create(cfg: PreferConfig, env: TaskEnv, seeds: list[int]) -> Feedback:
         """Nothing seen, nothing asked; member m depends on seeds[m] only."""
+        obs_dim = env.obs_dim + env.beside_dim
         feedback = Feedback(
             cfg,
-            RewardModel.create(cfg.reward, env.obs_dim, env.act_dim, seeds, device=cfg.device),
-            Crowd.create(cfg.crowd, cfg.reward, env.obs_dim, env.act_dim, seeds, device=cfg.device),
+            RewardModel.create(cfg.reward, obs_dim, env.act_dim, seeds, device=cfg.device),
+            Crowd.create(cfg.crowd, cfg.reward, obs_dim, env.act_dim, seeds, device=cfg.device),
             SegmentPool(len(seeds), cfg.pool_episodes),
             [Teacher(cfg.teacher, seeding.rng(seed, "teacher")) for seed in seeds],
             [seeding.rng(seed, "queries") for seed in seeds],
             env.max_episode_steps,
-            env.obs_dim,
+            obs_dim,
             env.act_dim,
             env.discrete,
         )

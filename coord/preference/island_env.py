@@ -24,6 +24,7 @@ class IslandEnv:
     """
 
     discrete = True
+    beside_dim = 0
     obs_dim, act_dim = gridworld.OBS_DIM, len(gridworld.ACTIONS)
     max_episode_steps = gridworld.MAX_STEPS
     event_names = gridworld.EVENTS

@@ -156,15 +156,16 @@ class MRN:
         `draw_labels` gives them. With `meta_scale=0` everything happens but the meta gradient is zero: supervised steps
         (corrected) or the momentum of the last ones (released).
         """
-        next_value = sac.bootstrap(state, batch.next_obs, sac.draw_noise(state, batch.rew.shape[1]))
+        seen = batch.narrowed(state.obs_dim)
+        next_value = sac.bootstrap(state, seen.next_obs, sac.draw_noise(state, batch.rew.shape[1]))
         features = _features(state, batch.act)
         predicted, pull = model.pullback(batch.obs, features)
         y = sac_losses.critic_target(predicted, batch.discount, state.cfg.gamma, next_value)
-        gradient, outer = self._reward_gradient(state, batch.obs, features, y, labels)
+        gradient, outer = self._reward_gradient(state, seen.obs, features, y, labels)
         meta = pull(gradient)
         metrics = {"reward/outer_loss": outer} | self.move(model, rn.flatten(meta), labels)
         rew = model.reward(batch.obs, features)
-        return metrics | sac.update(state, batch._replace(rew=rew), next_value)
+        return metrics | sac.update(state, seen._replace(rew=rew), next_value)
 
     def _reward_gradient(
         self, state: sac.SACState, obs: Tensor, features: Tensor, y: Tensor, labels: LabelBatch
@@ -244,11 +245,12 @@ def outer_batch(state: sac.SACState, labels: LabelBatch, score: str, noise: Tens
     reward within the segment. V is the soft value of the policy: by one action drawn with noise [M, 2K, A], or in
     expectation over discrete actions.
     """
-    first_obs, first_act = labels.obs[:, :, :, 0].flatten(1, 2), labels.act[:, :, :, 0].flatten(1, 2)
+    obs = labels.obs[..., : state.obs_dim]
+    first_obs, first_act = obs[:, :, :, 0].flatten(1, 2), labels.act[:, :, :, 0].flatten(1, 2)
     rows, pick = _rows(state, first_obs, first_act)
     if score == "first":
         return mg.Outer(rows, pick, torch.zeros(()), 0.0, labels.target)
-    last_rows, last_pick, entropy = _last_values(state, labels.obs[:, :, :, -1].flatten(1, 2), noise)
+    last_rows, last_pick, entropy = _last_values(state, obs[:, :, :, -1].flatten(1, 2), noise)
     entropy = entropy.unflatten(1, (-1, 2))
     discount = state.cfg.gamma ** (labels.obs.shape[3] - 1)
     return mg.Outer(torch.cat([rows, last_rows], 1), torch.cat([pick, last_pick], 1), entropy, discount, labels.target)

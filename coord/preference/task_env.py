@@ -31,12 +31,17 @@ class TaskStep(NamedTuple):
     seed: np.ndarray  # [M, N] int64: with what was played all that the episode of this step depends on
     wanted: Tensor | None = None  # [M, N] what a teacher judges by; None: the true reward
     played: Tensor | None = None  # [M, N, J] what it takes to play the episode again; None: the action
+    beside: Tensor | None = None  # [M, N, E] what only the reward model reads, beside the observation; None: E = 0
     measured: Mapping[str, Tensor] = MappingProxyType({})  # metric -> [M, N], in evaluation: summed over an episode
 
     @property
     def judged(self) -> Tensor:
         """[M, N] what teachers judge by, and what a learner without labels is paid."""
         return self.rew if self.wanted is None else self.wanted
+
+    def known(self, obs: Tensor) -> Tensor:
+        """What the reward model reads of the step that began with obs [M, N, O]: [M, N, O + E]."""
+        return obs if self.beside is None else torch.cat([obs, self.beside], -1)
 
 
 class TaskEnv(Protocol):
@@ -45,6 +50,7 @@ class TaskEnv(Protocol):
     members: int  # M
     rows: int  # N, environments per member
     obs_dim: int
+    beside_dim: int  # E, numbers that the reward model reads beside the observation (`TaskStep.beside`)
     act_dim: int  # numbers per action, or number of discrete actions
     discrete: bool
     max_episode_steps: int
@@ -80,6 +86,7 @@ class ControlEnv:
     """
 
     discrete = False
+    beside_dim = 0
 
     def __init__(self, task: str, seeds: list[int], rows: int, *, processes: int = 0, on_crash: str = "stop") -> None:
         crash = cast("Literal['stop', 'restart']", on_crash)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from coord import seeding
 from coord.algos import sac
@@ -156,7 +157,8 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
     device = {"device": cfg.device}
     learner = sac.create(cfg.algo, env.obs_dim, env.act_dim, seeds, discrete=env.discrete, **device)
     capacity = -(-(cfg.buffer_size or cfg.total_steps) // env.rows) * env.rows
-    buffer = ReplayBuffer(env.members, capacity, env.obs_dim, env.act_dim, discrete=env.discrete, **device)
+    width = env.obs_dim + env.beside_dim
+    buffer = ReplayBuffer(env.members, capacity, width, env.act_dim, discrete=env.discrete, **device)
     explorers = [seeding.torch_generator(seed, "explore") for seed in seeds]
     feedback = Feedback.create(cfg, env, seeds) if method.learns_reward else None
     return Run(cfg, method, learner, buffer, feedback, explorers, env.rows, env.max_episode_steps)
@@ -228,10 +230,10 @@ def update(run: Run) -> None:
     """One gradient step, on novelty before the switch, on the learned or true reward after it."""
     if run.feedback is not None and not run.switched:
         batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, time_limit=run.cfg.algo.time_limit)
-        metrics = sac.update(run.sac, batch._replace(rew=novelty(run, batch.obs)))
+        metrics = sac.update(run.sac, batch.narrowed(run.sac.obs_dim)._replace(rew=novelty(run, batch.obs)))
     else:
         taken = run.method.instead(run) if run.method.instead is not None else None
-        metrics = sac.update(run.sac, sample(run)) if taken is None else taken
+        metrics = sac.update(run.sac, sample(run).narrowed(run.sac.obs_dim)) if taken is None else taken
     run.updates += 1
     run.tally.add(metrics)
 
@@ -249,19 +251,20 @@ def sample(run: Run) -> Batch:
 
 def novelty(run: Run, obs: Tensor) -> Tensor:
     """Distance of obs [M, B, O] to its k-th neighbour among all states seen, over its running deviation, [M, B]."""
-    rew = knn_reward(obs, run.buffer.obs_view(), run.cfg.knn)
+    rew = knn_reward(obs[..., : run.sac.obs_dim], run.buffer.obs_view()[..., : run.sac.obs_dim], run.cfg.knn)
     run.novelty.update(rew)
     return run.novelty.normalise(rew)
 
 
 def remember(run: Run, obs: Tensor, act: Tensor, step: TaskStep, env: TaskEnv) -> None:
     """Stores one step of every environment, and what it says about finished episodes."""
-    rew = step.judged
+    known, rew = step.known(obs), step.judged
     if run.feedback is not None:
-        run.feedback.record(obs, act, step)
-        known = run.switched  # before, nothing reads it, and the switch replaces it
-        rew = run.feedback.reward(obs.to(run.cfg.device), act.to(run.cfg.device)) if known else torch.zeros_like(rew)
-    run.buffer.add(obs, act, rew, step.final_obs, step.terminated, step.truncated)
+        run.feedback.record(known, act, step)
+        counts = run.switched  # before, nothing reads it, and the switch replaces it
+        rew = run.feedback.reward(known.to(run.cfg.device), act.to(run.cfg.device)) if counts else torch.zeros_like(rew)
+    final = pad(step.final_obs, (0, env.beside_dim))  # what follows is not known yet, and only the learner reads it
+    run.buffer.add(known, act, rew, final, step.terminated, step.truncated)
     run.episodes.add(step)
 
 
