@@ -27,6 +27,11 @@ class Batch(NamedTuple):
     next_obs: Tensor  # [M, B, O]
     discount: Tensor  # [M, B]
 
+    def narrowed(self, obs_dim: int) -> Batch:
+        """The same with the first `obs_dim` numbers of every observation, as a learner reads it that sees no more."""
+        obs, next_obs = (x[..., :obs_dim].contiguous() for x in (self.obs, self.next_obs))
+        return self._replace(obs=obs, next_obs=next_obs)
+
 
 class ReplayBuffer:
     """The last `capacity` transitions of each member, oldest overwritten first."""

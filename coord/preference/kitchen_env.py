@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from coord import seeding
 from coord.agent_files import StoredAgent, stack_agents
@@ -46,6 +47,7 @@ class KitchenEnv:
         members: M.
         seed: of the draws of partners and of their actions.
         judgement: what `TaskStep.wanted` is.
+        beside: whether the reward model reads what the other seats did, one-hot (`TaskStep.beside`).
         evaluation: partners stay, and steps carry what an evaluation reports (`TaskStep.measured`).
 
     Raises:
@@ -64,6 +66,7 @@ class KitchenEnv:
         members: int,
         seed: int,
         judgement: Judgement,
+        beside: bool = False,
         evaluation: bool = False,
     ) -> None:
         _check(kitchens, partners)
@@ -83,6 +86,7 @@ class KitchenEnv:
         self.events = torch.zeros(members, self.rows, len(EVENTS))  # [M, N, K] the ego's, in the last tick
         self.shaped_rew = torch.zeros(members, self.rows)  # the ego's, in the last tick
         self.last_partner_act = torch.zeros(members, self.rows, dtype=torch.int64)  # of the first seat after the ego's
+        self.beside_dim = NUM_ACTIONS * (kitchens.num_players - 1) if beside else 0
         self._before = self._counts()
 
     def observe(self) -> Tensor:
@@ -103,6 +107,8 @@ class KitchenEnv:
         never = torch.zeros(self.members, self.rows, dtype=torch.bool)
         wanted = self._judge(done.rew)
         step = TaskStep(final, done.rew, done.terminated, done.truncated, never, self._seats(), wanted, self._joint)
+        if self.beside_dim:
+            step = step._replace(beside=self._others())
         return step._replace(measured=self._measure(step)) if self.evaluation else step
 
     def _look(self) -> None:
@@ -113,6 +119,12 @@ class KitchenEnv:
         self._joint = joint.view(self.members, self.rows, -1).clone()
         other = (self.env.ego_seat + 1) % joint.shape[1]
         self.last_partner_act = joint[torch.arange(len(joint)), torch.from_numpy(other)].view(self.members, self.rows)
+
+    def _others(self) -> Tensor:
+        """[M, N, E] one-hot rows of what the other seats did, in seat order from the ego's on."""
+        seats, ego = self._joint.shape[-1], torch.from_numpy(self._seats())[..., None]
+        others = self._joint.gather(-1, (ego + torch.arange(1, seats)) % seats)
+        return one_hot(others, NUM_ACTIONS).float().flatten(2)
 
     def _counts(self, final: bool = False) -> np.ndarray:
         """int32 [M*N, K] events of the ego in the running episode."""
@@ -176,7 +188,7 @@ def kitchen_envs(
         UserError: unknown layout, no partners or no seat for them, unknown utility or event.
     """
     wanted, met = judgement(cfg.teacher), list(eval_partners) or list(partners)
-    options: dict[str, Any] = {"members": cfg.members, "judgement": wanted}
+    options: dict[str, Any] = {"members": cfg.members, "judgement": wanted, "beside": cfg.reward_sees_partner}
 
     def kitchens(rows: int) -> OvercookedVectorEnv:
         return OvercookedVectorEnv(str(cfg.layout), cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules)

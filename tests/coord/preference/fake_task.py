@@ -26,7 +26,7 @@ class PointEnv:
     """obs [x, y, clock], action = velocity; reward 1 - distance to the origin; far away it falls off (terminates)."""
 
     discrete = False
-    obs_dim, act_dim = 3, 2
+    obs_dim, beside_dim, act_dim = 3, 0, 2
     max_episode_steps = STEPS
 
     def __init__(self, seeds: list[int], rows: int) -> None:
