@@ -239,6 +239,7 @@ class PolicyAgent:
         self.unstick = unstick
         self.drop_stay = drop_stay
         self.context = context
+        self.keeps_memory = False  # a network's memory, from game to game; see `coord.context.carry`
 
     def start(self, num_envs: int, num_players: int, seed: Seeds) -> None:
         """See `Agent.start`."""
@@ -251,7 +252,8 @@ class PolicyAgent:
     def begin_episode(self, rows: np.ndarray) -> None:
         """See `Agent.begin_episode`."""
         self._memory.forget(rows)
-        self._hidden[rows] = 0
+        if not self.keeps_memory:
+            self._hidden[rows] = 0
         if self.context is not None:
             self.context.begin_episode(rows)
 

@@ -151,6 +151,7 @@ class PartnerBelief:
             raise ValueError(f"a belief about {net.members} agents of {net.arch}, {len(level)} levels, share {share}")
         self.net, self.spec, self.share, self.members = net.requires_grad_(False), spec, share, members
         self.level = np.array(level, np.int64)
+        self.keeps = False  # what is believed, from episode to episode; see `coord.context.carry`
         self._noise = np.array([h for h, _ in NOISE], np.int64), np.array([eps for _, eps in NOISE])
 
     @staticmethod
@@ -163,15 +164,16 @@ class PartnerBelief:
     def start(self, num_envs: int, num_players: int, seed: Seeds) -> None:
         """See `Context.start`; nothing is drawn at random."""
         agents, shape = self.net.members, (num_envs, num_players)
-        self._weight = np.zeros((*shape, agents, len(NOISE)))
+        self._weight = np.full((*shape, agents, len(NOISE)), 1 / (agents * len(NOISE)))
         self._probs = np.zeros((*shape, agents, NUM_ACTIONS), np.float32)  # of the agents, when last asked
         self._asked = np.zeros(shape, np.bool_)  # whether that was in this episode
         self._before = np.full(shape, -1)  # the partner's last action
         self.begin_episode(np.arange(num_envs))
 
     def begin_episode(self, kitchens: np.ndarray) -> None:
-        """See `Context.begin_episode`; whoever comes may be anybody."""
-        self._weight[kitchens] = 1 / self._weight[0, 0].size
+        """See `Context.begin_episode`; whoever comes may be anybody, unless the partner is known to stay (`keeps`)."""
+        if not self.keeps:
+            self._weight[kitchens] = 1 / self._weight[0, 0].size
         self._asked[kitchens], self._before[kitchens] = False, -1
 
     @torch.no_grad()

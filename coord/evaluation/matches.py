@@ -4,11 +4,14 @@ All games of a call run as kitchens of one vector env (in chunks that bound the 
 depend on the root seed, the two agents' names, the seat and the number of the game - not on its neighbours: adding
 a partner to a list, or another chunk size, leaves the other games as they were. (Agents that keep a generator of
 their own for the whole batch are repeatable, but not independent of it.)
+
+The same two may play several games in a row (`games_in_a_row`): to them it is a new episode with the partner they know,
+and what they make of that is up to them (`coord.context.carry`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,18 +68,22 @@ def play_matches(
     episodes: int,
     seed: int = 0,
     record: bool = False,
+    games_in_a_row: int = 1,
     max_kitchens: int = MAX_KITCHENS,
 ) -> Games:
     """Play `episodes` games of each match, and keep their actions if `record` is set.
 
+    Every `games_in_a_row` consecutive ones are played by the same two without a break: game e is number e %
+    games_in_a_row of its series.
+
     Raises:
-        UserError: no games asked for, or a seat that the layout lacks.
+        UserError: no games asked for, a number that is no multiple of `games_in_a_row`, or a seat that does not exist.
     """
-    _check(where, matches, episodes)
-    games = [(match, number) for match in matches for number in range(episodes)]
+    _check(where, matches, episodes, games_in_a_row)
+    series = [(match, number) for match in matches for number in range(episodes // games_in_a_row)]
     chunks = [
-        _play(where, agents, games[first : first + max_kitchens], seed, record)
-        for first in range(0, len(games), max_kitchens)
+        _play(where, agents, series[first : first + max_kitchens], games_in_a_row, seed, record)
+        for first in range(0, len(series), max_kitchens)
     ]
     shape = (len(matches), episodes)
     returns = np.concatenate([chunk[0] for chunk in chunks]).reshape(shape)
@@ -90,9 +97,13 @@ def play_matches(
     )
 
 
-def _check(where: MatchRules, matches: Sequence[Match], episodes: int) -> None:
+def _check(where: MatchRules, matches: Sequence[Match], episodes: int, games_in_a_row: int) -> None:
     if episodes < 1 or not matches:
         raise UserError(f"nothing to play: {len(matches)} matches of episodes={episodes}")
+    if games_in_a_row < 1 or episodes % games_in_a_row:
+        raise UserError(
+            f"episodes={episodes}: must be a multiple of games_in_a_row={games_in_a_row}, which is at least 1"
+        )
     if where.horizon < 1:
         raise UserError(f"horizon={where.horizon}: a game lasts at least one tick")
     worst = max(match.ego_seat for match in matches)
@@ -101,28 +112,49 @@ def _check(where: MatchRules, matches: Sequence[Match], episodes: int) -> None:
 
 
 def _play(
-    where: MatchRules, agents: Sequence[Agent], games: Sequence[tuple[Match, int]], seed: int, record: bool
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int8], NDArray[np.float32]]:
-    """Returns [n], event counts [n, P, events], joint actions [n, T, P] (T = 0: not recorded) and quarters [n, 4]."""
+    where: MatchRules,
+    agents: Sequence[Agent],
+    series: Sequence[tuple[Match, int]],
+    games_in_a_row: int,
+    seed: int,
+    record: bool,
+) -> tuple[np.ndarray, ...]:
+    """Returns, event counts, joint actions (T = 0: not recorded) and quarters of `Games`, [n, games_in_a_row, ...]."""
     env = OvercookedVectorEnv(
         where.layout,
-        len(games),
+        len(series),
         horizon=where.horizon,
         rules=where.rules,
         seed=seeding.derive(seed, "kitchens"),
         mask_useless_actions=where.mask_useless_actions,
     )
     env.reset()
-    seated = _seating(games, env.num_players)
+    seated = _seating(series, env.num_players)
     seats_of = {int(who): np.nonzero(seated == who) for who in np.unique(seated)}
-    keys = np.array([_game_seed(seed, agents, *game) for game in games], np.uint64)
+    keys = np.array([_game_seed(seed, agents, *one) for one in series], np.uint64)
     for who in seats_of:
-        agents[who].start(len(games), env.num_players, keys)
-        agents[who].begin_episode(np.arange(len(games)))
+        agents[who].start(len(series), env.num_players, keys)
     view = KitchenView(env)
-    joint_act = np.empty(seated.shape, np.int64)  # [n, P]
-    played = np.empty((len(games), where.horizon if record else 0, env.num_players), np.int8)  # [n, T, P]
-    quarters = np.zeros((len(games), QUARTERS), np.float32)
+    games = []
+    for _ in range(games_in_a_row):
+        for who in seats_of:
+            agents[who].begin_episode(np.arange(len(series)))
+        games.append(_play_once(where, agents, env, view, seats_of, record))
+    return tuple(np.stack(part, axis=1) for part in zip(*games, strict=True))
+
+
+def _play_once(
+    where: MatchRules,
+    agents: Sequence[Agent],
+    env: OvercookedVectorEnv,
+    view: KitchenView,
+    seats_of: Mapping[int, tuple[np.ndarray, ...]],
+    record: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int8], NDArray[np.float32]]:
+    """One game in every kitchen: returns [n], event counts [n, P, events], joint actions [n, T, P], quarters [n, 4]."""
+    joint_act = np.empty((env.num_envs, env.num_players), np.int64)
+    played = np.empty((env.num_envs, where.horizon if record else 0, env.num_players), np.int8)
+    quarters = np.zeros((env.num_envs, QUARTERS), np.float32)
     for tick in range(where.horizon):
         for who, (rows, seats) in seats_of.items():
             joint_act[rows, seats] = agents[who].act(view, rows, seats)
@@ -134,9 +166,9 @@ def _play(
     return env.episode_return(final=True).copy(), env.event_counts(final=True).astype(np.int32), played, quarters
 
 
-def _seating(games: Sequence[tuple[Match, int]], num_players: int) -> NDArray[np.int64]:
+def _seating(series: Sequence[tuple[Match, int]], num_players: int) -> NDArray[np.int64]:
     """[n, P] which agent holds which seat."""
-    ego, partner, ego_seat = np.array([match for match, _ in games]).T
+    ego, partner, ego_seat = np.array([match for match, _ in series]).T
     return np.where(np.arange(num_players) == ego_seat[:, None], ego[:, None], partner[:, None])
 
 

@@ -2,7 +2,8 @@
 
 Protocol A, human proxy (Carroll et al. 2019; Lou et al. 2023): games with the held-out clone of people, both seats,
 under classic rules. The literature mixes two switches - a clone that may not stay, and actions without effect masked
-- so each cell holds all four combinations (`VARIANTS`).
+- so each cell holds all four combinations (`VARIANTS`). Egos that may update what they make of their partner within
+games, between them, or both, show what each gives in games in a row (`contexts`).
 Protocol B, behaviour-preferring partners (ZSC-Eval): a folder of partners with the returns of their best responses
 (`coord population method=bp`), scored by BR-Prox (`br_div`).
 Protocol C, cross-play between methods: every seed of a method with every seed of another; the gap is self-play minus
@@ -27,7 +28,7 @@ from coord import agent_files, checkpoint
 from coord.agent_files import HELD_OUT_ID
 from coord.agents import Agent
 from coord.errors import UserError
-from coord.evaluation import br_div, metrics
+from coord.evaluation import br_div, contexts, metrics
 from coord.evaluation.agents import files_of, hashes_of, load_agents
 from coord.evaluation.matches import Match, MatchRules, play_matches
 from coord.evaluation.run_folder import Interval
@@ -163,7 +164,9 @@ def play_with_proxy(out: Path, who: Contestant, settings: Settings, partner: str
         return False
     refuse_leaks(who.refs, [partner])
     variants = {name: _variant(who, settings, partner, *switches) for name, switches in VARIANTS.items()}
-    write_cell(path, key, _head("A", who, [partner]), {"variants": variants}, settings)
+    request = ScoreRequest(where=_where(who.layout, settings), episodes=settings.episodes, seed=settings.seed)
+    body = {"variants": variants, **contexts.played(who.refs, partner, request)}
+    write_cell(path, key, _head("A", who, [partner]), body, settings)
     return True
 
 

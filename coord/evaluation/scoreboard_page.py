@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from coord import __version__
-from coord.evaluation import charts, pages
+from coord.evaluation import charts, contexts, pages
 from coord.evaluation.published import published_row
 from coord.evaluation.run_folder import Interval
 from coord.evaluation.scoreboard import VARIANTS
@@ -72,6 +72,7 @@ def content(board: Board, known: Mapping[str, str]) -> dict[str, Any]:
         "heat_maps": _heat_maps(board),
         "gaps": gap_table(board),
         "conduct": conduct_table(board),
+        "contexts": contexts.table(board.cells["A"]),
         "training": [(method, board.training(method)) for method in board.methods()],
         "cells": _cell_facts(board),
         "settings": {p: settings_text(cells) for p, cells in board.cells.items() if cells},

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from coord.errors import UserError
+from coord.evaluation import contexts
 from coord.evaluation.run_folder import Interval
 from coord.evaluation.scoreboard_tables import (
     LABELS,
@@ -36,11 +37,12 @@ def text(out: Path, variant: str) -> str:
         UserError: no cells in `out`, or a damaged one.
     """
     board = read_board(out)
-    parts = {"A": [_proxy, _conduct], "B": [_br_prox], "C": [_gaps, _cross]}
+    parts = {"A": [_proxy, _conduct, _contexts], "B": [_br_prox], "C": [_gaps, _cross]}
     lines = []
     for protocol, makers in parts.items():
         if board.cells[protocol]:
-            lines += [line for maker in makers for line in [*maker(board, variant), ""]]
+            tables = [table for maker in makers if (table := maker(board, variant))]
+            lines += [line for table in tables for line in [*table, ""]]
     return "\n".join(lines[:-1])
 
 
@@ -96,6 +98,16 @@ def _conduct(board: Board, variant: str) -> list[str]:
         balance = NOTHING if one.balance is None else f"{one.balance:.2f}"
         rows.append([method, f"{one.collisions:.2f}", f"{100 * one.idle:.1f}", balance, figure(one.gain, 2)])
     return ["Conduct with the human proxy, mean over layouts", *aligned(rows)]
+
+
+def _contexts(board: Board, variant: str) -> list[str]:
+    found = contexts.table(board.cells["A"])
+    if not found:
+        return []
+    games = [f"game {number}" for number in range(1, len(next(iter(found.values()))))]
+    rows = [["method", "updated", "mean", *games]]
+    rows += [[method, what, *map(figure, figures)] for (method, what), figures in found.items()]
+    return ["Games in a row with the human proxy, by when the ego updates what it makes of its partner", *aligned(rows)]
 
 
 def _br_prox(board: Board, variant: str) -> list[str]:

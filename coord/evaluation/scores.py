@@ -5,6 +5,7 @@ A row is one (ego, partner, seat of the ego); `events` holds the mean count per 
 partner's, `event_se` the standard errors of these means. Intervals are 95 % percentile bootstraps over games,
 stratified by row in the summary: they are about this ego and these partners, not about training it again. Where the
 ego is a pool of several (the same method from several seeds), the summary's intervals resample egos as well as games.
+Where the same two played several games in a row, "by_game" says how the first, second, ... of them went.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord.agents import Agent, PolicyAgent
+from coord.context.carry import carry
 from coord.errors import UserError
 from coord.evaluation import metrics
 from coord.evaluation.matches import Games, Match, MatchRules, both_seats, play_matches
@@ -36,13 +38,15 @@ class ScoreRequest:
     stochastic: bool = True
     drop_stay: bool = False
     seed: int = 0
+    games_in_a_row: int = 1
+    context: str | None = None  # what egos keep of their partner meanwhile, see `coord.context.carry`; None: as they do
 
 
 def score(egos: Sequence[Agent], partners: Sequence[Agent], request: ScoreRequest) -> dict[str, Any]:
     """Play and summarise; the result is plain JSON (see the module's docstring). Several egos are seeds of one method.
 
     Raises:
-        UserError: no egos, no partners or no games.
+        UserError: no egos, no partners or no games; egos that cannot keep what they are told to.
     """
     if not egos or not partners:
         raise UserError("no partners to play with: give partners=<agents or pools, comma separated>")
@@ -50,7 +54,10 @@ def score(egos: Sequence[Agent], partners: Sequence[Agent], request: ScoreReques
     others = range(len(egos), len(egos) + len(partners))
     matches = [match for ego in range(len(egos)) for match in both_seats(ego, others, seats)]
     players = [*egos, *partners]
-    games = play_matches(request.where, players, matches, episodes=request.episodes, seed=request.seed)
+    for ego in egos if request.context is not None else ():
+        carry(ego, str(request.context))
+    options = {"episodes": request.episodes, "seed": request.seed, "games_in_a_row": request.games_in_a_row}
+    games = play_matches(request.where, players, matches, **options)
     names = [*unique_names([e.agent_id for e in egos]), *unique_names([partner.agent_id for partner in partners])]
     rows = [_row(names, match, games, i, request) for i, match in enumerate(matches)]
     return {
@@ -63,10 +70,18 @@ def score(egos: Sequence[Agent], partners: Sequence[Agent], request: ScoreReques
         "stochastic": request.stochastic,
         "drop_stay": request.drop_stay,
         "mask_useless_actions": request.where.mask_useless_actions,
+        "games_in_a_row": request.games_in_a_row,
+        "context": request.context,
         "unstick": sorted({agent.agent_id for agent in players if _unsticks(agent)}),
         "rows": rows,
         "summary": summarise(games.returns, egos=len(egos), seed=request.seed),
+        "by_game": by_game(games.returns, request.games_in_a_row, egos=len(egos), seed=request.seed),
     }
+
+
+def by_game(returns: NDArray[np.float32], games_in_a_row: int, *, egos: int = 1, seed: int = 0) -> list[dict[str, Any]]:
+    """`summarise` of the first, second, ... game in a row, for returns [rows, E]."""
+    return [summarise(returns[:, number::games_in_a_row], egos=egos, seed=seed) for number in range(games_in_a_row)]
 
 
 def summarise(returns: NDArray[np.float32], *, egos: int = 1, seed: int = 0) -> dict[str, Any]:

@@ -11,6 +11,7 @@ EXAMPLES = (
     "coord evaluate ego=runs/ego partners=human_proxy layout=cramped_room out=score.json",
     "coord evaluate ego=bc_train partners=human_proxy,random,stay layout=coordination_ring episodes=50",
     "coord evaluate ego=runs/pool#sp0-final partners=runs/pool stochastic=false",
+    "coord evaluate ego=runs/pecan partners=human_proxy games_in_a_row=4 context=between",
     "coord evaluate human=games.sqlite out=people.json",
 )
 
@@ -28,6 +29,8 @@ class EvaluateConfig:
     stochastic: bool = True
     drop_stay: bool = False
     mask_useless_actions: bool = False
+    games_in_a_row: int = 1
+    context: Literal["within", "between", "both"] | None = None
     seed: int = 0
     human: str | None = None
     out: str | None = None
@@ -74,7 +77,8 @@ def evaluate(cfg: EvaluateConfig) -> dict[str, Any]:
     where = MatchRules(
         layout=layout, rules=cfg.rules, horizon=cfg.horizon, mask_useless_actions=cfg.mask_useless_actions
     )
-    request = ScoreRequest(where=where, episodes=cfg.episodes, seed=cfg.seed, **options)
+    row = {"games_in_a_row": cfg.games_in_a_row, "context": cfg.context}
+    request = ScoreRequest(where=where, episodes=cfg.episodes, seed=cfg.seed, **options, **row)
     return {**score(egos, partners, request), "ego": cfg.ego}
 
 
@@ -94,4 +98,8 @@ def table(result: dict[str, Any]) -> str:
         ("interquartile mean", summary["iqm"], summary["iqm_ci95"]),
     ):
         lines.append(f"{name:<37}{summary['episodes']:>7}{value:>9.1f}  [{low:.1f}, {high:.1f}]")
+    for number, one in enumerate(result["by_game"] if result["games_in_a_row"] > 1 else (), start=1):
+        low, high = one["ci95"]
+        name = f"game {number} in a row"
+        lines.append(f"{name:<37}{one['episodes']:>7}{one['mean_return']:>9.1f}  [{low:.1f}, {high:.1f}]")
     return "\n".join(lines)

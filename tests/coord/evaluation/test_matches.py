@@ -126,3 +126,42 @@ def test_nothing_to_play_and_missing_seats_are_refused() -> None:
         play_matches(WHERE, [StayAgent()], [Match(0, 0, 2)], episodes=1)
     with pytest.raises(UserError, match="horizon"):
         play_matches(MatchRules(layout=WHERE.layout, horizon=0), [StayAgent()], [Match(0, 0, 0)], episodes=1)
+
+
+class Counting(StayAgent):
+    """Counts the games it was told about, and the ticks of the present one, in every kitchen."""
+
+    agent_id = "counting"
+
+    def start(self, num_envs: int, num_players: int, seed: object) -> None:
+        self.begun = np.zeros(num_envs, np.int64)
+        self.unknown: list[bool] = []
+
+    def begin_episode(self, rows: np.ndarray) -> None:
+        self.begun[rows] += 1
+
+    def act(self, view: KitchenView, rows: np.ndarray, seats: np.ndarray) -> np.ndarray:
+        self.unknown.append(bool((view.last_joint_act[rows] < 0).all()))
+        return super().act(view, rows, seats)
+
+
+def test_games_in_a_row_are_new_episodes_with_the_same_partner() -> None:
+    ego, where = Counting(), MatchRules(layout=WHERE.layout, horizon=5)
+    games = play_matches(where, [ego, StayAgent()], [Match(0, 1, 0)], episodes=6, games_in_a_row=3, record=True)
+    assert ego.begun.tolist() == [3, 3]  # two series of three
+    assert np.flatnonzero(ego.unknown).tolist() == [0, 5, 10]  # what was played before is not known at each start
+    assert games.returns.shape == (1, 6)
+    assert games.joint_acts.shape == (1, 6, 5, 2)
+    assert (games.events[:, :, :, STAYED] == 5).all()  # every game is counted by itself
+
+
+def test_the_first_game_in_a_row_is_the_game_that_is_played_alone() -> None:
+    agents, match = [noisy("a"), noisy("b")], [Match(0, 1, 0)]
+    alone = play_matches(WHERE, agents, match, episodes=2)
+    rows = play_matches(WHERE, agents, match, episodes=6, games_in_a_row=3)
+    np.testing.assert_array_equal(rows.events[:, ::3], alone.events)
+    assert len({game.tobytes() for game in rows.events[0]}) == 6  # and the later ones are others
+    chunked = play_matches(WHERE, agents, match, episodes=6, games_in_a_row=3, max_kitchens=1)
+    np.testing.assert_array_equal(chunked.returns, rows.returns)
+    with pytest.raises(UserError, match="episodes=5: must be a multiple of games_in_a_row=3"):
+        play_matches(WHERE, agents, match, episodes=5, games_in_a_row=3)
