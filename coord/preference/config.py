@@ -89,6 +89,7 @@ class PreferConfig:
     ask_ahead: int = 5
     min_answers: int = 5
     annotators_per_query: int = 1
+    extra_labels: tuple[str, ...] = ()
     pool_episodes: int = 100
     updates_per_step: float = 1.0
     reset_updates: int = 100
@@ -143,6 +144,8 @@ def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
     _check_task(cfg, env)
     if not learns_reward:
         return
+    if cfg.extra_labels and cfg.env != KITCHENS:
+        raise UserError(f"extra_labels= are moments of games: they are for env={KITCHENS}, not for env={cfg.env}")
     queries.check(cfg.query, cfg.reward)
     crowds.check(cfg.crowd, cfg.reward, warns=bool(cfg.safety.hazards))
     if cfg.answerer == "human" and cfg.min_answers > cfg.labels:

@@ -35,7 +35,8 @@ from torch import Tensor
 
 from coord import seeding
 from coord.errors import Diverged
-from coord.preference import episodes
+from coord.overcooked import load_layout
+from coord.preference import episodes, moments
 from coord.preference.answerers import Teacher
 from coord.preference.config import PreferConfig
 from coord.preference.constraint import Safety
@@ -71,6 +72,7 @@ class Feedback:
     act_dim: int  # numbers per action, or number of discrete actions
     discrete: bool
     store: LabelStore | None = None  # open it before the first session
+    moments: StoredLabels | None = None  # of games, which every member learns, too
     safety: Safety | None = None  # None: no hazard is named
     asked: int = 0  # queries per member
     sessions: int = 0
@@ -103,6 +105,8 @@ class Feedback:
             env.discrete,
         )
         parts = (feedback.model, feedback.judged, cfg.pool_episodes)
+        if cfg.extra_labels:
+            feedback.moments = _moments(cfg, obs_dim, env.act_dim)
         feedback.safety = Safety.create(cfg.safety, env, *parts, seeds)
         return feedback
 
@@ -263,12 +267,14 @@ class Feedback:
         return [Labels(pairs.obs, pairs.act, np.full(count, np.nan, np.float32)) for pairs in drawn]
 
     def _stored(self, m: int) -> StoredLabels:
-        """What the store holds for the queries asked so far."""
+        """What the store holds for the queries asked so far, and what people said of moments of games."""
         stored = self._opened().labels(RUN_NAME, m, before=self.asked)
         if not stored.labels.size:
             length = self.cfg.reward.stored_length(self.cfg.query.length)
-            return replace(stored, labels=Labels.empty(length, self.obs_dim, self.act_dim))
-        return stored if self.safety is None else replace(stored, labels=self.safety.strengthened(m, stored))
+            stored = replace(stored, labels=Labels.empty(length, self.obs_dim, self.act_dim))
+        elif self.safety is not None:
+            stored = replace(stored, labels=self.safety.strengthened(m, stored))
+        return stored if self.moments is None else moments.join_stored([stored, self.moments])
 
     def _wait(self) -> None:
         """Until people have answered, or the patience of the configuration is over."""
@@ -329,7 +335,7 @@ class Feedback:
 
     def _keep(self, stored: list[StoredLabels]) -> None:
         self.labels = [self.crowd.seen_as(m, part) for m, part in enumerate(stored)]
-        self.answered = [len(np.unique(part.number)) for part in stored]
+        self.answered = [len(np.unique(part.number[part.number >= 0])) for part in stored]
 
     def supervised_step(self) -> dict[str, Tensor]:
         """One Adam step on up to `reward.batch_size` labels of each member, outside of a session."""
@@ -424,6 +430,13 @@ class Feedback:
         self._catch_up()
         if self.sessions:
             self._keep([self._stored(m) for m in range(self.members)])
+
+
+def _moments(cfg: PreferConfig, obs_dim: int, act_dim: int) -> StoredLabels:
+    """What people said of moments of games; read when a run starts or goes on."""
+    length = cfg.reward.stored_length(cfg.query.length)
+    run = moments.run_name(load_layout(str(cfg.layout)), cfg.rules, length)
+    return moments.labels(cfg.extra_labels, run, length, obs_dim, act_dim)
 
 
 def as_bytes(value: Any) -> Tensor:

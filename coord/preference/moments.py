@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from coord.errors import UserError
 from coord.overcooked import Layout, OvercookedVectorEnv
 from coord.overcooked.recorded import RecordedGame
-from coord.preference.label_store import LabelStore
+from coord.preference.label_store import LabelStore, StoredLabels
 from coord.preference.segments import Labels, Queries, join_labels
 from coord.types import NUM_ACTIONS
 
@@ -77,24 +77,37 @@ def run_name(layout: Layout, rules: str, length: int) -> str:
     return f"{PREFIX} {layout.name} {layout.hash[:8]} {rules} {length}"
 
 
-def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: int) -> Labels:
-    """What people said of the moments of `run_name` in these stores.
+def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: int) -> StoredLabels:
+    """What people said of the moments of `run_name` in these stores; numbers are -1, -2, ...: no query of the run.
 
     Raises:
         UserError: no store, or one without such moments.
     """
-    parts = [Labels.empty(length, obs_dim, act_dim)]
+    nothing = Labels.empty(length, obs_dim, act_dim)
+    parts = [StoredLabels(nothing, np.zeros(0, np.int64), [], np.zeros((0, 2), np.bool_))]
     for path in stores:
         with closing(LabelStore(path, create=False)) as store:
             names = [name for name in store.runs() if name.startswith(PREFIX)]
             if run not in names:
                 there = f"it has {', '.join(names)}" if names else "people compare them in coord play, after a game"
                 raise UserError(f"{path} holds no '{run}' (kitchen, its hash, rules, stored steps): {there}")
-            found = store.labels(run, 0).labels
-        if not found.size:
+            found = store.labels(run, 0)
+        if not found.labels.size:  # skipped or taken back, all of them
             continue
-        sizes = found.obs.shape[3], found.act.shape[3]
+        sizes = found.labels.obs.shape[3], found.labels.act.shape[3]
         if sizes != (obs_dim, act_dim):
             raise UserError(f"{path}: moments are {sizes[0]} + {sizes[1]} numbers per step, not {obs_dim} + {act_dim}")
         parts.append(found)
-    return join_labels(parts)
+    every = join_stored(parts)
+    return replace(every, number=-1 - np.arange(every.labels.size))
+
+
+def join_stored(parts: Sequence[StoredLabels]) -> StoredLabels:
+    """All labels of `parts` in one; at least one part."""
+    return StoredLabels(
+        join_labels([part.labels for part in parts]),
+        np.concatenate([part.number for part in parts]),
+        [name for part in parts for name in part.annotator],
+        np.concatenate([part.unsafe for part in parts]),
+        [tags for part in parts for tags in part.reasons],
+    )
