@@ -112,6 +112,7 @@ def _write_member(folder: Path, new: NewMember) -> dict[str, Any]:
         "human_data": card.human_data,
         "arch": card.arch.to_dict(),
         "spec_hash": spec_hash(card.spec),
+        "extra": dict(card.extra),
         "file": file,
         "sha256": sha256,
     }
