@@ -32,7 +32,7 @@ from coord import seeding
 from coord.algos import ppo
 from coord.algos.ppo import Hooks, PPOConfig, PPOState
 from coord.errors import UserError
-from coord.nets import sample_actions
+from coord.nets import PopulationNet, sample_actions
 from coord.partner_env import Episodes, RowStep
 from coord.preference import meta_gradient as mg
 from coord.preference import reward_net as rn
@@ -42,7 +42,7 @@ from coord.preference.feedback import Feedback
 from coord.preference.intrinsic import RunningStd, knn_reward
 from coord.preference.kitchen_env import KitchenEnv
 from coord.preference.label_store import LabelStore
-from coord.preference.methods import METHODS
+from coord.preference.methods import METHODS, name_of
 from coord.preference.mrn import MRN, LabelBatch, MRNConfig
 from coord.preference.tally import EpisodeLog, Tally, restore, state_of
 from coord.preference.task_env import TaskEnvs, TaskStep
@@ -124,7 +124,6 @@ class Run:
     tally: Tally = field(default_factory=Tally)
     episodes: EpisodeLog = field(init=False)
     switched: bool = False
-    last_session: int = 0
 
     def __post_init__(self) -> None:
         self.seen = torch.zeros(self.members, 0, self.obs_dim)
@@ -147,7 +146,7 @@ class Run:
         if self.feedback is None:
             return "true reward"
         if not self.switched:
-            return "pretraining"
+            return "pretraining, waiting for answers" if self.feedback.sessions else "pretraining"
         return "feedback" if self.feedback.remaining else "after the budget"
 
     def open(self, folder: Path) -> LabelStore | None:
@@ -161,7 +160,7 @@ class Run:
     def state_dict(self) -> dict[str, Tensor | np.ndarray]:
         """Flat mapping of tensors and arrays; `load_state_dict` restores it exactly."""
         out = state_of(self._parts()) | {f"judge.{m}": gen.get_state() for m, gen in enumerate(self.judges)}
-        return out | {"seen": self.seen, "counters": torch.tensor((int(self.switched), self.last_session))}
+        return out | {"seen": self.seen, "switched": torch.tensor(int(self.switched))}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
@@ -169,22 +168,17 @@ class Run:
         for m, gen in enumerate(self.judges):
             gen.set_state(state[f"judge.{m}"])
         self.seen = state["seen"].clone()
-        switched, self.last_session = (int(count) for count in state["counters"])
-        self.switched = bool(switched)
+        self.switched = bool(state["switched"])
 
 
-def check(cfg: PreferConfig, name: str) -> None:
-    """Raise UserError for settings that PPO in kitchens does not know; `coord.preference.config.check` does the rest.
-
-    name: of the method.
-    """
-    known = [other for other, method in METHODS.items() if "ppo" in method.learners]
+def check(cfg: PreferConfig) -> None:
+    """Raise UserError for settings that PPO in kitchens does not know, beside `coord.preference.config.check`."""
+    name, known = name_of(cfg), [other for other, method in METHODS.items() if "ppo" in method.learners]
     if name not in known:
         raise UserError(f"method={name} is not for learner=ppo, which has {', '.join(known)} (true_reward: no labels)")
-    given, plain = cfg.algo, PPOConfig()
-    for field_name, own in (("total_steps", "total_steps"), ("num_envs", "envs_per_member")):
-        if getattr(given, field_name) != getattr(plain, field_name):
-            raise UserError(f"algo.{field_name}={getattr(given, field_name)}: coord prefer has a field of its own, {own}")
+    for inner, own in (("total_steps", "total_steps"), ("num_envs", "envs_per_member")):
+        if (given := getattr(cfg.algo, inner)) != getattr(PPOConfig(), inner):
+            raise UserError(f"algo.{inner}={given}: coord prefer has a field of its own for it, {own}")
     if getattr(cfg.method, "extra_every", 0):
         raise UserError(
             "method.extra_every is for learner=sac; the same control with learner=ppo: method=mrn method.meta_scale=0"
@@ -192,7 +186,12 @@ def check(cfg: PreferConfig, name: str) -> None:
 
 
 def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
-    """A run at its start. Member m depends on its own seed and on the partners' draws, which are shared."""
+    """A run at its start. Member m depends on its own seed and on the partners' draws, which are shared.
+
+    Raises:
+        UserError: see `check`.
+    """
+    check(cfg)
     env, seeds = envs.train, member_seeds(cfg)
     assert isinstance(env, KitchenEnv)
     assert isinstance(cfg.algo, PPOConfig)
@@ -288,20 +287,15 @@ def ends(labels: LabelBatch) -> vm.Labelled:
 # ------------------------------------------------------------------------------------------------- sessions
 
 
-def hold_due_session(run: Run) -> None:
-    """Asks and learns where a session is due; the first one ends the pretraining."""
-    feedback, cfg = run.feedback, run.cfg
-    if feedback is None:
+def take_news(run: Run) -> None:
+    """The session or the look at answers that is due; the first that teaches anything ends the pretraining."""
+    found = run.feedback.news(run.env_step) if run.feedback is not None else {}
+    if not found:
         return
     if not run.switched:
-        if run.env_step < cfg.seed_steps + cfg.unsup_steps:
-            return
         run.switched, run.seen = True, run.seen[:, :0]
         reset_value(run.ppo)
-    elif not feedback.remaining or run.env_step - run.last_session < cfg.session_every:
-        return
-    run.tally.add(feedback.session(run.env_step))
-    run.last_session = run.env_step
+    run.tally.add(found)
     run.scale = RunningStd(run.members)
 
 
@@ -341,6 +335,11 @@ def watch(run: Run) -> Callable[[Tensor, Tensor, TaskStep], None]:
     return on_step
 
 
+def nets(run: Run, env: KitchenEnv) -> list[PopulationNet]:
+    """Each member's network, as an agent's file holds it."""
+    return [run.ppo.net.select([m]) for m in range(run.members)]
+
+
 def report(run: Run) -> dict[str, np.ndarray]:
     """Metrics [M] since the last report."""
     counts = run.feedback.report() if run.feedback is not None else {}
@@ -361,7 +360,7 @@ def train(run: Run, envs: TaskEnvs, hooks: Hooks | None = None) -> Run:
         pay(run, roll, torch.stack(rows.seen), before)
         rows.seen.clear()
         run.tally.add(ppo.update(state, roll))
-        hold_due_session(run)
+        take_news(run)
         found = {}
         if crossed(before, run.env_step, cfg.eval_every) or run.env_step >= cfg.total_steps:
             found = evaluate(policy(run, envs.evaluation), envs.evaluation)

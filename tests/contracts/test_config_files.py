@@ -81,7 +81,10 @@ def test_every_choice_composes(name: str) -> None:
     users = [command for command in commands if choice in config.choices(command, group)]
     assert users
     for command in users:
-        assert type(getattr(config.load(command, [f"{group}={choice}"]), group)) is config.config_class(name)
+        # In coord prefer the learner chooses the algo.
+        by_learner = (command, name) == ("prefer", "algo/ppo")
+        words = ["env=overcooked", "learner=ppo"] if by_learner else [f"{group}={choice}"]
+        assert type(getattr(config.load(command, words), group)) is config.config_class(name)
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -158,11 +161,14 @@ def test_what_a_task_or_a_method_sets_arrives_or_is_refined(name: str) -> None:
     words = {"preset": places[0]} if places[0] in ("fast", "published") else {"method": places[0]}
     if len(places) > 1:
         words["env"] = suites.get(places[1], places[1])
+    if words.get("env") == "overcooked_ppo":
+        words |= {"env": "overcooked", "learner": "ppo", "algo": "ppo"}
     if len(places) > 2:
         words["method"] = places[2]
     composed = config.compose(command, words)
     made = config.from_dict(config.config_class(command), composed)  # every name and type fits
-    groups = config.default_groups(command) | ({"method": words["method"]} if "method" in words else {})
+    groups = config.default_groups(command)
+    groups |= {group: words[group] for group in groups if group in words}
     defaults = dict(values_of(command))
     for group, choice in groups.items():
         defaults |= {f"{group}.{key}": value for key, value in values_of(f"{group}/{choice}").items()}

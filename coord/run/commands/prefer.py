@@ -21,6 +21,7 @@ EXAMPLES = (
     "coord prefer env=walker_walk method=sac out=runs/oracle",
     "coord prefer env=door-open method=surf preset=published out=runs/published",
     "coord prefer env=overcooked layout=cramped_room partners=runs/pool method=mrn out=runs/ego",
+    "coord prefer env=overcooked learner=ppo partners=runs/pool method=mrn out=runs/ppo_ego",
     "coord prefer env=overcooked partners=runs/pool teacher.wants=utility teacher.utility=own_plating out=runs/own",
     "coord prefer resume=runs/pebble",
 )
@@ -44,14 +45,13 @@ def learn(cfg: PreferConfig) -> Path:
         UserError: unknown task, missing extra, no partners, settings that do not fit, a folder that holds another run,
             a full disk; see also `run_job`.
     """
-    from coord.preference import prefppo, training
     from coord.preference.config import KITCHENS, check
     from coord.preference.methods import METHODS, name_of
     from coord.preference.tasks import make_envs
     from coord.run.training import run_job, set_threads
 
     name = name_of(cfg)
-    method, loop = METHODS[name], prefppo if METHODS[name].on_policy else training
+    method, loop = METHODS[name], loop_of(cfg, name)
     set_threads(cfg.threads)
     # Before the folder is made: whatever cannot be built leaves nothing behind.
     partners = partners_of(cfg)
@@ -68,6 +68,16 @@ def learn(cfg: PreferConfig) -> Path:
             head = "argmax" if envs.train.discrete else "clip" if method.on_policy else "tanh"
             write_policies(folder, cfg, name, head, loop.policies(run))
     return folder
+
+
+def loop_of(cfg: PreferConfig, name: str) -> Any:
+    """The module that trains the learner by the method of that name."""
+    from coord.preference import kitchen_ppo, prefppo, training
+    from coord.preference.methods import METHODS
+
+    if cfg.learner == "ppo":
+        return kitchen_ppo
+    return prefppo if METHODS[name].on_policy else training
 
 
 def is_finished(folder: Path) -> bool:
@@ -185,8 +195,10 @@ def write_kitchen_egos(
 
 def learned_from(cfg: PreferConfig, name: str, last: dict[str, Any], m: int) -> dict[str, Any]:
     """What a card says of a member's labels: how many, who gave them, and under which preset."""
+    from coord.preference.methods import METHODS
+
     labels, skipped = (int(member_value(last, f"reward/{key}", m) or 0) for key in ("labels", "skipped"))
-    teacher = "" if name == "sac" else cfg.teacher.kind if cfg.answerer == "teacher" else cfg.answerer
+    teacher = "" if not METHODS[name].learns_reward else cfg.teacher.kind if cfg.answerer == "teacher" else cfg.answerer
     return {"preset": cfg.preset, "labels": labels, "skipped": skipped, "teacher": teacher}
 
 
