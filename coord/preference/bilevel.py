@@ -40,6 +40,6 @@ def step(run: Run) -> dict[str, Tensor] | None:
     if labels is None:
         return None
     batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, time_limit=str(mrn.config.time_limit))
-    metrics = mrn.step(run.sac, feedback.model, batch, labels)
+    metrics = mrn.step(run.sac, feedback.model, batch, labels, feedback.penalty(batch.obs, batch.act))
     relabel(run)
     return metrics

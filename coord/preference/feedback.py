@@ -138,9 +138,9 @@ class Feedback:
         """Predicted reward [M, B]: the mean of the ensemble."""
         return self.model.reward(obs, self.features(act))
 
-    def penalised(self, obs: Tensor, act: Tensor, rew: Tensor) -> Tensor:
-        """What the learner is paid [M, B]: the reward rew [M, B] less the weighed cost of the steps."""
-        return rew if self.safety is None else rew - self.safety.penalty(obs, self.features(act))
+    def penalty(self, obs: Tensor, act: Tensor) -> Tensor | float:
+        """What a learner is paid less for steps that people would call unsafe, [M, B]."""
+        return 0.0 if self.safety is None else self.safety.penalty(obs, self.features(act))
 
     def record(self, obs: Tensor, act: Tensor, step: TaskStep) -> None:
         """One step of every environment: what queries are cut from."""

@@ -252,7 +252,7 @@ def pay(run: Run, roll: Rollout, obs: Tensor, before: int) -> None:
         take_in(run, obs, roll.act)
         if run.extra is not None and run.extra.is_due(before, run.env_step, run.feedback.remaining > 0):
             bilevel(run, run.extra, roll, obs)
-        rew = predicted(run, obs, roll.act)
+        rew = predicted(run, obs, roll.act) - run.feedback.penalty(per_member(obs), per_member(roll.act))
     else:
         rew = explore(run, obs)
     roll.rew = in_time(rew, steps)

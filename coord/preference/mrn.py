@@ -147,24 +147,32 @@ class MRN:
         columns = zip(*drawn, strict=True)
         return LabelBatch(*(torch.from_numpy(np.stack(column)).to(self.adam.mean) for column in columns))
 
-    def step(self, state: sac.SACState, model: RewardModel, batch: Batch, labels: LabelBatch) -> dict[str, Tensor]:
+    def step(
+        self,
+        state: sac.SACState,
+        model: RewardModel,
+        batch: Batch,
+        labels: LabelBatch,
+        penalty: Tensor | float = 0.0,
+    ) -> dict[str, Tensor]:
         """One bilevel step and the update that follows it; metrics [M].
 
         When: after the switch, in place of the ordinary SAC update of an environment step for which `is_due`; after a
         feedback session that falls on the same step. The caller then relabels the replay. batch: from the replay, of
         the learner's batch size, drawn with `time_limit=config.time_limit`; its rewards are not read. labels: as
         `draw_labels` gives them. With `meta_scale=0` everything happens but the meta gradient is zero: supervised steps
-        (corrected) or the momentum of the last ones (released).
+        (corrected) or the momentum of the last ones (released). penalty [M, B]: what the critic is paid less than the
+        rewards.
         """
         seen = batch.narrowed(state.obs_dim)
         next_value = sac.bootstrap(state, seen.next_obs, sac.draw_noise(state, batch.rew.shape[1]))
         features = _features(state, batch.act)
         predicted, pull = model.pullback(batch.obs, features)
-        y = sac_losses.critic_target(predicted, batch.discount, state.cfg.gamma, next_value)
+        y = sac_losses.critic_target(predicted - penalty, batch.discount, state.cfg.gamma, next_value)
         gradient, outer = self._reward_gradient(state, seen.obs, features, y, labels)
         meta = pull(gradient)
         metrics = {"reward/outer_loss": outer} | self.move(model, rn.flatten(meta), labels)
-        rew = model.reward(batch.obs, features)
+        rew = model.reward(batch.obs, features) - penalty
         return metrics | sac.update(state, seen._replace(rew=rew), next_value)
 
     def _reward_gradient(

@@ -127,7 +127,7 @@ def reward(run: Run, raw: Tensor, act: Tensor) -> Tensor:
     """Rewards [T, M, N] of raw obs [T, M, N, O] and executed actions: novelty before the switch, then the model's."""
     obs, act = (x.transpose(0, 1).flatten(1, 2) for x in (raw, act))  # [M, T*N, ...]
     if run.switched:
-        rew = run.feedback.penalised(obs, act, run.feedback.reward(obs, act))
+        rew = run.feedback.reward(obs, act) - run.feedback.penalty(obs, act)
     else:
         run.seen = torch.cat([run.seen, obs], 1)
         distance = knn_reward(obs, run.seen, run.cfg.knn)

@@ -246,7 +246,7 @@ def sample(run: Run) -> Batch:
         batch = batch._replace(rew=batch.rew + run.method.bonus(run, batch))
     if run.feedback is None:
         return batch
-    return batch._replace(rew=run.feedback.penalised(batch.obs, batch.act, batch.rew))
+    return batch._replace(rew=batch.rew - run.feedback.penalty(batch.obs, batch.act))
 
 
 def novelty(run: Run, obs: Tensor) -> Tensor:
