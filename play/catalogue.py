@@ -36,6 +36,7 @@ class PartnerEntry:
     title: str
     method: str  # "script", "clone of people", or the training method: sp, fcp, ...
     score: float | None = None  # mean return noted when it was trained
+    taught: str = ""  # what it learned its reward from, in few words: "100 labels by oracle"; "" for all others
     layouts: tuple[str, ...] = ()  # names of the kitchens it can play in; () means any
     rules: str = ""  # "" means any
     problem: str = ""
@@ -102,6 +103,7 @@ def _member_entry(folder: Path, member: Mapping[str, Any]) -> PartnerEntry:
         title=f"{folder.name} {member['id']}",
         method=str(member["method"]),
         score=member["return"],
+        taught="" if missing else _taught(_read_card(folder / member["file"])),
         layouts=_places(member["layout"].split("+")),
         rules=str(member["rules"]),
         problem=f"{folder / member['file']} is missing" if missing else "",
@@ -124,11 +126,21 @@ def _agent_entry(path: Path) -> PartnerEntry | None:
             title=str(card["agent_id"]),
             method=str(card["method"]),
             score=card["mean_return"],
+            taught=_taught(card),
             layouts=_places(card["layouts"]),
             rules=str(card["rules"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return PartnerEntry(str(path), path.stem, "agent", problem=f"{path} is damaged: {error!r}")
+
+
+def _taught(card: Mapping[str, Any]) -> str:
+    """What the card of an ego of `coord prefer` says of its labels."""
+    learned = card.get("extra", {})
+    if not learned.get("teacher"):
+        return ""
+    teacher = "people" if learned["teacher"] == "human" else learned["teacher"]
+    return f"{learned['labels']} labels by {teacher}"
 
 
 def _read_card(path: Path) -> Mapping[str, Any]:

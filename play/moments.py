@@ -52,7 +52,12 @@ def place_of(ref: str, games: Path, chosen: Path | None = None) -> Place:
     for folder in (path, *path.parents[:2]):
         if (folder / STORE_FILE).is_file() and (folder / "config.yaml").is_file():
             return Place(chosen or folder / STORE_FILE, *_sizes(folder / "config.yaml"))
-    return Place(chosen or games.parent / STORE_FILE)
+    return Place(chosen or beside(games))
+
+
+def beside(games: Path) -> Path:
+    """The label store beside a file of recordings."""
+    return games.parent / STORE_FILE
 
 
 def _sizes(file: Path) -> tuple[int, int]:

@@ -18,11 +18,14 @@ import secrets
 import sqlite3
 import string
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
 from coord.errors import UserError
+from coord.preference.label_store import LabelStore
+from play.moments import beside
 from play.record import Store, utc_now
 from play.study_file import Block, Question, Study, load_study
 
@@ -59,6 +62,7 @@ class PlannedGame:
     rules: str
     stochastic: bool
     seed: int
+    moments: bool = False  # whether moments of it may be compared afterwards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +124,13 @@ def plan_games(study: Study, participant: str, slot: int) -> tuple[list[PlannedG
                     rules=block.rules,
                     stochastic=block.stochastic,
                     seed=int(rng.integers(2**31)),
+                    moments=block.moments,
                 )
             )
     return games, letters
 
 
-def _order(
-    block: Block, slot: int, number: int, num_block_rows: int, rng: np.random.Generator
-) -> Sequence[int]:
+def _order(block: Block, slot: int, number: int, num_block_rows: int, rng: np.random.Generator) -> Sequence[int]:
     """Order of a block's conditions.
 
     Each run of n participants gets the n rows of one Latin square, so that positions are balanced at every moment;
@@ -348,7 +351,7 @@ def unfinished(study: Study, store: Store) -> list[str]:
 
 
 def withdraw(store: Store, participant: str) -> dict[str, int]:
-    """Delete everything of that person, in the file and its log; how many participants, answers and games went.
+    """Delete everything of that person, in the file, its log, and the label store beside it; how much of what went.
 
     UserError for an unknown id.
     """
@@ -360,4 +363,7 @@ def withdraw(store: Store, participant: str) -> dict[str, int]:
         if not any(counts.values()):
             raise UserError(f"no participant '{participant}' in {store.path}")
     store.scrub()
+    if beside(store.path).is_file():
+        with closing(LabelStore(beside(store.path))) as labels:
+            counts["moments"] = labels.forget(participant)
     return counts

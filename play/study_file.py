@@ -83,6 +83,7 @@ class Block:
     stochastic: bool = True
     after_game: tuple[str, ...] = ()  # questionnaires after each game
     after_block: tuple[str, ...] = ()
+    moments: bool = False  # after each game, moments of it may be compared (kept in a label store); nobody has to
     practice: bool = False  # recorded, but not part of the report's scores
     break_every: int = 0  # games between two breaks inside the block; 0: none
     break_s: float = 0.0  # length of those breaks, and of one after the block; 0: none
@@ -360,6 +361,7 @@ _READERS: dict[type, dict[str, Callable[[_Spot], Any]]] = {
         "stochastic": _flag,
         "after_game": _NAMES,
         "after_block": _NAMES,
+        "moments": _flag,
         "practice": _flag,
         "break_every": _whole(0, 1000),
         "break_s": _number(0, 3600),

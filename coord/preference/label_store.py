@@ -260,6 +260,18 @@ class LabelStore:
         """
         return self._transaction(lambda: self._withdraw(query, annotator, _TABLES[repeat]))
 
+    def forget(self, annotator: str) -> int:
+        """Delete for good what somebody said who takes back their consent; how many answers that were.
+
+        The one exception from append-only. Pairs that nobody else was asked about go, too.
+        """
+        with self._clear_errors():
+            self._connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+        gone = self._transaction(lambda: self._forget(annotator))
+        for clean in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            self._read(clean)
+        return gone
+
     def claim(
         self, annotator: str, *, run: str | None = None, lease_s: float = 300.0, besides: Sequence[int] = ()
     ) -> QueryRecord | None:
@@ -514,6 +526,19 @@ class LabelStore:
             (query, annotator, standing[0] + 1, _utc_now()),
         )
         return int(standing[0]) + 2
+
+    def _forget(self, annotator: str) -> int:
+        run, tables = self._connection.execute, ("answers", "repeats", "claims", "queries")
+        for table in tables:
+            run(f"DROP TRIGGER {table}_no_DELETE")
+        mine = "wanted = 0 AND id IN (SELECT query FROM answers WHERE annotator = ?)"
+        asked = run(f"SELECT id FROM queries WHERE {mine}", (annotator,)).fetchall()
+        gone = [run(f"DELETE FROM {table} WHERE annotator = ?", (annotator,)).rowcount for table in tables[:3]]
+        for query in asked:
+            run("DELETE FROM queries WHERE id = ? AND id NOT IN (SELECT query FROM answers)", query)
+        for statement in _append_only(*tables).splitlines():
+            run(statement)
+        return gone[0]
 
     def _claim(self, annotator: str, run: str | None, lease_s: float, besides: Sequence[int]) -> QueryRecord | None:
         condition, values = _open_to(annotator, run)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from play.labelling.clips import Studio
 from play.labelling.desk import Clerk, Desk
 from play.labelling.session import Sitting
-from play.moments import LENGTH, REASONS, GameMoments, MomentsDesk, judged_seat
+from play.moments import LENGTH, REASONS, GameMoments, MomentsDesk, beside, judged_seat
 from play.screens.label import LabelScreen
 
 if TYPE_CHECKING:
@@ -31,9 +30,10 @@ def moments_screen(app: App, game_id: int, participant: str = "") -> LabelScreen
     store = app.shelf.store()
     assert store is not None, "a game with a number is in a store"
     annotator = participant or _pseudonym(app)
-    game = GameMoments(Path(store.path), game_id, app.options.moments)
+    chosen = beside(store.path) if participant else app.options.moments  # of a study: where `withdraw` will look
+    game = GameMoments(store.path, game_id, chosen)
     clerk = Clerk(lambda: cast("Desk", MomentsDesk(game, annotator)))
-    sitting = Sitting(clerk, Studio(Path(store.path), game.draw, mode="thread"))
+    sitting = Sitting(clerk, Studio(store.path, game.draw, mode="thread"))
     return LabelScreen(app, sitting, title="Two moments of your game", question=QUESTION, reasons=REASONS)
 
 

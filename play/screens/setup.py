@@ -241,5 +241,6 @@ def layout_note(entry: LayoutEntry) -> str:
 
 
 def partner_note(entry: PartnerEntry) -> str:
-    """Method and score of a partner in few words."""
-    return entry.method if entry.score is None else f"{entry.method}, {entry.score:.0f} points in training"
+    """Method, labels and score of a partner in few words."""
+    score = "" if entry.score is None else f"{entry.score:.0f} points in training"
+    return ", ".join(part for part in (entry.method, entry.taught, score) if part)

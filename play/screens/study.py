@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pygame
 
 from coord.errors import UserError
+from play.screens import moments
 from play.screens.base import FormScreen, Screen, message
 from play.screens.game import GameScreen
 from play.screens.stage import Cast, Stage
@@ -243,15 +244,23 @@ class StudyScreen:
         self.app.push(GameScreen(self.app, choice, cast=cast, on_done=self._after_game))
 
     def _after_game(self, stage: Stage) -> None:
-        session = stage.session
+        session, game = stage.session, self.step.game
         assert session is not None
+        assert game is not None
         game_id, score = session.game_id, round(session.score)
         self.app.pop()
         if game_id is None or session.recording_error:
             self.problem = f"this game was not recorded and is to be played again: {session.recording_error}"
             return
         self._do(lambda: self.run.finish_game(game_id))
-        self.app.push(message(self.app, f"{score} points", "Thank you.", [("Go on", self.app.pop)]))
+        ways = [("Go on", self.app.pop)]
+        if game.moments and moments.is_offered(session):
+            ways.append(("Which moment was better?", lambda: self._compare(game_id)))
+        self.app.push(message(self.app, f"{score} points", "Thank you.", ways))
+
+    def _compare(self, game_id: int) -> None:
+        """In place of the page with the score: whoever comes back goes on with the study."""
+        self.app.replace(moments.moments_screen(self.app, game_id, self.run.participant))
 
     # -- screen ----------------------------------------------------------------------------------------------------
 

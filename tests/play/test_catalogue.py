@@ -8,6 +8,7 @@ import sys
 from coord.agent_files import save_agent
 from coord.overcooked import layout_names
 from play import catalogue
+from play.screens.setup import partner_note
 from populations.pool import add_members
 from tests.agent_fixtures import card, member, network
 
@@ -40,6 +41,18 @@ def test_partners_of_pools_files_and_built_in(tmp_path):
     assert (ego.title, ego.method, ego.score, ego.rules) == ("ego", "fcp", 110.0, "classic")
     assert "damaged" in found[str(run / "broken.safetensors")].problem
     assert not any("hidden" in entry.title or "ckpt" in ref for ref, entry in found.items())
+
+
+def test_egos_of_preferences_say_who_taught_them(tmp_path):
+    learned = {"labels": 120, "teacher": "oracle", "preset": "fast"}
+    save_agent(tmp_path / "run" / "agent.safetensors", card("mrn0", method="mrn", extra=learned), network())
+    people = member("mrn1-0", 1, method="mrn", mean_return=90.0, extra=learned | {"teacher": "human"})
+    add_members(tmp_path / "pool", [people, member("sp0", 2)])
+    found = {entry.title: entry for entry in catalogue.partners([tmp_path])}
+    lone, pooled, other = (found[name] for name in ("mrn0", "pool mrn1-0", "pool sp0"))
+    assert (lone.method, lone.taught) == ("mrn", "120 labels by oracle")
+    assert partner_note(pooled) == "mrn, 120 labels by people, 90 points in training"
+    assert other.taught == ""
 
 
 def test_a_damaged_pool_is_one_entry_with_its_problem(tmp_path):

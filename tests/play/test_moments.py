@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -22,8 +23,10 @@ from play.labelling.desk import Verdict
 from play.moments import LENGTH, GameMoments, MomentsDesk, Place, judged_seat, pick, place_of
 from play.record import Store
 from play.screens.label import LabelScreen
+from play.screens.study import study_screen
 from play.seats import SeatInfo
 from play.session import Session
+from play.study import withdraw
 from tests.play.helpers import COOK, HELPER, STAY, ScriptSeat, run_session
 from tests.play.window_driver import Driver, use_threads, window
 
@@ -279,3 +282,58 @@ def test_it_is_offered_only_where_there_is_something_to_compare(
         driver.press("m")
         assert driver.at == "result"
     assert not (tmp_path / "labels.sqlite").exists()
+
+
+STUDY = f"""
+study: 1
+title: A short study
+consent: May we keep your games?
+tutorial: false
+blocks:
+  - {{name: only, layouts: [cramped_room], partners: [stay], ticks: {2 * LENGTH}, tick_hz: 30, moments: true}}
+"""
+
+
+def test_a_study_offers_it_where_its_file_says_so_and_a_participant_can_have_it_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY)
+    use_threads(monkeypatch)
+    with window(tmp_path, moments=tmp_path / "elsewhere.sqlite") as driver:
+        driver.load().app.push(study_screen(driver.app, tmp_path / "study.yaml"))
+        driver.press("return", "return")
+        who = driver.app.screens[-1].run.participant
+        assert driver.at == "study, game"
+        driver.press("return")
+        driver.until_at("game, playing")
+        driver.press("left", "left", "space")  # so that the first moment is not like the second
+        driver.until_at("0 points")
+        driver.press("down", "return")
+        assert ready(driver) == "showing"
+        driver.run(1.0)
+        driver.press("left")
+        driver.until(lambda: page(driver).sitting.phase == "over")
+        driver.press("escape", "end", "return")
+        assert driver.at == "study, done"
+        store = driver.app.shelf.store()
+        assert store is not None
+        with closing(LabelStore(tmp_path / "labels.sqlite")) as labels:
+            assert [row["annotator"] for row in standing(labels)] == [who]
+        assert withdraw(store, who)["moments"] == 1
+    assert not (tmp_path / "elsewhere.sqlite").exists()
+    for file in tmp_path.glob("labels.sqlite*"):
+        assert who.encode() not in file.read_bytes()
+
+
+def test_forgetting_one_person_leaves_the_others_and_the_store_closed_to_changes(desk: MomentsDesk) -> None:
+    desk.give(desk.take(), Verdict(choice="left"))
+    bob = MomentsDesk(desk.game, "bob")
+    bob.give(bob.take(), Verdict(choice="left"))
+    desk.give(desk.take(), Verdict(choice="left"))
+    assert len(desk.store.queries(desk.game.run, 0)) == 2  # bob answered the query that was there
+    assert desk.store.forget("ann") == 2
+    assert [row["annotator"] for row in bob.store.answers()] == ["bob"]
+    assert [query.number for query in bob.store.queries(desk.game.run, 0)] == [0]
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        desk.store._connection.execute("DELETE FROM answers")
+    bob.close()
