@@ -103,7 +103,7 @@ def _member_entry(folder: Path, member: Mapping[str, Any]) -> PartnerEntry:
         title=f"{folder.name} {member['id']}",
         method=str(member["method"]),
         score=member["return"],
-        taught="" if missing else _taught(_read_card(folder / member["file"])),
+        taught=_taught(member),
         layouts=_places(member["layout"].split("+")),
         rules=str(member["rules"]),
         problem=f"{folder / member['file']} is missing" if missing else "",
@@ -135,7 +135,7 @@ def _agent_entry(path: Path) -> PartnerEntry | None:
 
 
 def _taught(card: Mapping[str, Any]) -> str:
-    """What the card of an ego of `coord prefer` says of its labels."""
+    """What the card of an ego of `coord prefer`, or its row in a manifest, says of its labels."""
     learned = card.get("extra", {})
     if not learned.get("teacher"):
         return ""

@@ -54,7 +54,7 @@ class AnnotatorReport:
         time = "unknown" if self.median_s is None else f"{self.median_s:.1f} s"
         return [
             ("answers", f"{self.answers}, {self.undone} taken back"),
-            ("agrees with itself", str(self.agreement)),
+            ("same answer again", str(self.agreement)),
             ("  sides swapped", str(self.agreement_swapped)),
             ("  sides as before", str(self.agreement_same)),
             ("left, of left and right", str(self.left)),

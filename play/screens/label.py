@@ -182,7 +182,8 @@ class LabelScreen:
         surface.fill(theme.PANEL, header)
         room = header.width // 3 - ui.px(24)
         ui.text(surface, self.title, (ui.px(16), header.centery), theme.SMALL, theme.MUTED, "midleft", width=room)
-        ui.text(surface, self.question, header.center, theme.HEAD, theme.TEXT, "center", width=room)
+        if self.sitting.task is not None:
+            ui.text(surface, self.question, header.center, theme.HEAD, theme.TEXT, "center", width=room)
         progress = self.sitting.progress
         if progress is None:
             return
@@ -259,7 +260,7 @@ class LabelScreen:
         state = "playing" if tape.playing else "paused"
         text = f"{state} at {tape.speed:g}x, frame {tape.frame + 1} of {tape.length}"
         ui.text(surface, text, (row.left, y), theme.SMALL, theme.MUTED, "midleft")
-        parts = [f"unsafe: {', '.join(draft.reasons)}"] if draft.reasons else []
+        parts = [f"unsafe: {', '.join(draft.reasons).replace('_', ' ')}"] if draft.reasons else []
         parts += [f"note: {draft.note}"] if draft.note else []
         room = row.width // 2
         ui.text(surface, "; ".join(parts), (row.right, y), theme.SMALL, theme.TEXT, "midright", width=room)
