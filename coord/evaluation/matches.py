@@ -88,12 +88,12 @@ def play_matches(
     shape = (len(matches), episodes)
     returns = np.concatenate([chunk[0] for chunk in chunks]).reshape(shape)
     events = np.concatenate([chunk[1] for chunk in chunks])
-    joint_acts = np.concatenate([chunk[2] for chunk in chunks]) if record else None  # [n * E, T, P]
+    joint_acts = np.concatenate([chunk[2] for chunk in chunks]) if record else None  # [series, games in a row, T, P]
     return Games(
         returns,
         events.reshape(*shape, where.layout.num_players, len(EVENTS)),
         np.concatenate([chunk[3] for chunk in chunks]).reshape(*shape, QUARTERS),
-        None if joint_acts is None else joint_acts.reshape(*shape, *joint_acts.shape[1:]),
+        None if joint_acts is None else joint_acts.reshape(*shape, *joint_acts.shape[2:]),
     )
 
 
