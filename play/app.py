@@ -24,7 +24,7 @@ from play.screens.base import Screen, message
 from play.screens.menu import MenuScreen
 from play.settings import GameChoice
 from play.shelf import Shelf
-from play.view import window
+from play.view import theme, window
 from play.view.events import Translator, UiEvent
 from play.view.sound import Sound
 from play.view.sprites import Sprites
@@ -139,6 +139,7 @@ class App:
         self.redraw()
 
     def _new_ui(self) -> Ui:
+        theme.use(self.settings.theme)
         ui = Ui(self.surface.get_size(), self.sprites, self.settings.text_scale)
         ui.calm = self.settings.reduced_motion
         return ui

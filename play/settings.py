@@ -15,6 +15,7 @@ from play.inputs import PRESETS, Bindings
 from play.labelling import keys as label_keys
 
 TEXT_SCALES = (1.0, 1.25, 1.5)
+THEMES = ("dark", "light")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Settings:
     window: tuple[int, int] = (1280, 720)
     sound: bool = False
     reduced_motion: bool = False
+    theme: str = "dark"  # one of THEMES
     text_scale: float = 1.0  # size of texts and buttons, one of TEXT_SCALES
     whole_pixels: bool = True  # kitchen tiles only in whole multiples of the pictures' pixels
     menu: str = "play"  # entry of the main menu used last
@@ -128,6 +130,12 @@ def _text_scale(value: Any, default: float) -> float:
     return float(value)
 
 
+def _theme(value: Any, default: str) -> str:
+    if value not in THEMES:
+        raise ValueError(f"expected one of {THEMES}, got {value!r}")
+    return str(value)
+
+
 def _bindings(value: Any, default: Any) -> tuple[Bindings, Bindings]:
     first, second = (Bindings.from_dict(one) for one in value)
     return first, second
@@ -148,6 +156,7 @@ _READERS: dict[str, Callable[[Any, Any], Any]] = {
     "bindings": _bindings,
     "window": _window,
     "text_scale": _text_scale,
+    "theme": _theme,
     "ticks": _positive,
     "tick_hz": _positive,
     "last": _last,

@@ -231,7 +231,7 @@ class LabelScreen:
         chip = pygame.Rect(0, 0, font.size(label)[0] + ui.cap_width(cap) + ui.px(40), ui.px(28))
         chip.midright = row.midright
         ink = theme.INK if is_unsafe else theme.MUTED
-        ui.box(surface, chip, theme.ALERT if is_unsafe else theme.PANEL, 6, self._edge(chip), 1)
+        ui.box(surface, chip, theme.VERMILION if is_unsafe else theme.PANEL, 6, self._edge(chip), 1)
         icon = ui.icon("cross" if is_unsafe else "triangle", ui.px(12), ink)
         surface.blit(icon, icon.get_rect(midleft=(chip.left + ui.px(8), chip.centery)))
         ui.text(surface, label, (chip.left + ui.px(26), chip.centery), theme.SMALL, ink, "midleft")

@@ -13,7 +13,7 @@ from play.labelling import keys
 from play.labelling.desk import NAME_LIMIT, checked_name
 from play.labelling.session import Sitting
 from play.screens.base import FormScreen, Screen
-from play.screens.preferences import key_title
+from play.screens.preferences import key_title, settings_screen
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame
@@ -47,6 +47,7 @@ def start_page(app: App, title: str, begin: Callable[[str], Screen], problem: st
             Entry("Your pseudonym", wish["name"], lambda text: wish.update(name=text), limit=NAME_LIMIT),
             Button("Start", start),
             Button("Keys", lambda: app.push(KeysPage(app))),
+            Button("Settings", lambda: app.push(settings_screen(app))),
             Button("Quit", app.pop),
             Space(),
             Text(INTRODUCTION, theme.SMALL, theme.MUTED),
@@ -218,6 +219,7 @@ def break_page(app: App, sitting: Sitting) -> FormScreen:
             Text(done, theme.BODY, center=True),
             Button("Go on", go_on),
             Button("Keys", lambda: app.push(KeysPage(app))),
+            Button("Settings", lambda: app.push(settings_screen(app))),
             Button("Leave", leave),
         ]
 

@@ -10,7 +10,7 @@ import pygame
 
 from play.inputs import BINDABLE, PRESETS, Bindings, Conflict, conflicts
 from play.screens.base import FormScreen
-from play.settings import TEXT_SCALES
+from play.settings import TEXT_SCALES, THEMES
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame
@@ -33,6 +33,9 @@ def settings_screen(app: App) -> FormScreen:
         app.change(**fields)
         screen.refresh()
 
+    def choose_theme(index: int) -> None:
+        rebuild(theme=THEMES[index])
+
     def build() -> Sequence[Widget]:
         now = app.settings
         rates = [f"{rate:g} per second" for rate in TICK_RATES]
@@ -47,6 +50,7 @@ def settings_screen(app: App) -> FormScreen:
             Choice("Game speed", rates, rate, lambda i: _change_last(app, tick_hz=TICK_RATES[i])),
             toggle("Sound", now.sound, lambda on: rebuild(sound=on)),
             Choice("Text size", scales, scale, lambda i: app.change(text_scale=TEXT_SCALES[i])),
+            Choice("Colours", [name.capitalize() for name in THEMES], THEMES.index(now.theme), choose_theme),
             toggle("Reduced motion", now.reduced_motion, lambda on: app.change(reduced_motion=on)),
             toggle("Full screen", now.fullscreen, lambda on: app.change(fullscreen=on)),
             toggle("Whole-pixel scaling", now.whole_pixels, lambda on: app.change(whole_pixels=on)),
@@ -124,7 +128,7 @@ class BindingsScreen:
         clashes = {conflict.key for conflict in conflicts(self.app.settings.bindings, RESERVED)}
         rows: list[Widget] = []
         for player, bindings in enumerate(self.app.settings.bindings):
-            rows.append(Text(f"Player {player + 1}", theme.HEAD, theme.SEAT_COLORS[player]))
+            rows.append(Text(f"Player {player + 1}", theme.HEAD))
             rows += [self._row(player, action, bindings.keys[action], clashes) for action in BINDABLE]
             rows.append(Space())
         return [*rows, Button("Reset both", self._reset), Button("Back", self.app.pop)]

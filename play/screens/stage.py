@@ -288,7 +288,7 @@ class Stage:
         number = max(1, math.ceil((self._count_until_s - self._now_s) / COUNT_S))
         disc = ui.icon("circle", ui.px(140), theme.INK)
         surface.blit(disc, disc.get_rect(center=box.center))
-        ui.text(surface, str(number), box.center, theme.HUGE, theme.TEXT, "center")
+        ui.text(surface, str(number), box.center, theme.HUGE, theme.PAPER, "center")
 
     def _draw_flying(self, surface: pygame.Surface, ui: Ui, painter: KitchenPainter) -> None:
         for one in self._flying:

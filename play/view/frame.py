@@ -59,14 +59,14 @@ def panel(surface: pygame.Surface, ui: Ui, width: int, height: int) -> pygame.Re
     return box.inflate(-ui.px(24), -ui.px(24))
 
 
-def banner(surface: pygame.Surface, ui: Ui, text: str, top: int, color: theme.Color = theme.ALERT) -> None:
+def banner(surface: pygame.Surface, ui: Ui, text: str, top: int, color: theme.Color | None = None) -> None:
     """A line of text on a dark plate, centred under `top`."""
     shown = ui.shorten(text, theme.BODY, ui.size[0] - ui.px(64))
     size = ui.font(theme.BODY).size(shown)
     plate = pygame.Rect(0, 0, size[0] + ui.px(32), size[1] + ui.px(16))
     plate.midtop = (ui.size[0] // 2, top)
-    ui.box(surface, plate, theme.INK, 6, color, 2)
-    ui.text(surface, shown, plate.center, theme.BODY, theme.TEXT, "center")
+    ui.box(surface, plate, theme.INK, 6, color or theme.ALERT, 2)
+    ui.text(surface, shown, plate.center, theme.BODY, theme.PAPER, "center")
 
 
 def _veil(size: tuple[int, int]) -> pygame.Surface:

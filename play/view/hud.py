@@ -169,4 +169,4 @@ def draw_measurements(surface: pygame.Surface, ui: Ui, lines: Sequence[str]) -> 
     box = pygame.Rect(ui.px(8), regions(ui).top.bottom + ui.px(8), width, height * len(lines) + ui.px(12))
     ui.box(surface, box, theme.INK, 4)
     for row, line in enumerate(lines):
-        ui.text(surface, line, (box.left + ui.px(8), box.top + ui.px(6) + row * height), theme.SMALL, theme.TEXT)
+        ui.text(surface, line, (box.left + ui.px(8), box.top + ui.px(6) + row * height), theme.SMALL, theme.PAPER)

@@ -175,7 +175,7 @@ class KitchenPainter:
         for name, grow, shade in (
             ("circle", 4, theme.INK),
             ("circle", 0, theme.GREEN),
-            ("check", -size // 3, theme.TEXT),
+            ("check", -size // 3, theme.PAPER),
         ):
             icon = self.ui.icon(name, size + grow, shade)
             surface.blit(icon, icon.get_rect(center=center))
@@ -190,7 +190,7 @@ class KitchenPainter:
         left = max(0, total - done)
         label = f"{math.ceil(left / tick_hz)}s" if tick_hz else str(left)
         if self.tile >= 3 * theme.SMALL:
-            back = self.ui.render(label, theme.SMALL, theme.TEXT)
+            back = self.ui.render(label, theme.SMALL, theme.PAPER)
             plate = back.get_rect(midbottom=(box.centerx, bar.top - 4)).inflate(8, 0)
             self.ui.box(surface, plate, theme.INK, 4)
             surface.blit(back, back.get_rect(center=plate.center))

@@ -27,7 +27,7 @@ class PairPainter:
         """Draw one moment of both; a clip that is over shows its last frame."""
         for place, (side, box) in enumerate(zip(self._sides, self._boxes, strict=True)):
             edge = theme.VERMILION if unsafe[place] else theme.LINE
-            self._ui.box(surface, box, theme.INK, 6, edge, EDGE if unsafe[place] else 1)
+            self._ui.box(surface, box, theme.PANEL, 6, edge, EDGE if unsafe[place] else 1)
             at = min(frame, side.length - 1)
             painter = self._kitchens[place]
             if isinstance(side, Film):

@@ -59,8 +59,8 @@ class Ui:
             self._cache.popitem(last=False)
         return piece
 
-    def render(self, text: str, units: int, color: Color = theme.TEXT) -> pygame.Surface:
-        clean = text.replace("\x00", "")
+    def render(self, text: str, units: int, color: Color | None = None) -> pygame.Surface:
+        clean, color = text.replace("\x00", ""), color or theme.TEXT
         return self.keep(("text", clean, units, color), lambda: self.font(units).render(clean, True, color))
 
     def text(
@@ -69,7 +69,7 @@ class Ui:
         text: str,
         at: tuple[int, int],
         units: int = theme.BODY,
-        color: Color = theme.TEXT,
+        color: Color | None = None,
         anchor: str = "topleft",
         width: int | None = None,
     ) -> pygame.Rect:
@@ -102,7 +102,7 @@ class Ui:
         text: str,
         rect: pygame.Rect,
         units: int = theme.BODY,
-        color: Color = theme.TEXT,
+        color: Color | None = None,
         center: bool = False,
     ) -> int:
         """Draw wrapped text from the top of `rect`; returns the y below its last line."""

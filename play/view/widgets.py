@@ -39,7 +39,7 @@ class Text:
 
     focusable = False
 
-    def __init__(self, text: str, units: int = theme.BODY, color: theme.Color = theme.TEXT, center: bool = False):
+    def __init__(self, text: str, units: int = theme.BODY, color: theme.Color | None = None, center: bool = False):
         self.text, self.units, self.color, self.center = text, units, color, center
 
     def height(self, ui: Ui, width: int) -> int:
@@ -79,7 +79,7 @@ class Button:
         action: Callable[[], None],
         *,
         note: str = "",
-        color: theme.Color = theme.MUTED,
+        color: theme.Color | None = None,
         enabled: bool = True,
         units: int = theme.BODY,
     ):
@@ -96,7 +96,7 @@ class Button:
         room = rect.width - ui.px(32)
         if self.note:
             note = ui.shorten(self.note, theme.SMALL, room * 6 // 10)
-            color = _ink(focused, self.color)
+            color = _ink(focused, self.color or theme.MUTED)
             box = ui.text(surface, note, (rect.right - ui.px(16), rect.centery), theme.SMALL, color, "midright")
             room -= box.width + ui.px(12)
         ui.text(surface, self.label, (rect.left + ui.px(16), rect.centery), self.units, ink, "midleft", room)

@@ -289,6 +289,7 @@ study: 1
 title: A short study
 consent: May we keep your games?
 tutorial: false
+questionnaires: {{}}
 blocks:
   - {{name: only, layouts: [cramped_room], partners: [stay], ticks: {2 * LENGTH}, tick_hz: 30, moments: true}}
 """
@@ -301,8 +302,11 @@ def test_a_study_offers_it_where_its_file_says_so_and_a_participant_can_have_it_
     use_threads(monkeypatch)
     with window(tmp_path, moments=tmp_path / "elsewhere.sqlite") as driver:
         driver.load().app.push(study_screen(driver.app, tmp_path / "study.yaml"))
-        driver.press("return", "return")
-        who = driver.app.screens[-1].run.participant
+        driver.post()
+        driver.press("return")
+        assert driver.at == "study, consent"
+        who = cast("Any", driver.app.top).run.participant
+        driver.press("return")
         assert driver.at == "study, game"
         driver.press("return")
         driver.until_at("game, playing")

@@ -41,11 +41,13 @@ def start_game(driver, **fields):
 # -- look --------------------------------------------------------------------------------------------------------------
 
 
-def test_texts_have_enough_contrast():
-    papers = (theme.BACKGROUND, theme.PANEL, theme.RAISED)
-    inks = (theme.TEXT, theme.MUTED, theme.ALERT, theme.GOOD)
-    pairs = [*itertools.product(inks, papers), (theme.INK, theme.ORANGE)]
-    pairs += [(theme.INK, color) for color in theme.SEAT_COLORS]
+@pytest.mark.parametrize("name", theme.NEUTRALS)
+def test_texts_have_enough_contrast(name):
+    colors = theme.NEUTRALS[name]
+    papers = [colors[paper] for paper in ("BACKGROUND", "PANEL", "RAISED")]
+    inks = [colors[ink] for ink in ("TEXT", "MUTED", "ALERT", "GOOD")]
+    pairs = [*itertools.product(inks, papers), (theme.INK, theme.ORANGE), (theme.PAPER, theme.INK)]
+    pairs += [(theme.INK, color) for color in (*theme.SEAT_COLORS, theme.VERMILION)]
     assert {pair: theme.contrast(*pair) for pair in pairs if theme.contrast(*pair) < 4.5} == {}
 
 

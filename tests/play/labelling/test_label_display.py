@@ -58,7 +58,7 @@ def test_a_person_labels_kitchens(tmp_path: Path) -> None:
         person.await_page("label, showing, 2 done")
         person.press("Up")
         person.await_page("label, over, 3 done")
-        person.press("Escape", "Down", "Down", "Return")
+        person.press("Escape", "End", "Return")
         assert person.process.wait(30) == 0
     with closing(LabelStore(tmp_path / "labels.sqlite")) as store:
         rows = standing(store)

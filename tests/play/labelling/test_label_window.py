@@ -16,6 +16,7 @@ from play.app import Options
 from play.labelling.answers import standing
 from play.screens.label import LabelScreen
 from play.screens.label_pages import start_page
+from play.view import theme
 from tests.play.labelling.helpers import judge, kitchen_pair, make_store, missing_pair, sitting, still_pair
 from tests.play.window_driver import App, Clock, Driver
 
@@ -93,7 +94,7 @@ def test_a_sitting_from_the_name_to_the_end(file: Path) -> None:
         assert driver.at == "label, over, 8 done"
         driver.until(lambda: screen(driver).report is not None)
         driver.run(0.2)
-        driver.press("escape", "down", "down", "return")
+        driver.press("escape", "end", "return")
         assert driver.app.top is None
     kinds = [row["kind"] for row in answers(file)]
     assert kinds == ["label", "label", "label", "skip", *["label"] * 4]
@@ -263,6 +264,16 @@ def test_keys_can_be_changed_and_stay_so(file: Path) -> None:
         assert driver.app.settings.label_keys == {"right": ("k",)}
     (row,) = answers(file)
     assert row["target"] == float(task.left == 0)
+
+
+def test_colours_follow_the_settings(file: Path) -> None:
+    with label_window(file, draw=kitchen_pair) as driver:
+        ready(driver)
+        for name in ("light", "dark"):
+            driver.app.change(theme=name)
+            driver.run(0.1)
+            corner = driver.app.surface.get_at((1, driver.app.ui.size[1] - 1))
+            assert tuple(corner)[:3] == theme.NEUTRALS[name]["PANEL"]
 
 
 # ------------------------------------------------------------------------------------------------------- noise
