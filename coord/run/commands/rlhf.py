@@ -161,10 +161,10 @@ def prepare(cfg: RLHFConfig) -> tuple[Layout, tuple[StoredAgent, ...], tuple[Sto
         raise UserError(f"query.length={cfg.query.length} (stored: {stored} ticks) does not fit horizon={cfg.horizon}")
     home = load_layout(cfg.layout)
     recorded_layout(home)
+    partners = load_training_partners(cfg.partners, home, cfg.rules)
     shared = set(hashes_of(cfg.partners)) & set(hashes_of(cfg.proxies))
     if shared:
         raise UserError(f"proxies={','.join(cfg.proxies)}: nobody is scored with the partners it learns with")
-    partners = load_training_partners(cfg.partners, home, cfg.rules)
     return home, tuple(partners), tuple(load_networks(cfg.proxies, home, cfg.rules))
 
 
