@@ -56,7 +56,8 @@ class IslandEnv:
         self._place = np.where(ended, tables.start, self._place)
         self._clock[ended] = 0
         parts = (torch.from_numpy(array) for array in (final, rew, terminated, truncated, success))
-        return TaskStep(*parts, np.zeros(ended.shape, np.int64), torch.from_numpy(wanted))
+        step = TaskStep(*parts, np.zeros(ended.shape, np.int64), torch.from_numpy(wanted))
+        return step._replace(measured={"eval/events/drowned": torch.from_numpy(self.events[..., 0])})
 
     def get_state(self) -> dict[str, np.ndarray]:
         """See `TaskEnv.get_state`."""

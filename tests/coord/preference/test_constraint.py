@@ -12,15 +12,19 @@ import pytest
 import torch
 
 from coord.algos.ppo import Hooks
+from coord.algos.ppo_continuous import PPOContinuousConfig
+from coord.algos.sac import SACConfig
 from coord.errors import UserError
-from coord.preference import constraint, training
+from coord.preference import constraint, prefppo, training
 from coord.preference.config import PreferConfig
 from coord.preference.feedback import RUN_NAME, STORE_FILE
-from coord.preference.island_env import island_envs
+from coord.preference.island_env import IslandEnv, island_envs
 from coord.preference.label_store import LabelStore
 from coord.preference.methods import METHODS, name_of
+from coord.preference.mrn import MRNConfig
 from coord.preference.queries import QueryConfig
 from coord.preference.safety import SafetyConfig
+from coord.preference.task_env import TaskEnvs, TaskStep
 from coord.run.training import Job
 from tests.coord.preference.fake_task import PointEnv, point_envs, small
 
@@ -30,7 +34,7 @@ ISLAND = {"query": QueryConfig(length=4, candidates=4), "seed_steps": 110, "unsu
 
 def islands(folder: Path, **changes: Any) -> Job:
     """A small run on the island, its store open."""
-    cfg = small(**{**ISLAND, "env": "island", "safety": ON, "labels": 24, "session_every": 15, **changes})
+    cfg = small(**{**ISLAND, "env": "island", "safety": ON, "labels": 20, "session_every": 15, **changes})
     return job(cfg, island_envs(cfg.members, cfg.envs_per_member, cfg.eval_episodes), folder)
 
 
@@ -133,8 +137,6 @@ def test_violations_flags_and_reasons_are_what_truly_happened(tmp_path: Path) ->
     finish(run)
     feedback = run.state.feedback
     safety = feedback.safety
-    drowned = [sum(ep.rew[-1] < -50 for ep in safety.pool.episodes(m)) for m in range(2)]  # costs are not rewards
-    assert drowned == [0, 0]
     assert safety.violations.min() > 0
     ended = [sum(episode.rew.sum() for episode in safety.pool.episodes(m)) for m in range(2)]
     assert safety.violations.tolist() == ended  # all episodes are still in the pool
@@ -142,13 +144,13 @@ def test_violations_flags_and_reasons_are_what_truly_happened(tmp_path: Path) ->
     seen = flagged = 0
     for m in range(2):
         stored = store.labels(RUN_NAME, m)
-        # Half the observation says where the water is; a segment is unsafe if its last step goes there.
+        # The end of the observation says where water is; a segment is unsafe if a step goes there.
         water = stored.labels.obs[..., 63:] * stored.labels.act
         assert np.array_equal(stored.unsafe, water.sum((2, 3)) > 0)
         assert [bool(tags) for tags in stored.reasons] == stored.unsafe.any(1).tolist()
         assert {tag for tags in stored.reasons for tag in tags} <= {"drowned"}
         seen, flagged = seen + stored.unsafe.size, flagged + stored.unsafe.sum()
-    assert seen == 2 * 2 * 24
+    assert seen == 2 * 2 * 20
     assert 0 < flagged < seen
     learned = feedback.labels[0].target
     only_one = safety.flags[0][:, 0] ^ safety.flags[0][:, 1]
@@ -187,7 +189,7 @@ def test_resumed_with_safety_on_ends_bit_for_bit_the_same(gate: float, stop: int
     assert_same(finish(second), whole)
     withheld = second.state.feedback.safety.withheld
     assert (withheld.sum() > 0) == (gate < 1)
-    assert (second.state.feedback.report()["reward/labels"] == 24 - withheld).all()
+    assert (second.state.feedback.report()["reward/labels"] == 20 - withheld).all()
 
 
 class CountingPointEnv(PointEnv):
@@ -231,3 +233,97 @@ def test_a_task_without_events_has_no_hazards(tmp_path: Path) -> None:
     cfg = small(safety=ON)
     with pytest.raises(UserError, match="counts no events"):
         job(cfg, point_envs(cfg), tmp_path)
+
+
+# -------------------------------------------------------------------------------------- PPO, bilevel, learning
+
+
+def counting_envs(cfg: PreferConfig) -> Any:
+    envs = point_envs(cfg)
+    envs.train.__class__ = CountingPointEnv
+    return envs
+
+
+def test_ppo_is_paid_reward_less_weighed_cost(tmp_path: Path) -> None:
+    method = PPOContinuousConfig(rollout_len=5, batch_size=8, num_epochs=1, pretraining_epochs=1, hidden=(8,))
+    hazards = dataclasses.replace(ON, hazards=("far",))
+    cfg = small(method=method, envs_per_member=2, total_steps=70, safety=hazards)
+    envs = counting_envs(cfg)
+    run = prefppo.build(cfg, METHODS["prefppo"], envs)
+    run.open(tmp_path)
+    prefppo.train(run, envs)
+    safety = run.feedback.safety
+    assert safety is not None
+    assert safety.trained
+    gen = torch.Generator().manual_seed(0)
+    raw, act = torch.randn(5, 2, 2, 3, generator=gen), torch.rand(5, 2, 2, 2, generator=gen)
+    for t, m, n in np.ndindex(5, 2, 2):
+        row = (raw[t, m, n].expand(2, 1, 3), act[t, m, n].expand(2, 1, 2))
+        expected = run.feedback.model.reward(*row)[m] - safety.multiplier[m] * safety.model.reward(*row)[m]
+        assert torch.allclose(prefppo.reward(run, raw, act)[t, m, n], expected, atol=1e-5)
+
+
+def test_a_bilevel_step_teaches_the_critic_reward_less_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paid = []
+    plain = training.sac.update
+
+    def keep(state: Any, batch: Any, next_value: Any = None) -> Any:
+        paid.append((batch, next_value is not None))
+        return plain(state, batch, next_value)
+
+    monkeypatch.setattr("coord.preference.mrn.sac.update", keep)
+    run = islands(tmp_path, method=MRNConfig(every=7), total_steps=150)
+    finish(run)
+    feedback = run.state.feedback
+    steps = [batch for batch, bilevel in paid if bilevel]
+    assert len(steps) > 2
+    last = steps[-1]
+    reward = feedback.reward(last.obs, last.act)
+    assert (reward - last.rew).min() > 0  # every step costs something, since sigmoids are above 0
+    assert (feedback.penalty(last.obs, last.act) > 0).all()
+
+
+class TemptingEnv(IslandEnv):
+    """One state, two actions, ten steps: the second action pays and is an event."""
+
+    obs_dim, act_dim, max_episode_steps = 1, 2, 10
+    event_names = ("risk",)
+
+    def observe(self) -> torch.Tensor:
+        return torch.ones(self.members, self.rows, 1)
+
+    def step(self, act: torch.Tensor) -> TaskStep:
+        self._clock += 1
+        ended = torch.from_numpy(self._clock == 10)
+        self._clock[ended.numpy()] = 0
+        self.events = act.numpy().astype(np.float32)[..., None]
+        never = torch.zeros_like(ended)
+        return TaskStep(self.observe(), act.float(), never, ended, never, np.zeros(ended.shape, np.int64))
+
+
+def risks(folder: Path, constraint_on: bool) -> float:
+    """Share of the last 200 steps that took the risk."""
+    folder.mkdir()
+    hazards = SafetyConfig(
+        hazards=("risk",), flags="none", constraint=constraint_on, limit=1.0, multiplier_lr=0.2, cost_lr=1e-2,
+        cost_steps=40, cost_hidden=(8,),
+    )  # fmt: skip
+    cfg = small(
+        members=1, total_steps=700, seed_steps=40, unsup_steps=0, labels=40, session_labels=10, session_every=20,
+        query=QueryConfig(length=2, candidates=2, selector="uniform"), safety=hazards, eval_every=700,
+        algo=SACConfig(hidden=(16,), batch_size=16, lr=3e-3, gamma=0.5, init_alpha=0.05, target_entropy_share=0.2),
+    )  # fmt: skip
+    run = job(cfg, TaskEnvs(TemptingEnv(1, 1), TemptingEnv(1, 1)), folder)
+    finish(run, until=500)
+    before = float(run.state.feedback.safety.violations[0])
+    finish(run)
+    return (float(run.state.feedback.safety.violations[0]) - before) / 200
+
+
+@pytest.mark.learn
+def test_the_multiplier_keeps_a_tempted_learner_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who prefers what is unsafe, and says so: only the constraint can hold the learner back."""
+    monkeypatch.setattr("coord.preference.feedback.safe_first", lambda target, unsafe: target)
+    free, held = risks(tmp_path / "off", False), risks(tmp_path / "on", True)
+    assert free > 0.8
+    assert held < 0.5
