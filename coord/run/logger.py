@@ -70,7 +70,7 @@ GLOSSARY: dict[str, str] = {
     "eval/teacher_score": "kitchens: mean of what the teacher judges by, over evaluation games",
     "eval/with/<partner>": "kitchens: the mean return of the evaluation games with that partner",
     "eval/with/<partner>/<member>": "the same for one member",
-    "eval/events/<event>": "kitchens: how often the ego caused that event in an evaluation game, mean",
+    "eval/events/<event>": "how often the ego caused that event in an evaluation game (kitchens, island), mean",
     "eval/events/<event>/<member>": "the same for one member",
     "eval/success": "share of evaluation episodes that succeeded at some step, mean over members",
     "eval/<what>/<member>": "the same for one member",
