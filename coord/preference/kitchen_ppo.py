@@ -62,10 +62,10 @@ class Rows:
     """A `KitchenEnv` as the `RowEnv` that PPO collects from; keeps what the reward model reads."""
 
     def __init__(self, env: KitchenEnv, obs_kind: str, on_step: Callable[[Tensor, Tensor, TaskStep], None]) -> None:
-        """obs_kind: what the policy reads; on_step: told the task's obs, the action and what it brought."""
+        """obs_kind: what the policy reads; on_step: told what the reward model reads, the action, what it brought."""
         self.env, self.obs_kind, self.on_step = env, obs_kind, on_step
         self.members, self.rows, self.kitchens = env.members, env.rows, env.rows
-        self.seen: list[Tensor] = []  # [M, N, O] of every tick since it was last emptied
+        self.seen: list[Tensor] = []  # [M, N, O + E] of every tick since it was last emptied
 
     def observe(self) -> Tensor:
         """See `RowEnv.observe`: as the policy reads it."""
@@ -79,8 +79,8 @@ class Rows:
         """See `RowEnv.step`; the reward is what the teacher judges by."""
         obs = self.env.observe()
         done = self.env.step(act)
-        self.seen.append(obs)
-        self.on_step(obs, act, done)
+        self.seen.append(done.known(obs))
+        self.on_step(self.seen[-1], act, done)
         return RowStep(done.judged, self.env.shaped_rew, done.terminated, done.truncated)
 
     def finished(self) -> Episodes:
@@ -113,7 +113,7 @@ class Run:
     cfg: PreferConfig
     ppo: PPOState
     feedback: Feedback | None  # None: the true reward is given
-    obs_dim: int  # O, numbers that the reward model reads
+    obs_dim: int  # O, numbers of an observation; the reward model may read E more
     facts: Tensor  # [O] the rows of the policy's table that they stand for
     rows: int  # N, kitchens per member
     judges: list[torch.Generator]  # one per member: actions in evaluation
@@ -220,67 +220,69 @@ def in_time(x: Tensor, steps: int) -> Tensor:
     return x.unflatten(1, (steps, -1)).transpose(0, 1)
 
 
-def predicted(run: Run, obs: Tensor, act: Tensor) -> Tensor:
-    """The reward model's rewards [M, T*N], with mean 0 and deviation 1; obs [T, M, N, O], act [T, M, N]."""
+def predicted(run: Run, known: Tensor, act: Tensor) -> Tensor:
+    """The reward model's rewards [M, T*N]; known [T, M, N, O + E] is what it reads, act [T, M, N]."""
     assert run.feedback is not None
-    rew = run.feedback.reward(per_member(obs), per_member(act))
-    return (rew - run.scale.mean[:, None].float()) / run.scale.std[:, None].float()
+    return run.feedback.reward(per_member(known), per_member(act))
 
 
-def take_in(run: Run, obs: Tensor, act: Tensor) -> None:
-    """Adds a rollout to the deviation of the predicted rewards."""
+def wages(run: Run, known: Tensor, act: Tensor) -> Tensor:
+    """What the ego is paid [T, M, N]: predicted rewards with mean 0 and deviation 1, less the price of hazards."""
     assert run.feedback is not None
-    run.scale.update(run.feedback.reward(per_member(obs), per_member(act)))
+    rew = (predicted(run, known, act) - run.scale.mean[:, None].float()) / run.scale.std[:, None].float()
+    return in_time(rew - run.feedback.penalty(per_member(known), per_member(act)), len(known))
 
 
-def explore(run: Run, obs: Tensor) -> Tensor:
-    """Novelty [M, T*N] of the states obs [T, M, N, O]: their distance to the nearest of those seen before."""
-    rows = per_member(obs)
+def explore(run: Run, known: Tensor) -> Tensor:
+    """Novelty [T, M, N] of the states known [T, M, N, O + E]: their distance to the nearest of those seen before."""
+    rows = per_member(known[..., : run.obs_dim])
     thinned = rows[:, :: -(-rows.shape[1] // SEEN_PER_ROLLOUT)]
     run.seen = torch.cat([run.seen, thinned], 1)[:, -SEEN_STATES:]
     distance = knn_reward(rows, run.seen, run.cfg.knn)
     run.novelty.update(distance)
-    return run.novelty.normalise(distance)
+    return in_time(run.novelty.normalise(distance), len(known))
 
 
-def pay(run: Run, roll: Rollout, obs: Tensor, before: int) -> None:
-    """Gives a rollout its rewards, after the bilevel step if one is due; obs [T, M, N, O], before: steps before it."""
+def pay(run: Run, roll: Rollout, known: Tensor, before: int) -> None:
+    """Gives a rollout its rewards, after the bilevel step if one is due.
+
+    known: [T, M, N, O + E] what the reward model reads of it; before: steps before it.
+    """
     if run.feedback is None:
         return
-    steps = len(obs)
-    if run.switched:
-        take_in(run, obs, roll.act)
-        if run.extra is not None and run.extra.is_due(before, run.env_step, run.feedback.remaining > 0):
-            bilevel(run, run.extra, roll, obs)
-        rew = predicted(run, obs, roll.act) - run.feedback.penalty(per_member(obs), per_member(roll.act))
-    else:
-        rew = explore(run, obs)
-    roll.rew = in_time(rew, steps)
     roll.shaped_rew.zero_()
+    if not run.switched:
+        roll.rew = explore(run, known)
+        return
+    run.scale.update(predicted(run, known, roll.act))
+    if run.extra is not None and run.extra.is_due(before, run.env_step, run.feedback.remaining > 0):
+        bilevel(run, run.extra, roll, known)
+    roll.rew = wages(run, known, roll.act)
 
 
-def bilevel(run: Run, mrn: MRN, roll: Rollout, obs: Tensor) -> None:
+def bilevel(run: Run, mrn: MRN, roll: Rollout, known: Tensor) -> None:
     """Moves the reward model by the preference loss of the values that its rewards lead to."""
     feedback, cfg, net = run.feedback, run.ppo.cfg, run.ppo.net
     assert feedback is not None
     labels = mrn.draw_labels(feedback.labels, feedback.newest, feedback.judged)
     if labels is None:
         return
-    rew = in_time(predicted(run, obs, roll.act), len(obs)) * cfg.rew_scale
+    rew = wages(run, known, roll.act) * cfg.rew_scale
     _, ret = advantages(roll, rew, cfg.gamma, cfg.gae_lambda, str(mrn.config.time_limit))
-    inner = vm.Inner(obs, ret, roll.terminated | roll.truncated, cfg.lr, cfg.gamma * cfg.gae_lambda)
-    pairs = vm.outer(ends(labels), mrn.config.score, cfg.gamma)
+    facts, ended = known[..., : run.obs_dim], roll.terminated | roll.truncated
+    inner = vm.Inner(facts, ret, ended, cfg.lr, cfg.gamma * cfg.gae_lambda)
+    pairs = vm.outer(ends(labels, run.obs_dim), mrn.config.score, cfg.gamma)
     rule = mg.Rule(temperature=mrn.config.temperature or 0.0)
     value = vm.value_network(net, run.facts)
     by_rew, loss = vm.reward_gradient(value, inner, pairs, rule, mrn.config.inner_steps)
     share = mrn.config.outer_weight * cfg.rew_scale / run.scale.std[:, None].float()
-    meta = feedback.model.vjp(per_member(obs), feedback.features(per_member(roll.act)), per_member(by_rew) * share)
+    meta = feedback.model.vjp(per_member(known), feedback.features(per_member(roll.act)), per_member(by_rew) * share)
     run.tally.add({"reward/outer_loss": loss} | mrn.move(feedback.model, rn.flatten(meta), labels))
 
 
-def ends(labels: LabelBatch) -> vm.Labelled:
-    """The first and last states of labelled segments."""
-    obs = labels.obs
+def ends(labels: LabelBatch, obs_dim: int) -> vm.Labelled:
+    """The first and last states of labelled segments, of which the learner reads the first obs_dim numbers."""
+    obs = labels.obs[..., :obs_dim]
     return vm.Labelled(obs[:, :, :, 0], obs[:, :, :, -1], obs.shape[3] - 1, labels.target)
 
 
@@ -327,10 +329,10 @@ def policy(run: Run, env: KitchenEnv) -> Callable[[Tensor], Tensor]:
 def watch(run: Run) -> Callable[[Tensor, Tensor, TaskStep], None]:
     """What is remembered of every step."""
 
-    def on_step(obs: Tensor, act: Tensor, done: TaskStep) -> None:
+    def on_step(known: Tensor, act: Tensor, done: TaskStep) -> None:
         run.episodes.add(done)
         if run.feedback is not None:
-            run.feedback.record(obs, act, done)
+            run.feedback.record(known, act, done)
 
     return on_step
 

@@ -284,8 +284,13 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
         UserError: a choice that does not exist.
     """
     groups = default_groups(command)
-    if "learner" in words and "algo" in groups:
-        groups["algo"] = words["learner"]  # the fields of algo are the learner's
+    learner = words.get("learner", _yaml(f"{command}.yaml").get("learner"))
+    if learner is not None:  # it decides whose fields algo has
+        groups["algo"] = learner
+        if learner not in choices(command, "algo"):
+            raise unknown("learner", learner, choices(command, "algo"))
+        if words.get("algo", learner) != learner:
+            raise UserError(f"algo={words['algo']} goes with learner={words['algo']}: say that instead")
     for group in groups:
         choice = groups[group] = words.get(group, groups[group])
         if choice not in choices(command, group):

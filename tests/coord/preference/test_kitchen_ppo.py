@@ -79,6 +79,7 @@ VARIANTS: dict[str, PreferConfig] = {
         ),
     ),
     "true_reward": small(method=OracleConfig(), labels=0),
+    "mrn that sees the partner": small(method=mrn(), reward_sees_partner=True),
 }  # fmt: skip
 
 
@@ -265,7 +266,7 @@ def test_every_parameter_of_the_reward_model_is_moved_by_the_meta_gradient_alone
     job = build(small(method=mrn(supervised=False, compare=False, optimiser="sgd", lr=1.0)), tmp_path)
     run = until(job, 160)
     roll, obs = _rollout(run, job.env)
-    kp.take_in(run, obs, roll.act)
+    run.scale.update(kp.predicted(run, obs, roll.act))
     before = {name: tensor.clone() for name, tensor in run.feedback.model.params.items()}
     kp.bilevel(run, run.extra, roll, obs)
     moved = {name: tensor != before[name] for name, tensor in run.feedback.model.params.items()}
