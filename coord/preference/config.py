@@ -142,6 +142,8 @@ def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
     if isinstance(cfg.algo, PPOConfig) != (cfg.learner == "ppo"):
         raise UserError(f"learner={cfg.learner} does not go with the fields of another algo: say learner=, not algo=")
     _check_task(cfg, env)
+    if cfg.safety.hazards and not learns_reward:
+        raise UserError("safety.hazards= are what people warn of: a method that learns from nobody's labels has no use")
     if not learns_reward:
         return
     if cfg.extra_labels and cfg.env != KITCHENS:

@@ -272,9 +272,9 @@ class Feedback:
         if not stored.labels.size:
             length = self.cfg.reward.stored_length(self.cfg.query.length)
             stored = replace(stored, labels=Labels.empty(length, self.obs_dim, self.act_dim))
-        elif self.safety is not None:
-            stored = replace(stored, labels=self.safety.strengthened(m, stored))
-        return stored if self.moments is None else moments.join_stored([stored, self.moments])
+        if self.moments is not None:
+            stored = moments.join_stored([stored, self.moments])
+        return stored if self.safety is None else replace(stored, labels=self.safety.strengthened(m, stored))
 
     def _wait(self) -> None:
         """Until people have answered, or the patience of the configuration is over."""
