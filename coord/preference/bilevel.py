@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from coord.preference.mrn import MRN, MRNConfig
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def step(run: Run) -> dict[str, Tensor] | None:
     if labels is None:
         return None
     batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, time_limit=str(mrn.config.time_limit))
+    before = feedback.model.flat.clone()
     metrics = mrn.step(run.sac, feedback.model, batch, labels, feedback.penalty(batch.obs, batch.act))
-    relabel(run)
+    if not torch.equal(feedback.model.flat, before):
+        relabel(run)
     return metrics

@@ -159,10 +159,10 @@ class MRN:
 
         When: after the switch, in place of the ordinary SAC update of an environment step for which `is_due`; after a
         feedback session that falls on the same step. The caller then relabels the replay. batch: from the replay, of
-        the learner's batch size, drawn with `time_limit=config.time_limit`; its rewards are not read. labels: as
-        `draw_labels` gives them. With `meta_scale=0` everything happens but the meta gradient is zero: supervised steps
-        (corrected) or the momentum of the last ones (released). penalty [M, B]: what the critic is paid less than the
-        rewards.
+        the learner's batch size, drawn with `time_limit=config.time_limit`, with the rewards that the model predicts.
+        labels: as `draw_labels` gives them. With `meta_scale=0` everything happens but the meta gradient is zero:
+        supervised steps (corrected) or the momentum of the last ones (released). penalty [M, B]: what the critic is
+        paid less than the rewards.
         """
         seen = batch.narrowed(state.obs_dim)
         next_value = sac.bootstrap(state, seen.next_obs, sac.draw_noise(state, batch.rew.shape[1]))
@@ -171,9 +171,11 @@ class MRN:
         y = sac_losses.critic_target(predicted - penalty, batch.discount, state.cfg.gamma, next_value)
         gradient, outer = self._reward_gradient(state, seen.obs, features, y, labels)
         meta = pull(gradient)
+        before = model.flat.clone()
         metrics = {"reward/outer_loss": outer} | self.move(model, rn.flatten(meta), labels)
-        rew = model.reward(batch.obs, features) - penalty
-        return metrics | sac.update(state, seen._replace(rew=rew), next_value)
+        # A model that has not moved predicts what is stored; predicted in another batch it would be rounded otherwise.
+        rew = batch.rew if torch.equal(model.flat, before) else model.reward(batch.obs, features)
+        return metrics | sac.update(state, seen._replace(rew=rew - penalty), next_value)
 
     def _reward_gradient(
         self, state: sac.SACState, obs: Tensor, features: Tensor, y: Tensor, labels: LabelBatch
