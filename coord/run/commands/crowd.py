@@ -12,7 +12,7 @@ HELP = "annotators who disagree: an experiment on synthetic crowds, and a report
 EXAMPLES = (
     "coord crowd",
     "coord crowd experiment seeds=16 queries=200 out=runs/crowd-long",
-    "coord crowd report store=runs/pebble/labels.sqlite",
+    "coord crowd report store=runs/pebble",
     "coord crowd report store=runs/pebble/labels.sqlite groups=2 json=true",
 )
 
@@ -72,14 +72,16 @@ def report(cfg: CrowdCommandConfig) -> str:
     from coord.errors import UserError
     from coord.evaluation.annotator_report import annotator_report, table
     from coord.preference.annotators import MixtureConfig, ReliabilityConfig
+    from coord.preference.feedback import STORE_FILE
     from coord.preference.label_store import LabelStore
 
     if cfg.store is None:
-        raise UserError("which label store? name it with store=, for example store=runs/pebble/labels.sqlite")
+        raise UserError("which label store? name it with store=, for example store=runs/pebble")
     if cfg.groups < 1:
         raise UserError(f"groups={cfg.groups}: must be at least 1")
     crowd = MixtureConfig(groups=cfg.groups) if cfg.groups > 1 else ReliabilityConfig()
-    store = LabelStore(cfg.store, create=False)
+    path = Path(cfg.store)
+    store = LabelStore(path / STORE_FILE if path.is_dir() else path, create=False)
     try:
         rows = annotator_report(store, cfg.run, crowd, seed=cfg.seed)
     finally:
