@@ -200,20 +200,20 @@ def _wish(found: Found, layout: str, cell: Cell) -> Wish:
     wants, learner = cell["wants"], cell["learner"]
     paid = found.of("utilities", layout, wants=wants, method=ORACLE, learner=learner)
     plain = found.of("curves", layout, method=ORACLE, learner=learner)
-    score = [next((figure(one["scores"][wants]) for one in some), None) for some in (paid, plain)]
+    scores = [next((figure(one["scores"][wants]) for one in some), None) for some in (paid, plain)]
     names = [name for name, weight in UTILITIES[wants].weights.items() if weight]
-    events = {name: (cell["events"][name], plain[0]["events"][name] if plain else None) for name in names}
     return Wish(
-        layout,
-        wants,
-        learner,
-        cell["method"],
-        cell["labels"],
-        figure(cell["scores"][wants]),
-        *score,
-        cell["training"].get("rank_correlation"),
-        figure(cell["returns"]),
-        events,
+        layout=layout,
+        wants=wants,
+        learner=learner,
+        method=cell["method"],
+        labels=cell["labels"],
+        taught=figure(cell["scores"][wants]),
+        paid=scores[0],
+        by_return=scores[1],
+        rank_correlation=cell["training"].get("rank_correlation"),
+        returns=figure(cell["returns"]),
+        events={name: (cell["events"][name], plain[0]["events"][name] if plain else None) for name in names},
     )
 
 

@@ -83,6 +83,6 @@ def _pictures(curves: Sequence[Curve]) -> list[dict[str, Any]]:
 
 def _series(name: str, points: Mapping[int, Interval], places: Mapping[int, float], style: int) -> Series:
     """A line through the returns at these numbers of labels, which stand at equal distances."""
-    columns = np.array([tuple(points[labels]) for labels in places if labels in points]).reshape(-1, 3).T
+    mean, low, high = np.array([tuple(points[labels]) for labels in places if labels in points]).reshape(-1, 3).T
     x = np.array([place for labels, place in places.items() if labels in points])
-    return Series(name, x, *columns, style=style)
+    return Series(name, x, mean, low, high, style)

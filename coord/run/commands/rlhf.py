@@ -262,9 +262,8 @@ def as_prefer(cfg: RLHFConfig, labels: int) -> PreferConfig:
     from coord.preference.config import PreferConfig
     from coord.preference.pebble import PebbleConfig
 
-    same = ("reward", "query", "teacher", "layout", "rules", "horizon", "partners", "seed", "members")
-    same += ("session_labels", "answerer", "answer_wait_s", "pool_episodes", "threads")
-    shared = {name: getattr(cfg, name) for name in same}
+    same = "reward query teacher layout rules horizon partners seed members session_labels answerer answer_wait_s"
+    shared = {name: getattr(cfg, name) for name in (*same.split(), "pool_episodes")}
     return PreferConfig(method=PebbleConfig(), algo=SACConfig(), env="overcooked", labels=labels, **shared)
 
 
@@ -343,8 +342,8 @@ def scored(whole: Pipeline, step: str) -> dict[str, Any]:
     cfg, ref = whole.cfg, str(whole.agents[step])
     refuse_leaks([ref], cfg.proxies)
     where = MatchRules(layout=whole.home, rules=cfg.rules, horizon=cfg.horizon)
-    players = (load_agents([one] if isinstance(one, str) else one, whole.home, cfg.rules) for one in (ref, cfg.proxies))
-    return score(*players, ScoreRequest(where=where, episodes=cfg.episodes, seed=cfg.seed))
+    egos, proxies = (load_agents(refs, whole.home, cfg.rules) for refs in ([ref], cfg.proxies))
+    return score(egos, proxies, ScoreRequest(where=where, episodes=cfg.episodes, seed=cfg.seed))
 
 
 def result(whole: Pipeline) -> dict[str, Any]:
