@@ -81,7 +81,7 @@ class _Job:
 
 
 class Sitting:
-    """Attributes (read only): task, pair, tape, draft, notice, problem, progress, said, reasons."""
+    """Attributes (read only): task, pair, clip_problem, tape, draft, notice, problem, progress, answered, looked_s."""
 
     def __init__(self, clerk: Clerk, studio: Studio, *, min_watch_s: float = 0.5, poll_s: float = POLL_S) -> None:
         self.clerk, self.studio, self.min_watch_s, self.poll_s = clerk, studio, min_watch_s, poll_s
@@ -96,7 +96,8 @@ class Sitting:
         self._deck: list[Task] = []  # the first one is on the screen
         self._shown: Task | None = None
         self._jobs: list[_Job] = []
-        self._looked_s = self._since_break_s = 0.0
+        self.looked_s = 0.0  # how long the pair has been looked at, pauses left out
+        self._since_break_s = 0.0
         self._replays = 0
         self._doubted = ""  # the choice that was questioned because it came so soon
         self._last_s: float | None = None
@@ -151,7 +152,7 @@ class Sitting:
         self._show()
         if self.phase == "showing":
             self.tape.run(passed_s)
-            self._looked_s += passed_s
+            self.looked_s += passed_s
             self._since_break_s += passed_s
             self._keep(now_s)
 
@@ -198,7 +199,7 @@ class Sitting:
         except UserError as error:
             self.clip_problem = str(error)
         self._shown = task
-        self._looked_s, self._replays, self._doubted = 0.0, 0, ""
+        self.looked_s, self._replays, self._doubted = 0.0, 0, ""
         self.draft = task.taken_back or Verdict(choice="skip")
         if self.pair is not None:
             self.tape = Tape(self.pair.length, self.pair.hz, self.tape.speed)
@@ -246,10 +247,10 @@ class Sitting:
         if self.clip_problem and choice != "skip":
             self.notice = "There is nothing to judge here: skip this pair."
             return
-        if self._looked_s < self.min_watch_s and self._doubted != choice and not self.clip_problem:
+        if self.looked_s < self.min_watch_s and self._doubted != choice and not self.clip_problem:
             self._doubted, self.notice = choice, TOO_QUICK
             return
-        verdict = replace(self.draft, choice=choice, response_ms=self._looked_s * 1000, shown=self._how_shown())
+        verdict = replace(self.draft, choice=choice, response_ms=self.looked_s * 1000, shown=self._how_shown())
         self._do("save", lambda desk: (desk.give(task, verdict), desk.progress()), partial(self._saved, task))
 
     def _how_shown(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HEADER, TITLES, TIMELINE, ANSWERS, GAP = 48, 36, 44, 48, 8  # heights in units
 ANSWER_BUTTONS = {"left": "Left is better", "equal": "Equally good", "skip": "Cannot tell", "right": "Right is better"}
+SHORT = {"left": "Left", "equal": "Equal", "skip": "Skip", "right": "Right"}  # where there is little room
 TOOLS = {
     "replay": "Replay", "pause": "Pause", "slower": "Slower", "faster": "Faster", "undo": "Undo", "note": "Note",
     "reasons": "Reasons", "help": "Keys", "leave": "Leave",
@@ -180,16 +181,16 @@ class LabelScreen:
 
     def _draw_header(self, surface: pygame.Surface, ui: Ui, header: pygame.Rect) -> None:
         surface.fill(theme.PANEL, header)
-        room = header.width // 3 - ui.px(24)
+        room, middle = header.width * 3 // 10 - ui.px(16), header.width * 4 // 10 - ui.px(16)
         ui.text(surface, self.title, (ui.px(16), header.centery), theme.SMALL, theme.MUTED, "midleft", width=room)
         if self.sitting.task is not None:
-            ui.text(surface, self.question, header.center, theme.HEAD, theme.TEXT, "center", width=room)
+            ui.text(surface, self.question, header.center, theme.HEAD, theme.TEXT, "center", width=middle)
         progress = self.sitting.progress
         if progress is None:
             return
         total = progress.done + progress.open
-        left_s = self.sitting.left_s
-        text = f"{progress.done} of {total} done" + (f", {time_left(left_s)}" if left_s else "")
+        left_s, done = self.sitting.left_s, f"{progress.done} of {total} done"
+        text = _fitting(ui, room, f"{done}, {time_left(left_s)}" if left_s else done, done)
         right = (header.right - ui.px(16), header.centery)
         ui.text(surface, text, right, theme.SMALL, theme.TEXT, "midright", width=room)
         bar = pygame.Rect(0, header.bottom - ui.px(4), header.width, ui.px(4))
@@ -220,10 +221,6 @@ class LabelScreen:
         name = ui.text(surface, title, (row.left + ui.px(4), row.centery), theme.BODY, theme.TEXT, "midleft")
         if self.sitting.pair is None:
             return
-        clip = self.sitting.pair.sides[self.sitting.task.left ^ side]
-        if isinstance(clip, Kitchen) and clip.seat is not None:
-            judged, at = f"judge cook {clip.seat + 1}, under the arrow", (name.right + ui.px(16), row.centery)
-            ui.text(surface, judged, at, theme.SMALL, theme.MUTED, "midleft", width=row.width // 2)
         is_unsafe = self.sitting.draft.unsafe[side]
         action = ("unsafe_left", "unsafe_right")[side]
         cap, label = self._cap(ui, action), "Unsafe" if is_unsafe else "Mark unsafe"
@@ -237,6 +234,11 @@ class LabelScreen:
         ui.text(surface, label, (chip.left + ui.px(26), chip.centery), theme.SMALL, ink, "midleft")
         ui.key_cap(surface, cap, (chip.right - ui.cap_width(cap) - ui.px(4), chip.centery))
         self._spots.append((chip, action))
+        clip = self.sitting.pair.sides[self.sitting.task.left ^ side]
+        if isinstance(clip, Kitchen) and clip.seat is not None:
+            at, room = (name.right + ui.px(16), row.centery), chip.left - name.right - ui.px(24)
+            judged = _fitting(ui, room, f"judge cook {clip.seat + 1}, under the arrow", f"cook {clip.seat + 1}")
+            ui.text(surface, judged, at, theme.SMALL, theme.MUTED, "midleft", width=room)
 
     def _draw_missing(self, surface: pygame.Surface, ui: Ui, where: Regions) -> None:
         area = where.clips[0].union(where.clips[1])
@@ -258,7 +260,7 @@ class LabelScreen:
         surface.blit(knob, knob.get_rect(center=(x, self._track.centery)))
         y = row.bottom - ui.px(17)
         state = "playing" if tape.playing else "paused"
-        text = f"{state} at {tape.speed:g}x, frame {tape.frame + 1} of {tape.length}"
+        text = f"{state} at {tape.speed:g}x, frame {tape.frame + 1} of {tape.length}, {self.sitting.looked_s:.0f} s"
         ui.text(surface, text, (row.left, y), theme.SMALL, theme.MUTED, "midleft")
         parts = [f"unsafe: {', '.join(draft.reasons).replace('_', ' ')}"] if draft.reasons else []
         parts += [f"note: {draft.note}"] if draft.note else []
@@ -268,18 +270,20 @@ class LabelScreen:
     def _draw_answers(self, surface: pygame.Surface, ui: Ui, row: pygame.Rect) -> None:
         gap = ui.px(GAP)
         width = (row.width - gap * (len(ANSWER_BUTTONS) - 1)) // len(ANSWER_BUTTONS)
-        for place, (action, label) in enumerate(ANSWER_BUTTONS.items()):
+        fits = all(self._button_width(ui, action, label) <= width for action, label in ANSWER_BUTTONS.items())
+        for place, (action, label) in enumerate((ANSWER_BUTTONS if fits else SHORT).items()):
             box = pygame.Rect(row.left + place * (width + gap), row.top, width, row.height)
             can = self.sitting.phase == "showing" and (self.sitting.pair is not None or action == "skip")
             ui.box(surface, box, theme.RAISED if can else theme.PANEL, 6, self._edge(box), 2)
             cap = self._cap(ui, action)
             ink, inner = theme.TEXT if can else theme.MUTED, ui.cap_width(cap) + ui.px(10)
-            shown = ui.shorten(label, theme.BODY, width - inner - ui.px(16))
-            size = ui.font(theme.BODY).size(shown)[0] + inner
-            left = box.centerx - size // 2
+            left = box.centerx - (ui.font(theme.BODY).size(label)[0] + inner) // 2
             ui.key_cap(surface, cap, (left, box.centery))
-            ui.text(surface, shown, (left + inner, box.centery), theme.BODY, ink, "midleft")
+            ui.text(surface, label, (left + inner, box.centery), theme.BODY, ink, "midleft")
             self._spots.append((box, action))
+
+    def _button_width(self, ui: Ui, action: str, label: str) -> int:
+        return ui.cap_width(self._cap(ui, action)) + ui.px(26) + ui.font(theme.BODY).size(label)[0]
 
     def _draw_tools(self, surface: pygame.Surface, ui: Ui, footer: pygame.Rect) -> None:
         """A row of keys that can be clicked as well; what is too long is dropped, "All keys" tells it."""
@@ -364,6 +368,11 @@ def time_left(seconds: float) -> str:
     if seconds < 60:
         return "under a minute left"
     return f"about {round(seconds / 60)} min left" if seconds < 5400 else f"about {seconds / 3600:.1f} h left"
+
+
+def _fitting(ui: Ui, room: int, long: str, short: str) -> str:
+    """The long text if it fits into `room` px, else the short one."""
+    return long if ui.font(theme.SMALL).size(long)[0] <= room else short
 
 
 def _same(first: tuple[object, ...], second: tuple[object, ...]) -> bool:
