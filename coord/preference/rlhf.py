@@ -30,12 +30,11 @@ from coord import seeding
 from coord.algos import ppo
 from coord.nets import PopulationNet, sample_actions
 from coord.optim import PopulationAdam
-from coord.partner_env import Episodes, RowStep
 from coord.preference import kl
 from coord.preference.answerers import Teacher, TeacherConfig
 from coord.preference.feedback import Feedback
 from coord.preference.imitation import Course
-from coord.preference.kitchen_env import KitchenEnv
+from coord.preference.kitchen_ppo import Rows
 from coord.preference.kl import Coefficient, KLConfig
 from coord.preference.segments import labelled
 from coord.preference.tally import restore, state_of
@@ -44,53 +43,6 @@ from coord.types import NUM_ACTIONS
 
 SCALE_EPISODES = 20  # games of a member over which rewards are normalised
 JUDGED_PAIRS = 500  # unseen pairs of segments that a reward model is judged on
-
-
-class PolicyEnv:
-    """Kitchens with partners as PPO sees them: a `RowEnv` of index observations.
-
-    What the reward model reads is kept until `taken` fetches it; `recorder` gets every tick, to cut segments from.
-    """
-
-    def __init__(self, task: KitchenEnv, recorder: Feedback | None = None) -> None:
-        self.task, self.recorder = task, recorder
-        self.members, self.rows, self.kitchens = task.members, task.rows, task.rows
-        self._seen: list[Tensor] = []  # [M, N, O] of every tick since `taken`
-
-    def observe(self) -> Tensor:
-        """See `RowEnv.observe`."""
-        return self.task.env.observe()
-
-    def final_observe(self) -> Tensor:
-        """See `RowEnv.final_observe`."""
-        return self.task.env.final_observe()
-
-    def step(self, act: Tensor) -> RowStep:
-        """See `RowEnv.step`. The task reward is for logs: whoever learns from it replaces it first."""
-        obs = self.task.observe()
-        done = self.task.step(act)
-        self._seen.append(obs)
-        if self.recorder is not None:
-            self.recorder.record(obs, act, done)
-        return RowStep(done.rew, torch.zeros_like(done.rew), done.terminated, done.truncated)
-
-    def taken(self) -> Tensor:
-        """[T, M, N, O] what the reward model reads of the ticks since this was last called."""
-        seen, self._seen = torch.stack(self._seen), []
-        return seen
-
-    def finished(self) -> Episodes:
-        """See `RowEnv.finished`; returns are those of the task."""
-        return self.task.env.finished()
-
-    def get_state(self) -> dict[str, np.ndarray]:
-        """See `RowEnv.get_state`; to be called between rollouts, when nothing waits to be taken."""
-        return self.task.get_state()
-
-    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Inverse of `get_state`."""
-        self.task.set_state(state)
-        self._seen = []
 
 
 # ------------------------------------------------------------------------------------- 2: a reward from comparisons
@@ -107,11 +59,11 @@ class Comparison:
     env_step: int = 0
 
     @staticmethod
-    def create(policy: PopulationNet, feedback: Feedback, env: PolicyEnv, seeds: list[int]) -> Comparison:
+    def create(policy: PopulationNet, feedback: Feedback, env: Rows, seeds: list[int]) -> Comparison:
         """Nothing played; one game in every kitchen comes before each session."""
         cfg = feedback.cfg
         sessions = -(-cfg.labels // cfg.session_labels)
-        course = Course(sessions * env.task.max_episode_steps * env.rows)
+        course = Course(sessions * env.env.max_episode_steps * env.rows)
         gens = [seeding.torch_generator(seed, "comparison") for seed in seeds]
         return Comparison(course, policy.requires_grad_(False), feedback, gens)
 
@@ -134,21 +86,24 @@ class Comparison:
 
 
 @torch.no_grad()
-def play_games(policy: PopulationNet, env: PolicyEnv, gens: list[torch.Generator]) -> Tensor:
-    """One game in every kitchen, from its start, by the policies' own play; mean task return [M]."""
-    ticks = env.task.max_episode_steps
+def play_games(policy: PopulationNet, env: Rows, gens: list[torch.Generator]) -> Tensor:
+    """One game in every kitchen, from its start, by the policies' own play; mean task return [M].
+
+    Whoever learns from these games is told tick by tick (`env.on_step`).
+    """
+    ticks = env.env.max_episode_steps
     uniform = torch.stack([torch.rand(ticks, env.rows, generator=gen) for gen in gens], 1)  # [T, M, N]
     for t in range(ticks):
         env.step(sample_actions(policy(env.observe())[0], uniform[t])[0])
-    env.taken()  # nobody learns from single ticks here
+    env.seen.clear()  # nobody learns from single ticks here
     return torch.from_numpy(env.finished().ret).view(env.members, env.rows).mean(1)
 
 
-def compare(state: Comparison, env: PolicyEnv, hooks: ppo.Hooks) -> Comparison:
+def compare(state: Comparison, env: Rows, hooks: ppo.Hooks) -> Comparison:
     """Until the budget of this step is spent; continues from wherever `state` and `env` are."""
     while state.feedback.remaining and not hooks.should_stop(state):
         ret = play_games(state.policy, env, state.gens)
-        state.env_step += env.task.max_episode_steps * env.rows
+        state.env_step += env.env.max_episode_steps * env.rows
         metrics: dict[str, Any] = state.feedback.session(state.env_step)
         hooks.on_update(state, metrics | state.feedback.report() | {"rollout/return": ret})
     return state
@@ -166,15 +121,15 @@ def reward_scale(feedback: Feedback) -> Tensor:
     return torch.stack(found, 1)
 
 
-def judge_reward(judged: Feedback, policy: PopulationNet, env: PolicyEnv, seeds: list[int]) -> dict[str, Tensor]:
+def judge_reward(judged: Feedback, policy: PopulationNet, env: Rows, seeds: list[int]) -> dict[str, Tensor]:
     """How well the reward models of `judged` order games that they have not seen: those of pi_0 with other partners.
 
-    env: one without a recorder; a game is played in each of its kitchens.
+    env: one of its own; a game is played in each of its kitchens.
     Returns: `accuracy` [M], the share of unequal pairs of segments ordered as a teacher without faults does, and
     `rank_correlation` [M] of the segments' predicted and judged returns; NaN where all are alike.
     """
-    fresh = Feedback.create(judged.cfg, env.task, seeds)
-    fresh.model, env.recorder = judged.model, fresh
+    fresh = Feedback.create(judged.cfg, env.env, seeds)
+    fresh.model, env.on_step = judged.model, fresh.record
     play_games(policy, env, [seeding.torch_generator(seed, "judge reward") for seed in seeds])
     length, teacher = judged.cfg.query.length, TeacherConfig(ties="equal")
     accuracy = []
@@ -246,6 +201,7 @@ def pay(tuning: Tuning, state: ppo.PPOState, roll: Rollout, seen: Tensor) -> Non
     beta = tuning.kl.value
     paid = rew - beta[:, None] * kl.log_ratio(logp, ref_logits, act)
     roll.rew = paid.unflatten(1, (ticks, -1)).transpose(0, 1).contiguous()
+    roll.shaped_rew.zero_()  # a programmed reward as well
     tuning.found = {"reward/kl": divergence, "reward/kl_coef": beta, "reward/predicted": rew.mean(1)}
     tuning.kl.update(divergence)
 
@@ -287,11 +243,12 @@ def learn(state: ppo.PPOState, roll: Rollout, extra_loss: ppo.Loss | None, *, va
     return metrics
 
 
-def tune(tuning: Tuning, state: ppo.PPOState, env: PolicyEnv, hooks: ppo.Hooks) -> ppo.PPOState:
+def tune(tuning: Tuning, state: ppo.PPOState, env: Rows, hooks: ppo.Hooks) -> ppo.PPOState:
     """PPO to the end of its budget; continues from wherever `tuning`, `state` and `env` are."""
 
     def on_rollout(state: ppo.PPOState, roll: Rollout) -> None:
-        pay(tuning, state, roll, env.taken())
+        pay(tuning, state, roll, torch.stack(env.seen))
+        env.seen.clear()
 
     def on_update(state: ppo.PPOState, metrics: dict[str, Any]) -> None:
         refresh(tuning, state.env_step)

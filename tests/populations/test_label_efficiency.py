@@ -14,6 +14,7 @@ from coord.errors import UserError
 from coord.evaluation import agents
 from coord.evaluation.agents import hashes_of
 from coord.run import cli, config
+from coord.run.commands import efficiency
 from populations import work
 from populations.label_efficiency import Report, training_facts
 from populations.pool import NewMember, add_members
@@ -34,6 +35,8 @@ class Fake:
         self.broken = ""  # a word that makes a training fail
 
     def module(self, command: str) -> Any:
+        if command == "efficiency":
+            return efficiency
         return SimpleNamespace(run=lambda words: self.run(command, words))
 
     def run(self, command: str, words: Sequence[str]) -> int:

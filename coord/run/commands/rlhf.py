@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from coord.preference.config import PreferConfig
     from coord.preference.feedback import Feedback
     from coord.preference.imitation import ImitationConfig
+    from coord.preference.kitchen_ppo import Rows
     from coord.preference.kl import KLConfig
     from coord.preference.queries import QueryConfig
     from coord.preference.reward_model import RewardConfig
-    from coord.preference.rlhf import PolicyEnv
 
 HELP = "learn from human games and comparisons: imitation, reward model, PPO with a KL penalty"
 EXAMPLES = (
@@ -193,7 +193,7 @@ def learn_reward(whole: Pipeline) -> dict[str, Any]:
     cfg, policy = whole.cfg, imitated(whole)
     env = kitchens(whole, "reward", whole.partners, cfg.algo.num_envs)
     feedback = open_feedback(whole, env, cfg.labels - cfg.refresh_labels)
-    env.recorder = feedback
+    env.on_step = feedback.record
     state = rlhf.Comparison.create(policy, feedback, env, whole.seeds)
     shown = {"accuracy": "reward/accuracy", f"labels (of {cfg.labels})": "reward/labels"}
     run_step(whole, "reward", state, env, train=rlhf.compare, shown=shown)
@@ -212,7 +212,7 @@ def learn_policy(whole: Pipeline) -> dict[str, Any]:
     env = kitchens(whole, "policy", whole.partners, cfg.algo.num_envs)
     feedback = open_feedback(whole, env, cfg.labels)
     feedback.load_state_dict(after_reward(whole))
-    env.recorder = feedback if cfg.refresh_labels else None
+    env.on_step = feedback.record if cfg.refresh_labels else env.on_step
     settings = rlhf.TuningConfig(kl=cfg.kl, value_updates=cfg.value_updates, refresh_every=cfg.refresh_every)
     tuning = rlhf.Tuning(settings, policy, feedback, rlhf.reward_scale(feedback))
     state = rlhf.start_from(cfg.algo, policy, whole.seeds)
@@ -234,24 +234,25 @@ def run_step(whole: Pipeline, name: str, state: Any, env: Any, **job: Any) -> No
     run_job(Job(whole.step(name), title, resume, state, env, cfg.save_every_s, **job))
 
 
-def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: int) -> PolicyEnv:
+def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: int) -> Rows:
     """`rows` kitchens per member; draws of partners are a step's own."""
     from coord import seeding
     from coord.overcooked import OvercookedVectorEnv
     from coord.preference.kitchen_env import KitchenEnv
+    from coord.preference.kitchen_ppo import Rows
     from coord.preference.kitchen_teachers import judgement
-    from coord.preference.rlhf import PolicyEnv
 
     cfg, seed = whole.cfg, seeding.derive(whole.cfg.seed, "rlhf", name)
     env = OvercookedVectorEnv(whole.home, cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules, seed=seed)
-    return PolicyEnv(KitchenEnv(env, partners, members=cfg.members, seed=seed, judgement=judgement(cfg.teacher)))
+    task = KitchenEnv(env, partners, members=cfg.members, seed=seed, judgement=judgement(cfg.teacher))
+    return Rows(task, "index", lambda *step: None)
 
 
-def open_feedback(whole: Pipeline, env: PolicyEnv, labels: int) -> Feedback:
+def open_feedback(whole: Pipeline, env: Rows, labels: int) -> Feedback:
     """Sessions with a budget of `labels`; the answers of all steps lie in the second one's folder."""
     from coord.preference.feedback import Feedback
 
-    feedback = Feedback.create(as_prefer(whole.cfg, labels), env.task, whole.seeds)
+    feedback = Feedback.create(as_prefer(whole.cfg, labels), env.env, whole.seeds)
     feedback.open(whole.step("reward"))
     return feedback
 

@@ -22,24 +22,29 @@ from coord.preference.answerers import TeacherConfig
 from coord.preference.config import PreferConfig
 from coord.preference.feedback import Feedback
 from coord.preference.kitchen_env import KitchenEnv
+from coord.preference.kitchen_ppo import Rows
 from coord.preference.kitchen_teachers import Judgement
 from coord.preference.kl import KLConfig
 from coord.preference.pebble import PebbleConfig
 from coord.preference.queries import QueryConfig
 from coord.preference.reward_model import RewardConfig
-from coord.preference.rlhf import Comparison, PolicyEnv, Tuning, TuningConfig
+from coord.preference.rlhf import Comparison, Tuning, TuningConfig
 from tests.agent_fixtures import member
 
 SEEDS, ROWS, HORIZON = [1, 2], 4, 20
 ALGO = PPOConfig(total_steps=400, num_envs=ROWS, rollout_len=20, num_epochs=2, num_minibatches=2)
 
 
-def kitchens(recorder: Feedback | None = None) -> PolicyEnv:
+def nobody(*step: Any) -> None:
+    """Learns from no tick."""
+
+
+def kitchens() -> Rows:
     env = OvercookedVectorEnv("cramped_room", len(SEEDS) * ROWS, horizon=HORIZON)
     partner = member("partner", 3)
     judged = Judgement(Utility({"movement": 1.0}))  # tells policies apart within a few ticks
     task = KitchenEnv(env, [rlhf_partner(partner)], members=len(SEEDS), seed=0, judgement=judged)
-    return PolicyEnv(task, recorder)
+    return Rows(task, "index", nobody)
 
 
 def rlhf_partner(new: Any) -> Any:
@@ -48,7 +53,7 @@ def rlhf_partner(new: Any) -> Any:
     return StoredAgent(new.card, new.net)
 
 
-def feedback_of(env: PolicyEnv, folder: Path, labels: int = 12) -> Feedback:
+def feedback_of(env: Rows, folder: Path, labels: int = 12) -> Feedback:
     cfg = PreferConfig(
         method=PebbleConfig(),
         algo=SACConfig(),
@@ -63,15 +68,15 @@ def feedback_of(env: PolicyEnv, folder: Path, labels: int = 12) -> Feedback:
         session_labels=4,
         pool_episodes=6,
     )
-    feedback = Feedback.create(cfg, env.task, SEEDS)
+    feedback = Feedback.create(cfg, env.env, SEEDS)
     folder.mkdir(exist_ok=True)
     feedback.open(folder)
     return feedback
 
 
-def policy(env: PolicyEnv, seed: int = 0) -> PopulationNet:
+def policy(env: Rows, seed: int = 0) -> PopulationNet:
     """Stands in for what imitation leaves: not uniform, and different for each member."""
-    arch = Arch(kind="mlp_index", inputs=env.task.env.env.spec.vocab_size, hidden=(64, 64))
+    arch = Arch(kind="mlp_index", inputs=env.env.kitchens.spec.vocab_size, hidden=(64, 64))
     net = PopulationNet.create(arch, [torch.Generator().manual_seed(seed + m) for m in range(len(SEEDS))])
     with torch.no_grad():
         net.head_weight[:, :6] *= 50
@@ -91,10 +96,11 @@ def assert_equal(one: Mapping[str, Any], two: Mapping[str, Any]) -> None:
 # ------------------------------------------------------------------------------------------------------- step 2
 
 
-def comparison(folder: Path) -> tuple[Comparison, PolicyEnv]:
+def comparison(folder: Path) -> tuple[Comparison, Rows]:
     env = kitchens()
-    env.recorder = feedback_of(env, folder)
-    return Comparison.create(policy(env), env.recorder, env, SEEDS), env
+    feedback = feedback_of(env, folder)
+    env.on_step = feedback.record
+    return Comparison.create(policy(env), feedback, env, SEEDS), env
 
 
 def test_comparison_spends_its_budget_and_resumes_bit_for_bit(tmp_path: Path) -> None:
@@ -137,25 +143,24 @@ def test_a_reward_that_knows_what_is_wanted_orders_unseen_games(tmp_path: Path) 
     found = rlhf.judge_reward(state.feedback, state.policy, unseen, SEEDS)
     assert found["accuracy"].shape == found["rank_correlation"].shape == (2,)
     assert bool(((found["accuracy"] >= 0) & (found["accuracy"] <= 1)).all())
-    assert unseen.recorder is not env.recorder
     assert state.feedback.pool.complete(0) == 6  # what it learned from is as it was
 
 
 # ------------------------------------------------------------------------------------------------------- step 3
 
 
-def tuning_of(env: PolicyEnv, folder: Path, *, labels: int = 4, coef: float = 0.5, warm: int = 1) -> Tuning:
+def tuning_of(env: Rows, folder: Path, *, labels: int = 4, coef: float = 0.5, warm: int = 1) -> Tuning:
     """Tuning with a reward model of one session of pi_0; what `labels` has beyond that is for the present step."""
     feedback = feedback_of(env, folder, labels)
-    env.recorder = feedback
+    env.on_step = feedback.record
     rlhf.play_games(policy(env), env, [torch.Generator().manual_seed(s) for s in SEEDS])
     feedback.session(0)
-    env.recorder = feedback if labels > 4 else None
+    env.on_step = feedback.record if labels > 4 else nobody
     cfg = TuningConfig(kl=KLConfig(coef=coef), value_updates=warm, refresh_every=100)
     return Tuning(cfg, policy(env), feedback, rlhf.reward_scale(feedback))
 
 
-def tuned(folder: Path, stop: int | None = None, **how: Any) -> tuple[Tuning, ppo.PPOState, PolicyEnv]:
+def tuned(folder: Path, stop: int | None = None, **how: Any) -> tuple[Tuning, ppo.PPOState, Rows]:
     env = kitchens()
     tuning = tuning_of(env, folder, **how)
     state = rlhf.start_from(ALGO, policy(env), SEEDS)
@@ -172,7 +177,7 @@ def test_tuning_resumes_bit_for_bit(tmp_path: Path, labels: int) -> None:
     rest_env = kitchens()
     rest = Tuning(half.cfg, policy(rest_env), feedback_of(rest_env, tmp_path / "half", labels), torch.zeros(2, 2))
     rest.feedback.load_state_dict(copied(half.feedback.state_dict()))
-    rest_env.recorder = rest.feedback if labels > 4 else None
+    rest_env.on_step = rest.feedback.record if labels > 4 else nobody
     rest.is_frozen = half.is_frozen
     rest_state = rlhf.start_from(ALGO, policy(rest_env, seed=9), SEEDS)
     rest_state.load_state_dict(copied(half_state.state_dict()))
@@ -190,7 +195,7 @@ def test_the_reward_of_a_rollout_is_what_the_formula_says(tmp_path: Path) -> Non
     seen: list[Any] = []
 
     def look(roll: Any) -> None:
-        obs = env.taken()
+        obs = torch.stack(env.seen)
         logits, theirs = (net(roll.obs.transpose(0, 1).flatten(1, 2))[0] for net in (state.net, tuning.reference))
         beta = tuning.kl.value.clone()
         rlhf.pay(tuning, state, roll, obs)
@@ -235,12 +240,12 @@ def test_a_heavy_penalty_keeps_the_policy_near_and_none_lets_it_go(tmp_path: Pat
 def test_learning_is_never_by_the_task_reward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same parameters whatever the kitchen pays: rewards are for logs alone."""
     _, state, _ = tuned(tmp_path / "a", stop=3)
-    step = PolicyEnv.step
+    step = Rows.step
 
-    def rich(self: PolicyEnv, act: Tensor) -> Any:
+    def rich(self: Rows, act: Tensor) -> Any:
         return step(self, act)._replace(rew=torch.full((len(SEEDS), ROWS), 100.0))
 
-    monkeypatch.setattr(PolicyEnv, "step", rich)
+    monkeypatch.setattr(Rows, "step", rich)
     _, again, _ = tuned(tmp_path / "b", stop=3)
     assert_equal(state.net.tensors(), again.net.tensors())
 
