@@ -23,6 +23,7 @@ from coord.overcooked import EVENTS
 from coord.overcooked.recorded import RecordedGame, open_recordings, read_game, read_headers
 from coord.preference import moments
 from coord.preference.label_store import Answer, LabelStore, QueryRecord
+from coord.preference.segments import Queries
 from play.labelling.answers import choice_of, left_of, ordered, standing, target_of
 from play.labelling.clips import Kitchen, Pair
 from play.labelling.desk import Progress, Task, Verdict
@@ -41,6 +42,7 @@ class Place:
     file: Path
     length: int = LENGTH  # ticks that are judged
     margin: int = 0  # ticks on either side that are stored beside them
+    sees_partner: bool = False  # whether what the person did is stored, too, for a reward model that reads it
 
 
 def place_of(ref: str, games: Path, chosen: Path | None = None) -> Place:
@@ -60,12 +62,13 @@ def beside(games: Path) -> Path:
     return games.parent / STORE_FILE
 
 
-def _sizes(file: Path) -> tuple[int, int]:
-    """Length and margin of the segments that a run learns from."""
+def _sizes(file: Path) -> tuple[int, int, bool]:
+    """Length and margin of the segments that a run learns from, and whether it sees the partner."""
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return int(values["query"]["length"]), int(values["reward"]["crop_margin"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        sees_partner = bool(values.get("reward_sees_partner", False))
+        return int(values["query"]["length"]), int(values["reward"]["crop_margin"]), sees_partner
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UserError(f"{file} is no configuration of coord prefer: {error!r}") from error
 
 
@@ -115,7 +118,8 @@ class GameMoments:
         self.course = moments.follow(self.game, seat)
         self.pairs = pick(self.course.events, self.place)
         self.stored_length = self.place.length + 2 * self.place.margin
-        self.run = moments.run_name(self.kitchen, header.rules, self.stored_length)
+        self._sight = {"sees_partner": self.place.sees_partner}
+        self.run = moments.run_name(self.kitchen, header.rules, self.stored_length, **self._sight)
 
     def record(self, number: int) -> QueryRecord:
         """Pair `number` as a query that is not stored yet, whence its negative id."""
@@ -125,12 +129,18 @@ class GameMoments:
         origin |= {"rules": header.rules, "game": header.uid, "game_number": header.id, "seat": self.seat}
         origin |= {"ticks": ticks, "tick_hz": header.tick_hz, "participant": header.participant}
         origin |= {"partner": partner["name"], "partner_sha256": partner["checkpoint_sha256"]}
+        pair = self.pair(number)
         return QueryRecord(
-            id=-1 - number, run=self.run, member=0, number=number, session=0, wanted=0, length=self.stored_length,
-            margin=margin, obs_dim=self.course.obs.shape[1], act_dim=self.course.act.shape[1],
+            id=-1 - number, run=self.run, member=0, number=number, session=0, wanted=0, length=pair.length,
+            margin=margin, obs_dim=pair.obs.shape[3], act_dim=pair.act.shape[3],
             episode=(header.id, header.id), start=tuple(first - margin for first, _ in ticks), provenance=origin,
             asked_utc="",
         )  # fmt: skip
+
+    def pair(self, number: int) -> Queries:
+        """What is stored of pair `number`."""
+        first, second = (start - self.place.margin for start in self.pairs[number])
+        return moments.pair_of(self.course, (first, second), self.stored_length, self.game.header.id, **self._sight)
 
     def draw(self, file: Path, record: QueryRecord) -> Pair:
         """Both moments of a pair for `play.labelling.clips.Studio`."""
@@ -201,12 +211,9 @@ class MomentsDesk:
         return is_new
 
     def _add(self, record: QueryRecord) -> int:
-        first_number = self.store.counts(record.run, 0).asked
-        pair = moments.pair_of(self.game.course, record.start, record.length, record.episode[0])
-        (query,) = self.store.add_queries(
-            record.run, 0, pair, first_number=first_number, session=0, wanted=record.wanted, margin=record.margin,
-            provenance=[record.provenance],
-        )  # fmt: skip
+        how: dict[str, Any] = {name: getattr(record, name) for name in ("session", "wanted", "margin")}
+        how |= {"first_number": self.store.counts(record.run, 0).asked, "provenance": [record.provenance]}
+        (query,) = self.store.add_queries(record.run, 0, self.game.pair(record.number), **how)
         return query
 
     def _answer(self, query: int, task: Task, verdict: Verdict) -> Answer:

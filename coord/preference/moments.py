@@ -30,6 +30,7 @@ class Course:
     """A game of T ticks as the agent at one seat met it."""
 
     obs: NDArray[np.float32]  # [T, F] facts, 0 or 1
+    beside: NDArray[np.float32]  # [T, 6 (P - 1)] what the other seats did in the tick, one-hot, from the next seat on
     act: NDArray[np.float32]  # [T, 6] what it did, one-hot
     rew: NDArray[np.float32]  # [T] task reward
     events: NDArray[np.int64]  # [T, P, len(EVENTS)] what every seat did in each tick
@@ -55,9 +56,10 @@ def follow(game: RecordedGame, seat: int) -> Course:
         env.step(joint_act[None])
         counts.append(env.event_counts(final=True)[0].copy())
         states.append(env.state_dict(0, final=True))
-    act = np.eye(NUM_ACTIONS, dtype=np.float32)[game.joint_act[:, seat]]
+    acts = np.eye(NUM_ACTIONS, dtype=np.float32)[np.roll(game.joint_act, -seat, axis=1)]  # [T, P, 6], its own first
+    beside = acts[:, 1:].reshape(len(acts), -1)
     events = np.diff(np.array(counts, np.int64), axis=0)
-    return Course(np.array(obs), act, game.rew.astype(np.float32), events, tuple(states))
+    return Course(np.array(obs), beside, acts[:, 0], game.rew.astype(np.float32), events, tuple(states))
 
 
 def written_out(env: OvercookedVectorEnv, seat: int, facts: np.ndarray) -> NDArray[np.float32]:
@@ -65,16 +67,17 @@ def written_out(env: OvercookedVectorEnv, seat: int, facts: np.ndarray) -> NDArr
     return np.isin(facts, env.index_obs()[0, seat]).astype(np.float32)
 
 
-def pair_of(course: Course, starts: tuple[int, int], length: int, game: int) -> Queries:
-    """One query: the `length` ticks from each of two starts of game number `game`."""
+def pair_of(course: Course, starts: tuple[int, int], length: int, game: int, *, sees_partner: bool = False) -> Queries:
+    """One query: the `length` ticks from each of two starts of game number `game`; see `reward_sees_partner`."""
     cuts = [slice(start, start + length) for start in starts]
-    obs, act, rew = (np.stack([array[cut] for cut in cuts])[None] for array in (course.obs, course.act, course.rew))
+    seen = np.concatenate([course.obs, course.beside], axis=1) if sees_partner else course.obs
+    obs, act, rew = (np.stack([array[cut] for cut in cuts])[None] for array in (seen, course.act, course.rew))
     return Queries(obs, act, rew, np.full((1, 2), game), np.array([starts]))
 
 
-def run_name(layout: Layout, rules: str, length: int) -> str:
+def run_name(layout: Layout, rules: str, length: int, *, sees_partner: bool = False) -> str:
     """The name under which moments of one kitchen and length lie in a store; all of them have the same shape."""
-    return f"{PREFIX} {layout.name} {layout.hash[:8]} {rules} {length}"
+    return f"{PREFIX} {layout.name} {layout.hash[:8]} {rules} {length}" + (" with partner" if sees_partner else "")
 
 
 def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: int) -> StoredLabels:
@@ -90,7 +93,9 @@ def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: 
             names = [name for name in store.runs() if name.startswith(PREFIX)]
             if run not in names:
                 there = f"it has {', '.join(names)}" if names else "people compare them in coord play, after a game"
-                raise UserError(f"{path} holds no '{run}' (kitchen, its hash, rules, stored steps): {there}")
+                raise UserError(
+                    f"{path} holds no '{run}' (kitchen, its hash, rules, stored steps, reward_sees_partner): {there}"
+                )
             found = store.labels(run, 0)
         if not found.labels.size:  # skipped or taken back, all of them
             continue

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from play.app import App
     from play.session import Session
 
-QUESTION = "Which moment did you like better?"
+QUESTION = "Which was better?"
 
 
 def is_offered(session: Session) -> bool:

@@ -162,6 +162,23 @@ def test_observations_are_what_a_reward_model_reads(desk: MomentsDesk) -> None:
     assert game.rew.sum() > 0
 
 
+def test_a_reward_that_sees_the_partner_gets_what_the_person_did(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    LabelStore(run / "labels.sqlite").close()
+    asked = {"query": {"length": 30}, "reward": {"crop_margin": 5}, "reward_sees_partner": True}
+    (run / "config.yaml").write_text(yaml.safe_dump(asked))
+    with closing(open_desk(tmp_path, play_game(tmp_path, ref=str(run / "agent.safetensors")))) as desk:
+        desk.give(desk.take(), Verdict(choice="right"))
+        (query,) = desk.store.queries(desk.game.run, 0)
+        stored, acts = desk.store.segments([query.id]), desk.game.game.joint_act
+    assert query.run.endswith(" 40 with partner")
+    assert (query.length, query.margin, desk.store.path) == (40, 5, run / "labels.sqlite")
+    for side, start in enumerate(query.start):
+        assert (stored.obs[0, side, :, -6:].argmax(-1) == acts[start : start + 40, 0]).all()  # the person's
+        assert (stored.act[0, side].argmax(-1) == acts[start : start + 40, 1]).all()
+    assert query.provenance["ticks"] == [[start + 5, start + 35] for start in query.start]
+
+
 def test_undo_and_the_same_game_once_more(tmp_path: Path) -> None:
     game_id = play_game(tmp_path)
     with closing(open_desk(tmp_path, game_id)) as desk:
