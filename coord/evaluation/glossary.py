@@ -54,9 +54,15 @@ PREFERENCE_TERMS: dict[str, str] = {
         "right is better, both are equal, or the question is skipped. Each seed asks queries of its own."
     ),
     "Labels": "Answers that the reward model learns from. Skipped queries count against the budget, but are no labels.",
-    "Teacher": "A script that answers by the true reward, without error (oracle) or with a human weakness.",
+    "Teacher": (
+        "A script that answers by the true reward, without error (oracle) or with a human weakness; in kitchens by "
+        "whatever it is said to want (teacher.wants)."
+    ),
     "True reward": "The task's own reward. Learners from preferences never see it; evaluations are counted in it.",
-    "Return": "Sum of the true reward over an episode of evaluation, played with the policy's best guess, no noise.",
+    "Return": (
+        "Sum of the true reward over an episode of evaluation, played with the policy's best guess, no noise "
+        "(in kitchens with drawn actions)."
+    ),
     "Success": "Whether the task was solved at some step of an episode; only Meta-World's tasks know that.",
     "Reward model": "Networks that learn from answers how good a step is; the policy is trained on their mean.",
     "Rank correlation": (

@@ -24,12 +24,13 @@ from coord.control import EpisodeRecord
 from coord.errors import UserError
 from coord.evaluation.preference_runs import Learner, PreferenceRun
 from coord.preference import episodes, films
+from coord.preference.config import KITCHENS
 from coord.preference.feedback import RUN_NAME, STORE_FILE
 from coord.preference.label_store import LabelStore, QueryRecord
 
 SIZE = 168  # pixels of each side of a clip
 MAX_FRAMES = 50  # longer segments are shown in larger steps
-FRAME_MS = 50
+FRAME_MS, TICK_MS = 50, 150  # per frame; a kitchen's tick is a whole action
 GAP = 6  # white pixels between the sides
 QUALITY = 55  # of WebP: a clip of 50 frames takes about 150 kB
 
@@ -207,17 +208,18 @@ def _made(
         return None
     left, right = (float(total) for total in query.rew[0].sum(axis=1))
     verdicts = one.answers.get((record.member, record.number), [])
-    return Clip(one.learner, one.run, record, *_pictures(sides), verdicts, (left, right), length)
+    pictures = _pictures(sides, TICK_MS if one.run.env == KITCHENS else FRAME_MS)
+    return Clip(one.learner, one.run, record, *pictures, verdicts, (left, right), length)
 
 
-def _pictures(sides: Sequence[NDArray[np.uint8]]) -> tuple[str, str]:
-    """Animated and still WebP of two films [T, H, W, 3] side by side, as data URIs."""
+def _pictures(sides: Sequence[NDArray[np.uint8]], frame_ms: int) -> tuple[str, str]:
+    """Animated and still WebP of two films [T, H, W, 3] side by side, as data URIs; frame_ms: time per frame."""
     left, right = sides
     gap = np.full((*left.shape[:2], GAP, 3), 255, np.uint8)
     film = [Image.fromarray(frame) for frame in np.concatenate([left, gap, right], axis=2)]
     moving, still = io.BytesIO(), io.BytesIO()
     film[0].save(
-        moving, "WEBP", save_all=True, append_images=film[1:], duration=FRAME_MS, loop=0, quality=QUALITY, method=4
+        moving, "WEBP", save_all=True, append_images=film[1:], duration=frame_ms, loop=0, quality=QUALITY, method=4
     )
     film[0].save(still, "WEBP", quality=QUALITY)
     uris = [base64.b64encode(buffer.getvalue()).decode("ascii") for buffer in (moving, still)]
