@@ -21,7 +21,7 @@ from coord import stats
 from coord.evaluation.run_folder import Curve, Interval, TrainingRun
 from coord.preference.config import KITCHENS
 
-TRUE_REWARD = "sac"  # the method that others are measured by: SAC on the true reward
+TRUE_REWARD = ("sac", "true_reward", "true_reward by PPO")  # the methods that others are measured by
 FINAL_EVALUATIONS = 3  # a seed's final score is the mean of so many last evaluations
 RETURN, SUCCESS, ASKED, LABELS = "eval/return", "eval/success", "reward/asked", "reward/labels"
 MAX_NAMED_SETTINGS = 3  # forms that differ in more settings are called by their folders
@@ -48,7 +48,8 @@ class PreferenceRun:
 
     @property
     def method(self) -> str:
-        return str(self.config["method"]["name"])
+        """Its name, with the learner where there are two for one task."""
+        return str(self.config["method"]["name"]) + (" by PPO" if self.config.get("learner") == "ppo" else "")
 
     @property
     def env(self) -> str:
@@ -87,7 +88,7 @@ class PreferenceRun:
     def settings(self) -> dict[str, Any]:
         """Everything that may change what is learned, by dotted name."""
         flat = {key: value for key, value in _flat(self.config) if key not in INCIDENTAL}
-        if self.method == TRUE_REWARD:
+        if self.method in TRUE_REWARD:
             paid_by = WANTED if self.env == KITCHENS else ()
             flat = {k: v for k, v in flat.items() if not k.startswith(OF_FEEDBACK) or k.startswith(paid_by)}
         return flat
@@ -123,7 +124,7 @@ class Learner:
 
     @property
     def learns_reward(self) -> bool:
-        return self.method != TRUE_REWARD
+        return self.method not in TRUE_REWARD
 
     @property
     def budget(self) -> float:
@@ -226,7 +227,7 @@ def _config(text: str) -> dict[str, Any] | None:
 def _comparison(task: str, preset: str, runs: Sequence[PreferenceRun]) -> Comparison:
     problems: list[str] = []
     learners = []
-    for method in sorted({run.method for run in runs}, key=lambda name: (name != TRUE_REWARD, name)):
+    for method in sorted({run.method for run in runs}, key=lambda name: (name not in TRUE_REWARD, name)):
         learners += _learners(method, [run for run in runs if run.method == method], problems)
     for one in learners:
         problems += [

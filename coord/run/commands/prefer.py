@@ -116,7 +116,7 @@ def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, trai
         shown["success"] = "eval/success"
     return Job(
         folder,
-        f"{name} on {cfg.layout or cfg.env} ({cfg.preset})",
+        f"{name}{' by PPO' if cfg.learner == 'ppo' else ''} on {cfg.layout or cfg.env} ({cfg.preset})",
         f"coord prefer resume={folder}",
         run,
         envs,
@@ -188,7 +188,8 @@ def write_kitchen_egos(
         origin = {"agent_id": f"{name}{cfg.seed}" + (f"-{m}" if len(nets) > 1 else ""), "method": name}
         origin |= {"seed": cfg.seed, "member": m, "env_steps": int(last["step"])}
         origin["mean_return"] = member_value(last, "eval/return", m)
-        learned = learned_from(cfg, name, last, m) | wanted | {"trained_with": hashes_of(cfg.partners)}
+        learned = learned_from(cfg, name, last, m) | {"learner": cfg.learner, **wanted}
+        learned["trained_with"] = hashes_of(cfg.partners)
         found.append(NewMember(ego_card(net, kitchens, origin, human_data=human_data, **learned), net))
     write_egos(folder, found)
 
