@@ -125,7 +125,7 @@ class GameMoments:
         """Pair `number` as a query that is not stored yet, whence its negative id."""
         margin, header, partner = self.place.margin, self.game.header, self.game.header.seats[self.seat]
         ticks = [[start, start + self.place.length] for start in self.pairs[number]]
-        origin = {"task": moments.TASK, "layout": header.layout, "layout_hash": header.layout_hash}
+        origin: dict[str, Any] = {"task": moments.TASK, "layout": header.layout, "layout_hash": header.layout_hash}
         origin |= {"rules": header.rules, "game": header.uid, "game_number": header.id, "seat": self.seat}
         origin |= {"ticks": ticks, "tick_hz": header.tick_hz, "participant": header.participant}
         origin |= {"partner": partner["name"], "partner_sha256": partner["checkpoint_sha256"]}
@@ -133,7 +133,7 @@ class GameMoments:
         return QueryRecord(
             id=-1 - number, run=self.run, member=0, number=number, session=0, wanted=0, length=pair.length,
             margin=margin, obs_dim=pair.obs.shape[3], act_dim=pair.act.shape[3],
-            episode=(header.id, header.id), start=tuple(first - margin for first, _ in ticks), provenance=origin,
+            episode=(header.id, header.id), start=(ticks[0][0] - margin, ticks[1][0] - margin), provenance=origin,
             asked_utc="",
         )  # fmt: skip
 

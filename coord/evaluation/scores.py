@@ -56,8 +56,14 @@ def score(egos: Sequence[Agent], partners: Sequence[Agent], request: ScoreReques
     players = [*egos, *partners]
     for ego in egos if request.context is not None else ():
         carry(ego, str(request.context))
-    options = {"episodes": request.episodes, "seed": request.seed, "games_in_a_row": request.games_in_a_row}
-    games = play_matches(request.where, players, matches, **options)
+    games = play_matches(
+        request.where,
+        players,
+        matches,
+        episodes=request.episodes,
+        seed=request.seed,
+        games_in_a_row=request.games_in_a_row,
+    )
     names = [*unique_names([e.agent_id for e in egos]), *unique_names([partner.agent_id for partner in partners])]
     rows = [_row(names, match, games, i, request) for i, match in enumerate(matches)]
     return {

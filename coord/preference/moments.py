@@ -80,6 +80,11 @@ def run_name(layout: Layout, rules: str, length: int, *, sees_partner: bool = Fa
     return f"{PREFIX} {layout.name} {layout.hash[:8]} {rules} {length}" + (" with partner" if sees_partner else "")
 
 
+def is_moment(run: str) -> bool:
+    """Whether a name in a store is one of `run_name`: no run asked these queries, and nobody else answers them."""
+    return run.startswith(f"{PREFIX} ")
+
+
 def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: int) -> StoredLabels:
     """What people said of the moments of `run_name` in these stores; numbers are -1, -2, ...: no query of the run.
 
@@ -90,7 +95,7 @@ def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: 
     parts = [StoredLabels(nothing, np.zeros(0, np.int64), [], np.zeros((0, 2), np.bool_))]
     for path in stores:
         with closing(LabelStore(path, create=False)) as store:
-            names = [name for name in store.runs() if name.startswith(PREFIX)]
+            names = [name for name in store.runs() if is_moment(name)]
             if run not in names:
                 there = f"it has {', '.join(names)}" if names else "people compare them in coord play, after a game"
                 raise UserError(

@@ -24,6 +24,7 @@ import yaml
 from coord import __version__, seeding
 from coord.errors import UserError
 from coord.preference.label_store import Answer, LabelStore, QueryRecord
+from coord.preference.moments import is_moment
 from play.labelling.answers import choice_of, left_of, ordered, standing, target_of
 
 CHOICES = ("left", "right", "equal", "skip")
@@ -177,7 +178,9 @@ class Desk:
     def _load(self) -> list[_Given]:
         """The annotator's standing answers and repeats, oldest first."""
         rows = [(repeat, row) for repeat in (False, True) for row in standing(self.store, repeat)]
-        mine = [(repeat, row) for repeat, row in rows if row["annotator"] == self.annotator]
+        mine = [
+            (repeat, row) for repeat, row in rows if row["annotator"] == self.annotator and not is_moment(row["run"])
+        ]
         mine.sort(key=lambda entry: (entry[1]["answered_utc"], entry[0]))
         return [
             _Given(row["query"], repeat, row["kind"], left_of(row), row["response_ms"], row) for repeat, row in mine
@@ -232,7 +235,8 @@ def asking_is_over(store: LabelStore) -> bool:
         budget = int(values["labels"]) * int(values["members"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return False
-    return sum(store.counts(run, m).asked for run in store.runs() for m in range(int(values["members"]))) >= budget
+    asking = [run for run in store.runs() if not is_moment(run)]
+    return sum(store.counts(run, m).asked for run in asking for m in range(int(values["members"]))) >= budget
 
 
 def _said(given: _Given) -> Verdict:

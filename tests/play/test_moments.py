@@ -19,7 +19,7 @@ from coord.overcooked import EVENTS
 from coord.preference import moments
 from coord.preference.label_store import LabelStore
 from play.labelling.answers import standing
-from play.labelling.desk import Verdict
+from play.labelling.desk import Desk, Verdict
 from play.moments import LENGTH, GameMoments, MomentsDesk, Place, judged_seat, pick, place_of
 from play.record import Store
 from play.screens.label import LabelScreen
@@ -217,6 +217,14 @@ def test_a_pair_and_its_answer_are_one_transaction(tmp_path: Path) -> None:
     assert process.exitcode == -signal.SIGKILL
     with closing(LabelStore(tmp_path / "labels.sqlite")) as store:
         assert store.runs() == []
+
+
+def test_who_labels_clips_of_the_same_store_does_not_meet_them(desk: MomentsDesk) -> None:
+    desk.give(desk.take(), Verdict(choice="right"))
+    with closing(Desk(desk.store.path, "ann", repeat_share=1.0)) as other:
+        assert other.take() is None  # nothing to answer, nothing to see again
+        assert other.undo() is None
+        assert other.progress().done == 0
 
 
 def test_labels_for_a_run(tmp_path: Path, desk: MomentsDesk) -> None:

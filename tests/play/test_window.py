@@ -79,9 +79,10 @@ class Desk:
 
 
 @contextmanager
-def desk(folder: Path) -> Iterator[Desk]:
+def desk(folder: Path, **choice: object) -> Iterator[Desk]:
     """`coord play` in a window of its own, set to a short game."""
-    settings_file.save(Settings(last=GameChoice(ticks=40, tick_hz=10.0)), folder / "settings.json")
+    game = GameChoice(**{"ticks": 40, "tick_hz": 10.0, **choice})
+    settings_file.save(Settings(last=game, annotator="ann"), folder / "settings.json")
     with x_server() as display:
         env = {
             **os.environ,
@@ -130,3 +131,35 @@ def _keys_recorded(file: Path) -> set[int]:
     assert game.header.outcome == "finished"
     assert len(game.rew) == 40
     return {int(action) for action, key in zip(game.joint_act[:, 0], game.key_ms[:, 0], strict=True) if key == key}
+
+
+def test_two_moments_of_a_game(tmp_path):
+    with desk(tmp_path, partner="greedy", ticks=120, tick_hz=12.0) as person:
+        person.await_page("menu")
+        person.press("Return")
+        person.await_page("game, playing")
+        person.press("Left", "space", "Up")
+        person.await_page("result")
+        person.press("m")
+        person.await_page("label, showing, 0 done")
+        time.sleep(1.0)
+        person.press("Left")
+        person.await_page("label, over, 1 done")
+        person.press("z")  # taken back
+        person.await_page("label, showing, 0 done")
+        time.sleep(1.0)
+        person.press("Right")
+        person.await_page("label, over, 1 done")
+        person.press("Escape")
+        person.await_page("Break")
+        person.press("End", "Return")
+        person.await_page("result")
+    from coord.preference.label_store import LabelStore
+
+    store = LabelStore(tmp_path / "labels.sqlite", create=False)
+    first, undone, second = store.answers()
+    store.close()
+    assert [row["kind"] for row in (first, undone, second)] == ["label", "withdrawn", "label"]
+    assert first["target"] == 1 - second["target"]
+    assert second["annotator"] == "ann"
+    assert second["response_ms"] > 500
