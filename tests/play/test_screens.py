@@ -387,10 +387,11 @@ def test_rebinding_shows_conflicts_and_keeps_reserved_keys(driver, tmp_path):
 def test_every_preference_changes_and_is_kept(driver, tmp_path):
     before = driver.app.settings
     driver.app.push(settings_screen(driver.app))
-    for _ in range(10):
+    for _ in range(11):
         driver.press("right", "down")
     after = reload(tmp_path)
-    for name in ("bindings", "hold_to_repeat", "sound", "text_scale", "reduced_motion", "fullscreen", "whole_pixels"):
+    switches = ("hold_to_repeat", "sound", "text_scale", "theme", "reduced_motion", "fullscreen", "whole_pixels")
+    for name in ("bindings", *switches):
         assert getattr(before, name) != getattr(after, name), name
     assert before.last.tick_hz != after.last.tick_hz
     pygame.mixer.quit()

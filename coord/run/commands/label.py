@@ -17,7 +17,7 @@ HELP = "compare clips of a run that learns from preferences, in a window"
 EXAMPLES = (
     "coord label",
     "coord label runs/pebble annotator=ann",
-    "coord label run=runs/kitchen question='Who helps the partner more?' reasons=[collision,wasted_food]",
+    "coord label run=runs/kitchen question='Who helps the partner more?' reasons=[collision,discarded_dish]",
     "coord label report store=runs/pebble",
 )
 STORE_FILE = "labels.sqlite"
@@ -33,7 +33,7 @@ class LabelConfig:
     store: str | None = None
     annotator: str | None = None
     question: str = "Which one is better?"
-    reasons: tuple[str, ...] = ("collision", "fall", "blocked_partner", "wasted_food", "too_fast", "other")
+    reasons: tuple[str, ...] = ("collision", "blocked_partner", "discarded_dish", "fall", "drowned", "other")
     repeats: float = 0.05
     min_watch_s: float = 0.5
     lease_s: float = 300.0
