@@ -41,7 +41,7 @@ def step(run: Run) -> dict[str, Tensor] | None:
     labels = mrn.draw_labels(feedback.labels, feedback.newest, feedback.judged)
     if labels is None:
         return None
-    batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, time_limit=str(mrn.config.time_limit))
+    batch = run.buffer.sample(run.sac.cfg.batch_size, run.sac.gens, time_limit=str(mrn.config.time_limit))
     before = feedback.model.flat.clone()
     metrics = mrn.step(run.sac, feedback.model, batch, labels, feedback.penalty(batch.obs, batch.act))
     if not torch.equal(feedback.model.flat, before):

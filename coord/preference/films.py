@@ -16,7 +16,8 @@ from coord.types import FloatArray
 def check(task: str) -> None:
     """Raise UserError where segments of the task cannot be drawn here."""
     if task != KITCHENS:
-        from coord.control.frames import backend, task_spec
+        from coord.control import task_spec
+        from coord.control.frames import backend
 
         task_spec(task)
         backend()
@@ -50,7 +51,13 @@ def frames_of_segment(
 
         where = {name: about[name] for name in ("layout", "rules", "horizon")}
         return frames_of_kitchen(
-            joint_acts=record.act, start=start, length=length, size=size, seat=record.seed, expected=expected, **where
+            joint_acts=record.act.astype(np.int64),
+            start=start,
+            length=length,
+            size=size,
+            seat=record.seed,
+            expected=expected,
+            **where,
         )
     from coord.control import frames_of
 

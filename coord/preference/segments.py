@@ -225,7 +225,10 @@ class SegmentPool:
         parts = zip(*(np.split(arrays[f"{m}.{name}"], cuts) for name in kept), strict=True)
         numbers = arrays[f"{m}.number"].tolist()
         return deque(
-            (Episode(*part[:3], number, *part[3:]) for part, number in zip(parts, numbers, strict=True)),
+            (
+                Episode(obs, act, rew, number, rest[0] if rest else None)
+                for (obs, act, rew, *rest), number in zip(parts, numbers, strict=True)
+            ),
             maxlen=self.max_episodes,
         )
 
@@ -252,8 +255,8 @@ class SegmentPool:
         self._steps[m, j] = 0
 
     def _episode(self, m: int, j: int, number: int) -> Episode:
-        obs, act, rew, *played = (store[m, j, : self._steps[m, j]].copy() for store in self._running)
-        return Episode(obs, act, rew, number, *played)
+        obs, act, rew, *rest = (store[m, j, : self._steps[m, j]].copy() for store in self._running)
+        return Episode(obs, act, rew, number, rest[0] if rest else None)
 
 
 def _cut(episodes: list[Episode], chosen: Ints, starts: Ints, length: int) -> Queries:

@@ -155,6 +155,7 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
     """A run at its start. Member m depends on its own seed only, not on its neighbours."""
     env, seeds = envs.train, member_seeds(cfg)
     device = {"device": cfg.device}
+    assert isinstance(cfg.algo, sac.SACConfig)
     learner = sac.create(cfg.algo, env.obs_dim, env.act_dim, seeds, discrete=env.discrete, **device)
     capacity = -(-(cfg.buffer_size or cfg.total_steps) // env.rows) * env.rows
     width = env.obs_dim + env.beside_dim
@@ -229,7 +230,7 @@ def learn(run: Run, rows: int) -> None:
 def update(run: Run) -> None:
     """One gradient step, on novelty before the switch, on the learned or true reward after it."""
     if run.feedback is not None and not run.switched:
-        batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, time_limit=run.cfg.algo.time_limit)
+        batch = run.buffer.sample(run.sac.cfg.batch_size, run.sac.gens, time_limit=run.sac.cfg.time_limit)
         metrics = sac.update(run.sac, batch.narrowed(run.sac.obs_dim)._replace(rew=novelty(run, batch.obs)))
     else:
         taken = run.method.instead(run) if run.method.instead is not None else None
@@ -241,7 +242,7 @@ def update(run: Run) -> None:
 def sample(run: Run) -> Batch:
     """A batch with the rewards that the method wants learned."""
     recent = run.method.recent(run) if run.method.recent is not None else None
-    batch = run.buffer.sample(run.cfg.algo.batch_size, run.sac.gens, recent, time_limit=run.cfg.algo.time_limit)
+    batch = run.buffer.sample(run.sac.cfg.batch_size, run.sac.gens, recent, time_limit=run.sac.cfg.time_limit)
     if run.method.bonus is not None:
         batch = batch._replace(rew=batch.rew + run.method.bonus(run, batch))
     if run.feedback is None:

@@ -45,7 +45,8 @@ def learn(cfg: PreferConfig) -> Path:
         UserError: unknown task, missing extra, no partners, settings that do not fit, a folder that holds another run,
             a full disk; see also `run_job`.
     """
-    from coord.preference.config import KITCHENS, check
+    from coord.preference.config import check
+    from coord.preference.kitchen_env import KitchenEnv
     from coord.preference.methods import METHODS, name_of
     from coord.preference.tasks import make_envs
     from coord.run.training import run_job, set_threads
@@ -62,7 +63,7 @@ def learn(cfg: PreferConfig) -> Path:
         if is_finished(folder):
             return folder
         run_job(job_of(cfg, name, folder, run, envs, loop.train))
-        if cfg.env == KITCHENS:
+        if isinstance(envs.train, KitchenEnv):
             write_kitchen_egos(folder, cfg, name, loop.nets(run, envs.train), envs.train.kitchens, partners[0])
         else:
             head = "argmax" if envs.train.discrete else "clip" if method.on_policy else "tanh"
@@ -179,17 +180,21 @@ def write_kitchen_egos(
     from populations.pool import NewMember
     from populations.training import write_egos
 
-    last, wanted = final_row(folder), {"wants": cfg.teacher.wants}
+    last = final_row(folder)
+    wanted: dict[str, Any] = {
+        "wants": cfg.teacher.wants,
+        "learner": cfg.learner,
+        "trained_with": hashes_of(cfg.partners),
+    }
     if cfg.teacher.wants == "utility":
         wanted |= {"utility": dict(cfg.teacher.weights) or cfg.teacher.utility}
     human_data = next((who.card.human_data for who in partners if who.card.human_data), "")
     found = []
     for m, net in enumerate(nets):
-        origin = {"agent_id": f"{name}{cfg.seed}" + (f"-{m}" if len(nets) > 1 else ""), "method": name}
-        origin |= {"seed": cfg.seed, "member": m, "env_steps": int(last["step"])}
-        origin["mean_return"] = member_value(last, "eval/return", m)
-        learned = learned_from(cfg, name, last, m) | {"learner": cfg.learner, **wanted}
-        learned["trained_with"] = hashes_of(cfg.partners)
+        agent_id = f"{name}{cfg.seed}" + (f"-{m}" if len(nets) > 1 else "")
+        origin: dict[str, Any] = {"agent_id": agent_id, "method": name, "seed": cfg.seed, "member": m}
+        origin |= {"env_steps": int(last["step"]), "mean_return": member_value(last, "eval/return", m)}
+        learned = learned_from(cfg, name, last, m) | wanted
         found.append(NewMember(ego_card(net, kitchens, origin, human_data=human_data, **learned), net))
     write_egos(folder, found)
 

@@ -29,11 +29,10 @@ from coord.preference.methods import METHODS, TrueRewardConfig, name_of
 from coord.preference.mrn import MRNConfig
 from coord.preference.pebble import PebbleConfig
 from coord.preference.queries import QueryConfig
-from coord.preference.reward_model import RewardConfig
+from coord.preference.reward_model import RewardConfig, RewardModel
 from coord.run.training import Job
 from tests.agent_fixtures import index_member
 
-OFF = {"meta_scale": 0.0, "supervised": False, "optimiser": "adam"}
 STOPS = {"random": 40, "pretraining": 124, "just switched": 164, "feedback": 280, "after the budget": 400}
 
 
@@ -172,9 +171,11 @@ def test_without_the_meta_gradient_it_is_pebble_bit_for_bit(
     whole: Callable[[str], dict[str, torch.Tensor]], tmp_path: Path
 ) -> None:
     """meta_scale=0 with a gradient that stands alone (supervised=false) and moments of its own (optimiser=adam)."""
-    job = build(small(method=MRNConfig(every=40, outer_batch=8, **OFF)), tmp_path)
+    off = MRNConfig(every=40, outer_batch=8, meta_scale=0.0, supervised=False, optimiser="adam")
+    job = build(small(method=off), tmp_path)
     ours = {k: v for k, v in finish(job).items() if not k.startswith(("extra.", "tally.", "counters"))}
     theirs = {k: v for k, v in whole("pebble").items() if not k.startswith(("tally.", "counters"))}
+    assert isinstance(job.state, training.Run)
     assert job.state.last_extra == 440  # its steps were taken
     assert_same(ours, theirs)
 
@@ -185,7 +186,12 @@ def test_with_it_every_parameter_of_the_reward_model_learns_from_it(tmp_path: Pa
     bilevel, feedback, found = run.extra, run.feedback, []
     assert isinstance(bilevel, mrn.MRN)
     assert feedback is not None
-    bilevel.move = lambda model, meta, labels: found.append(meta.clone()) or {}  # type: ignore[method-assign]
+
+    def keep(model: RewardModel, meta: torch.Tensor, labels: mrn.LabelBatch) -> dict[str, torch.Tensor]:
+        found.append(meta.clone())
+        return {}
+
+    bilevel.move = keep  # type: ignore[method-assign]
     labels = bilevel.draw_labels(feedback.labels, feedback.newest, feedback.judged)
     assert labels is not None
     batch = run.buffer.sample(4096, run.sac.gens)
