@@ -30,14 +30,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coord.errors import at_least, share_below_one
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 EQUAL = 0.5
 OUTCOMES = 3  # second, first, equal
@@ -97,7 +97,7 @@ def _softplus(x: Floats) -> Floats:
     return np.logaddexp(0.0, x)
 
 
-def log_prob(gap: Floats, target: Floats, reliability: Floats, threshold: Floats) -> Floats:
+def log_prob(gap: Floats, target: Floats, reliability: Floats | float, threshold: Floats | float) -> Floats:
     """Log-probability of answers, broadcast over all arguments; without lapses."""
     s, c = reliability * gap, threshold
     second, first = -_softplus(c - s), -_softplus(c + s)
@@ -163,8 +163,8 @@ def fit_annotators(
     groups = gap.shape[1]
     shape = (count, groups)
     answers = _Answers(gap, target[:, None], annotator, np.arange(count)[:, None] == annotator, groups > 1)
-    theta = np.stack([np.ones(shape), np.full(shape, (THRESHOLD_SHAPE - 1) / THRESHOLD_RATE)])
-    weight = np.ones(gap.shape)
+    theta: Floats = np.stack([np.ones(shape), np.full(shape, (THRESHOLD_SHAPE - 1) / THRESHOLD_RATE)])
+    weight: Floats = np.ones(gap.shape)
     for _ in range(LAPSE_ROUNDS if lapse else 1):
         theta = _climb(answers, theta, weight)
         before, weight = weight, answers.weight(theta, lapse)
@@ -173,7 +173,7 @@ def fit_annotators(
     evidence = answers.evidence(theta, lapse)
     share, group, objective = fit_groups(evidence, np.full(groups, 1 / groups))
     sd = _deviations(answers.derivatives(theta, weight))
-    return People(*theta, *sd, group, share, objective, weight)
+    return People(theta[0], theta[1], sd[0], sd[1], group, share, objective, weight)
 
 
 def fit_groups(evidence: Floats, share: Floats) -> tuple[Floats, Floats, float]:
@@ -214,7 +214,7 @@ class _Answers(NamedTuple):
     gap: Floats  # [n, K]
     target: Floats  # [n, 1]
     annotator: Ints  # [n]
-    own: NDArray[np.bool_]  # [A, n] whose answer it is
+    own: NDArray[Any]  # [A, n] bool, whose answer it is
     positive: bool  # reliabilities must be
 
     def log_prob(self, theta: Floats) -> Floats:
@@ -347,9 +347,7 @@ def linear_groups(
     return LinearMixture(best.group[:, order], best.weights[order], best.objective)
 
 
-def linear_em(
-    features: Floats, target: Floats, own: NDArray[np.bool_], group: Floats, rounds: int = 30
-) -> LinearMixture:
+def linear_em(features: Floats, target: Floats, own: NDArray[Any], group: Floats, rounds: int = 30) -> LinearMixture:
     """EM from memberships `group` [A, K]; features [n, D], target [n], own [A, n] whose answer each is."""
     weights = np.zeros((group.shape[1], features.shape[1]))
     objective = -np.inf

@@ -113,7 +113,7 @@ def make_queries(count: int, rng: np.random.Generator) -> Queries:
 
 def say(gap: NDArray[np.float64], person: Person, rng: np.random.Generator) -> NDArray[np.float64]:
     """Answers [n] to true gaps [n]: 1 second, 0 first, .5 equal."""
-    ask = (np.exp(an.log_prob(gap, np.full(len(gap), t), person.reliability, np.array(TIE))) for t in (1.0, 0.0))
+    ask = (np.exp(an.log_prob(gap, np.full(len(gap), t), person.reliability, TIE)) for t in (1.0, 0.0))
     second, first = ask
     drawn = rng.random(len(gap))
     return np.where(drawn < second, 1.0, np.where(drawn < second + first, 0.0, an.EQUAL))
@@ -392,7 +392,7 @@ def draw_figure(result: dict[str, Any], path: str | Path) -> None:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _bars(axes: Any, x: NDArray[np.float64], figures: Sequence[dict[str, Any]], label: str) -> None:
+def _bars(axes: Any, x: NDArray[Any], figures: Sequence[dict[str, Any]], label: str) -> None:
     middle = np.array([figure["mean"] for figure in figures])
     ends = np.array([figure["interval95"] for figure in figures]).T
     error = np.abs(ends - middle)

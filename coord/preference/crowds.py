@@ -208,7 +208,8 @@ class Crowd:
             self.others.load_rng_state(memory["gens"])
 
     def _people(self, parts: Sequence[Any]) -> People:
-        return People(*(np.array(part) for part in parts), 0.0, np.zeros((0, self.groups)))
+        b, c, b_sd, c_sd, group, share = (np.array(part) for part in parts)
+        return People(b, c, b_sd, c_sd, group, share, 0.0, np.zeros((0, self.groups)))
 
 
 def judged(labels: Labels, margin: int) -> Labels:

@@ -279,8 +279,9 @@ class RewardModel:
             groups.setdefault((part.size, extra[m].size if extra else 0), []).append(m)
         for (count, _), members in groups.items():
             if count:
-                parts = (part and [part[m] for m in members] for part in (labels, extra, noise))
-                _Fit(self, members, *parts).run(result)
+                theirs = [extra[m] for m in members] if extra else None
+                erring = [noise[m] for m in members] if noise else None
+                _Fit(self, members, [labels[m] for m in members], theirs, erring).run(result)
         return result
 
     def reset(self) -> None:

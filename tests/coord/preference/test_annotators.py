@@ -119,7 +119,9 @@ def test_a_slip_on_an_easy_pair_costs_little_where_lapses_are_expected() -> None
 def test_lapses_are_an_em_that_never_goes_down() -> None:
     gap, target, who = simulated([1.0, -0.5], 80, np.random.default_rng(5))
     answers = an._Answers(gap, target[:, None], who, np.arange(2)[:, None] == who, positive=False)
-    theta, weight, values = np.ones((2, 2, 1)), np.ones(gap.shape), []
+    theta: an.Floats = np.ones((2, 2, 1))
+    weight: an.Floats = np.ones(gap.shape)
+    values = []
     for _ in range(12):
         theta = an._climb(answers, theta, weight)
         values.append(answers.evidence(theta, 0.1).sum())

@@ -59,7 +59,9 @@ def test_the_loss_is_minus_the_log_probability_up_to_a_constant_and_its_slope_th
     said = an.log_prob(*(x.detach().numpy() for x in (gap, target, b, c)))
     np.testing.assert_allclose((weight * constant - loss).detach().numpy(), weight.numpy() * said, atol=1e-12)
     torch.testing.assert_close(torch.autograd.grad(loss.sum(), gap)[0], slope.detach())
-    plain, _ = rn.answer_loss(gap, target, torch.zeros_like(tie), rn.Noise(*torch.ones(2, 6), torch.zeros(6)))
+    plain, _ = rn.answer_loss(
+        gap, target, torch.zeros_like(tie), rn.Noise(torch.ones(6), torch.ones(6), torch.zeros(6))
+    )
     torch.testing.assert_close(plain, rn.preference_loss(gap, target))
 
 
@@ -133,7 +135,7 @@ def test_what_a_crowd_remembers(cfg: an.CrowdConfig, store: LabelStore) -> None:
     assert torch.equal(model.flat, other_model.flat)
     assert crowd.memory() == other.memory()
     targets = [one.seen_as(0, seen[2]).target for one in (crowd, other)]
-    np.testing.assert_array_equal(*targets)
+    np.testing.assert_array_equal(targets[0], targets[1])
     assert np.array_equal(targets[0], seen[2].labels.target) == isinstance(cfg, PooledConfig)
 
 

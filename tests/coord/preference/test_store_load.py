@@ -85,6 +85,7 @@ def test_nothing_is_lost_or_doubled_under_load(tmp_path: Path, people: list[subp
     per_query = Counter((m, int(n)) for m in range(2) for n in store.labels(RUN_NAME, m).number)
     assert max(per_query.values()) == 2  # as many as were asked, never more
     assert run.switched
+    assert run.feedback is not None
     learned = int(run.feedback.report()["reward/labels"].min())
     assert learned >= 4
     print(
