@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-fast lint type bench play clean
+.PHONY: help setup demo test test-fast lint type bench play label clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +39,9 @@ bench: $(STAMP) ## measure speed, one JSON line each
 
 play: $(STAMP) ## play with an agent
 	@$(BIN)/coord play
+
+label: $(STAMP) ## compare clips of a run that learns from preferences
+	@$(BIN)/coord label
 
 clean: ## remove caches and build leftovers; keeps .venv, runs and demo
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
