@@ -23,6 +23,7 @@ from coord.preference.label_store import LabelStore
 from coord.preference.methods import METHODS, name_of
 from coord.preference.mrn import MRNConfig
 from coord.preference.queries import QueryConfig
+from coord.preference.reward_model import RewardConfig
 from coord.preference.safety import SafetyConfig
 from coord.preference.task_env import TaskEnvs, TaskStep
 from coord.run.training import Job
@@ -302,22 +303,23 @@ class TemptingEnv(IslandEnv):
 
 
 def risks(folder: Path, constraint_on: bool) -> float:
-    """Share of the last 200 steps that took the risk."""
+    """Share of the last 500 steps that took the risk."""
     folder.mkdir()
     hazards = SafetyConfig(
-        hazards=("risk",), flags="none", constraint=constraint_on, limit=1.0, multiplier_lr=0.2, cost_lr=1e-2,
+        hazards=("risk",), flags="none", constraint=constraint_on, limit=0.2, multiplier_lr=0.2, cost_lr=1e-2,
         cost_steps=40, cost_hidden=(8,),
     )  # fmt: skip
     cfg = small(
         members=1, total_steps=700, seed_steps=40, unsup_steps=0, labels=40, session_labels=10, session_every=20,
         query=QueryConfig(length=2, candidates=2, selector="uniform"), safety=hazards, eval_every=700,
         algo=SACConfig(hidden=(16,), batch_size=16, lr=3e-3, gamma=0.5, init_alpha=0.05, target_entropy_share=0.2),
+        reward=RewardConfig(ensemble=1, hidden=(16,), batch_size=8, train_amount=60, lr=1e-2),
     )  # fmt: skip
     run = job(cfg, TaskEnvs(TemptingEnv(1, 1), TemptingEnv(1, 1)), folder)
-    finish(run, until=500)
+    finish(run, until=200)
     before = float(run.state.feedback.safety.violations[0])
     finish(run)
-    return (float(run.state.feedback.safety.violations[0]) - before) / 200
+    return (float(run.state.feedback.safety.violations[0]) - before) / 500
 
 
 @pytest.mark.learn
@@ -326,4 +328,4 @@ def test_the_multiplier_keeps_a_tempted_learner_safe(tmp_path: Path, monkeypatch
     monkeypatch.setattr("coord.preference.feedback.safe_first", lambda target, unsafe: target)
     free, held = risks(tmp_path / "off", False), risks(tmp_path / "on", True)
     assert free > 0.8
-    assert held < 0.5
+    assert held < 0.3

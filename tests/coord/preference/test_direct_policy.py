@@ -28,7 +28,7 @@ def test_the_user_judges_by_best_values() -> None:
     assert user.prefers(CORNER, RIGHT, UP) == 1.0
     assert user.prefers(CORNER, UP, RIGHT) == 0.0
     assert user.prefers(CORNER, DOWN, LEFT) == 0.5  # two ways to drown
-    assert user.prefers(gridworld.island().start, UP, DOWN) == 0.5  # staying and stepping down are worth the same
+    assert user.prefers(gridworld.island().start, LEFT, DOWN) == 0.5  # two ways that are equally long
 
 
 def test_loss_is_the_cross_entropy_of_two_actions_alone() -> None:
