@@ -153,7 +153,7 @@ class Safety:
         inputs = reward.params["dense0.weight"].shape[-1]
         model = create_cost_model(cfg, inputs, judged.stop - judged.start, seeds, str(reward.flat.device))
         rngs = [seeding.rng(seed, "safety") for seed in seeds]
-        return Safety(cfg, env, model, rngs, env.rows, judged, SegmentPool(len(seeds), pool_episodes))
+        return Safety(cfg, env, model, rngs, np.shape(env.events)[1], judged, SegmentPool(len(seeds), pool_episodes))
 
     # ---------------------------------------------------------------------------------------------- playing
 

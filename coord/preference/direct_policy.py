@@ -236,10 +236,9 @@ class Learner:
             self.patterns.add(frozenset(unsafe))
         if len(safe) < 2:
             return safe[0] if safe else unsafe[0]
-        mu = self.remembered(cell, *safe[:2])
-        if mu is None:
-            mu = self.weigh(cell, *safe[:2])
-        return self.better(*safe[:2], mu)
+        a, b = safe[:2]
+        mu = self.remembered(cell, a, b)
+        return self.better(a, b, self.weigh(cell, a, b) if mu is None else mu)
 
     def weigh(self, cell: int, a: int, b: int) -> float:
         """A preference between two actions known to be safe; mu."""

@@ -55,9 +55,17 @@ class IslandEnv:
         ended = terminated | truncated
         self._place = np.where(ended, tables.start, self._place)
         self._clock[ended] = 0
-        parts = (torch.from_numpy(array) for array in (final, rew, terminated, truncated, success))
-        step = TaskStep(*parts, np.zeros(ended.shape, np.int64), torch.from_numpy(wanted))
-        return step._replace(measured={"eval/events/drowned": torch.from_numpy(self.events[..., 0])})
+        drowned = torch.from_numpy(self.events[..., 0])
+        return TaskStep(
+            torch.from_numpy(final),
+            torch.from_numpy(rew),
+            torch.from_numpy(terminated),
+            torch.from_numpy(truncated),
+            torch.from_numpy(success),
+            np.zeros(ended.shape, np.int64),
+            wanted=torch.from_numpy(wanted),
+            measured={"eval/events/drowned": drowned},
+        )
 
     def get_state(self) -> dict[str, np.ndarray]:
         """See `TaskEnv.get_state`."""

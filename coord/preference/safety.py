@@ -94,7 +94,7 @@ def columns(hazards: Sequence[str], events: Sequence[str]) -> list[list[int]]:
     Raises:
         UserError: the task counts no such event.
     """
-    known = {event: (event,) for event in events}
+    known: dict[str, tuple[str, ...]] = {event: (event,) for event in events}
     known |= {name: parts for name, parts in HAZARDS.items() if set(parts) <= set(events)}
     for hazard in hazards:
         if hazard not in known:
@@ -151,9 +151,9 @@ def implied_labels(labels: Labels, unsafe: Flags, count: int, rng: np.random.Gen
     flat = unsafe.ravel()
     pairs = implied(np.flatnonzero(~flat).tolist(), np.flatnonzero(flat).tolist(), strong)
     pairs = [pair for pair in pairs if pair[0] // 2 != pair[1] // 2]
-    taken = np.sort(rng.choice(len(pairs), min(count, len(pairs)), replace=False)) if pairs else []
-    first, second, target = zip(*(pairs[i] for i in taken), strict=True) if len(taken) else ((), (), ())
-    rows = np.array([first, second], np.int64).T.reshape(-1, 2)  # [count, 2] into the 2 n segments
+    taken = np.sort(rng.choice(len(pairs), min(count, len(pairs)), replace=False)) if pairs else np.zeros(0, int)
+    rows = np.array([pairs[i][:2] for i in taken], np.int64).reshape(-1, 2)  # [count, 2] into the 2 n segments
+    target = [pairs[i][2] for i in taken]
     obs, act = (array.reshape(-1, *array.shape[2:])[rows] for array in (labels.obs, labels.act))
     return Labels(obs, act, np.array(target, np.float32))
 
@@ -191,8 +191,8 @@ class Familiarity:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Flat mapping of tensors."""
-        parts = {"keys": self.counts.keys(), "counts": self.counts.values()}
-        return {name: torch.tensor([*values], dtype=torch.int64) for name, values in parts.items()}
+        parts = {"keys": list(self.counts), "counts": list(self.counts.values())}
+        return {name: torch.tensor(values, dtype=torch.int64) for name, values in parts.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
@@ -201,7 +201,7 @@ class Familiarity:
 
 def gate(
     obs: NDArray[np.floating],
-    disagreement: Floats,
+    disagreement: NDArray[np.floating],
     familiarity: Familiarity,
     base: float,
     rng: np.random.Generator,
