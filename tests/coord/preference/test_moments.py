@@ -12,7 +12,7 @@ from coord.overcooked import OvercookedVectorEnv, load_layout
 from coord.preference import moments
 from coord.preference.label_store import Answer, LabelStore
 from coord.preference.segments import Queries
-from coord.run import cli
+from coord.run import cli, config
 from coord.run.logger import read_metrics
 from populations.pool import add_members
 from tests.agent_fixtures import index_member
@@ -75,3 +75,10 @@ def test_moments_that_do_not_fit_are_refused_before_anything_is_made(
         assert cli.main([*TINY, *words, "out=run"]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
+
+
+def test_moments_are_as_long_as_what_runs_with_sac_ask_about() -> None:
+    from play.moments import LENGTH as SHOWN
+
+    cfg = config.load("prefer", ["env=overcooked", "partners=pool"])
+    assert cfg.reward.stored_length(cfg.query.length) == SHOWN
