@@ -410,15 +410,18 @@ def index(names: Sequence[str]) -> tuple[list[str], Ints]:
 # --------------------------------------------------------------------------------------------- in words
 
 
-WEAK = 1 / 3  # |reliability| up to which somebody is called careless, in units of the crowd's root mean square
-UNCLEAR_SD = 0.4  # a standard deviation above which nothing is said
+WEAK = 1 / 3  # |reliability| up to which somebody is careless, in units of the crowd's root mean square
+SURE_SD = 0.4  # standard deviation up to which that can be said
 Z95 = 1.96
 
 
 def kind(reliability: float, sd: float) -> str:
-    """What to call an annotator: reliable, careless, adversarial, or unclear (too few answers)."""
-    if sd > UNCLEAR_SD:
-        return "unclear"
+    """What to call an annotator: reliable, careless, adversarial, or unclear (too few answers).
+
+    Reliable and adversarial people are on one side of zero with their whole 95 % interval.
+    """
     if abs(reliability) <= WEAK:
-        return "careless"
+        return "careless" if sd <= SURE_SD else "unclear"
+    if abs(reliability) <= Z95 * sd:
+        return "unclear"
     return "reliable" if reliability > 0 else "adversarial"

@@ -22,7 +22,7 @@ class CrowdCommandConfig:
     """Fields of configs/crowd.yaml, which says what each means."""
 
     what: Literal["experiment", "report"] = "experiment"
-    seeds: int = 10
+    seeds: int = 8
     queries: int = 150
     per_query: int = 3
     store: str | None = None

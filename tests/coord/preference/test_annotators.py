@@ -149,6 +149,8 @@ def test_normalised_people_say_the_same_in_units_of_their_own() -> None:
         (-0.3, 0.1, "careless"),
         (-1, 0.2, "adversarial"),
         (1, 1, "unclear"),
+        (0, 1, "unclear"),
+        (1.8, 0.5, "reliable"),
     ],
 )
 def test_kinds(reliability: float, sd: float, kind: str) -> None:
