@@ -68,8 +68,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 
 def test_the_plan_has_every_cell_once(tmp_path: Path) -> None:
-    entries = report(tmp_path).entries
-    assert list(entries) == ["cramped_room", "coordination_ring"]
+    entries = report(tmp_path, "layouts=cramped_room").entries
+    assert list(entries) == ["cramped_room"]
     names = [(one.point.part, one.point.name) for one in entries["cramped_room"]]
     assert len(set(names)) == len(names)
     # per learner an oracle, a start without labels, and 3 methods x 3 budgets; 3 of RLHF; 2 per utility
@@ -79,7 +79,9 @@ def test_the_plan_has_every_cell_once(tmp_path: Path) -> None:
 
 
 def test_the_words_of_a_training(tmp_path: Path) -> None:
-    entries = {one.point.name: one for one in report(tmp_path, "sac_words=total_steps=9000").entries["cramped_room"]}
+    few = ("layouts=cramped_room", "methods=mrn_released", "labels=0,200", "utilities=no_collisions")
+    asked = report(tmp_path, "sac_words=total_steps=9000", *few)
+    entries = {one.point.name: one for one in asked.entries["cramped_room"]}
     mrn = entries["sac-mrn_released-200"].step
     assert mrn.command == "prefer"
     words = dict(word.split("=", 1) for word in mrn.words)
@@ -155,15 +157,16 @@ def test_command_line(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[
         ("layouts=bottleneck", "human games"),
         ("labels=-1", "labels=-1"),
         ("seeds=0", "seeds=0"),
-        ("ppo_words=totl_steps=3", "total_steps"),
+        ("layouts=cramped_room,ppo_words=totl_steps=3,parts=curves,learners=ppo,labels=50", "total_steps"),
     ],
 )
 def test_bad_input_is_refused(tmp_path: Path, word: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        report(tmp_path / "out", word)
+        report(tmp_path / "out", *word.split(","))
     assert not (tmp_path / "out").exists()
 
 
 def test_facts_of_a_run_without_a_log(tmp_path: Path) -> None:
-    step = report(tmp_path).entries["cramped_room"][0].step
+    few = ("layouts=cramped_room", "parts=curves", "learners=ppo", "methods=pebble", "labels=0")
+    step = report(tmp_path, *few).entries["cramped_room"][0].step
     assert training_facts(step) == {"minutes": 0, "steps": 0, "command": step.text, "rank_correlation": None}
