@@ -100,7 +100,7 @@ CREATE TABLE claims (                   -- who was handed what, so that two peop
     id INTEGER PRIMARY KEY,
     query INTEGER NOT NULL REFERENCES queries (id),
     annotator TEXT NOT NULL,
-    until REAL NOT NULL                 -- Unix time at which the claim lapses
+    until REAL NOT NULL                 -- Unix time at which the claim lapses; the newest of an annotator counts
 );
 CREATE INDEX answers_of_query ON answers (query);
 CREATE INDEX claims_of_query ON claims (query);
@@ -287,6 +287,10 @@ class LabelStore:
         That is so after the lease was over and others have answered it, or hold it now.
         """
         return self._transaction(lambda: self._renew(query, annotator, lease_s))
+
+    def release(self, queries: Sequence[int], annotator: str) -> None:
+        """Give claimed queries back, so that others need not wait until the lease is over."""
+        self._transaction(lambda: [self._promise(query, annotator, -math.inf) for query in queries])
 
     # ---------------------------------------------------------------------------------------------- reading
 
@@ -559,7 +563,7 @@ class LabelStore:
         return is_open
 
     def _promise(self, query: int, annotator: str, lease_s: float) -> None:
-        until = time.time() + lease_s
+        until = max(0.0, time.time() + lease_s)
         self._connection.execute(
             "INSERT INTO claims (query, annotator, until) VALUES (?, ?, ?)", (query, annotator, until)
         )
@@ -628,7 +632,8 @@ def _open_to(annotator: str, run: str | None) -> tuple[str, tuple[Any, ...]]:
     """
     condition, values = _pending(run, annotator)
     promised = (
-        "(SELECT count(DISTINCT annotator) FROM claims WHERE query = queries.id AND annotator <> ? AND until > ? "
+        "(SELECT count(*) FROM claims AS c WHERE query = queries.id AND annotator <> ? AND until > ? "
+        "AND id = (SELECT max(id) FROM claims WHERE query = c.query AND annotator = c.annotator) "
         "AND annotator NOT IN (SELECT annotator FROM standing WHERE query = queries.id))"
     )
     answered = "(SELECT count(*) FROM standing WHERE query = queries.id)"

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -90,7 +91,9 @@ class Desk:
         self._held_since: dict[int, float] = {}  # query -> monotonic time of the newest claim
 
     def close(self) -> None:
-        """Close the store."""
+        """Leave what is in hand to others, and close the store."""
+        with suppress(UserError):  # then the leases run out by themselves
+            self.store.release(list(self._held_since), self.annotator)
         self.store.close()
 
     def take(self, held: Sequence[Task] = ()) -> Task | None:
@@ -123,6 +126,7 @@ class Desk:
             revision=task.revision,
         )
         is_new = self.store.add_answer(answer, repeat=task.is_repeat)
+        self._held_since.pop(query, None)
         self._given = self._load()
         return is_new
 

@@ -431,3 +431,14 @@ def test_a_claim_is_renewed_unless_the_query_went_to_others(store: LabelStore) -
     assert not store.renew(query, "ann")
     store.add_answer(say(query, 1.0, "bob"))
     assert not store.renew(query, "ann")
+
+
+def test_a_claim_that_is_given_back_goes_to_others_at_once(store: LabelStore) -> None:
+    ids = ask(store, 2)
+    assert [store.claim("ann").id, store.claim("ann", besides=ids[:1]).id] == ids
+    assert store.claim("bob") is None
+    store.release(ids[1:], "ann")
+    assert store.claim("bob").id == ids[1]
+    assert store.claim("cy") is None
+    assert store.claim("ann").id == ids[0]  # the other one is still hers
+    assert not store.renew(ids[1], "ann")

@@ -158,6 +158,17 @@ def test_two_people_share_the_work(file: Path) -> None:
     assert given == len(rows) == len({row["query"] for row in rows}) == 40
 
 
+def test_who_leaves_gives_back_what_they_held(file: Path) -> None:
+    ann = Desk(file, "ann")
+    first = ann.take()
+    answer(ann, first)
+    second = ann.take([first])
+    with closing(Desk(file, "bob")) as bob:
+        assert bob.take().record.id not in (first.record.id, second.record.id)
+        ann.close()
+        assert bob.store.claim("cy").id == second.record.id
+
+
 def test_an_answer_comes_too_late_after_the_lease(file: Path) -> None:
     with closing(Desk(file, "ann", lease_s=0.0)) as ann, closing(Desk(file, "bob")) as bob:
         late = ann.take()
