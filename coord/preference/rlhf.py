@@ -95,7 +95,7 @@ def play_games(policy: PopulationNet, env: Rows, gens: list[torch.Generator]) ->
     uniform = torch.stack([torch.rand(ticks, env.rows, generator=gen) for gen in gens], 1)  # [T, M, N]
     for t in range(ticks):
         env.step(sample_actions(policy(env.observe())[0], uniform[t])[0])
-    env.seen.clear()  # nobody learns from single ticks here
+        env.seen.clear()  # nobody learns from single ticks here
     return torch.from_numpy(env.finished().ret).view(env.members, env.rows).mean(1)
 
 
