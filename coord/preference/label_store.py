@@ -290,7 +290,7 @@ class LabelStore:
 
     def release(self, queries: Sequence[int], annotator: str) -> None:
         """Give claimed queries back, so that others need not wait until the lease is over."""
-        self._transaction(lambda: [self._promise(query, annotator, -math.inf) for query in queries])
+        self._transaction(lambda: self._release(queries, annotator))
 
     # ---------------------------------------------------------------------------------------------- reading
 
@@ -561,6 +561,10 @@ class LabelStore:
         if is_open:
             self._promise(query, annotator, lease_s)
         return is_open
+
+    def _release(self, queries: Sequence[int], annotator: str) -> None:
+        for query in queries:
+            self._promise(query, annotator, -math.inf)
 
     def _promise(self, query: int, annotator: str, lease_s: float) -> None:
         until = max(0.0, time.time() + lease_s)
