@@ -194,7 +194,7 @@ def test_one_failure_stops_nobody_else(board: Path, capsys: pytest.CaptureFixtur
         (["extra=sp=runs/sp"], "taken"),
         (["seeds=0"], "at least 1"),
         (["methods=sp", "ego_words=algo.lrr=1"], "algo.lr"),
-        (["methods=upd", "preset=published"], "unknown method with preset=published 'upd'"),
+        (["methods=belief", "preset=published"], "unknown method with preset=published 'belief'"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_done(
