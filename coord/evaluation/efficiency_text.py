@@ -103,7 +103,7 @@ def markdown(found: Found) -> str:
     for title, (heads, *rows) in tables(found):
         rule = ["---"] * len(heads)
         parts.append("\n".join([f"{title}:", "", *(f"| {' | '.join(row)} |" for row in (heads, rule, *rows))]))
-    return "\n\n".join([*parts, caption(found)])
+    return "\n\n".join([*parts, f"± half of the {caption(found)}"])
 
 
 def caption(found: Found) -> str:
@@ -111,7 +111,7 @@ def caption(found: Found) -> str:
     cell = next(cell for part in efficiency.PARTS for cell in found.cells[part].values())
     seeds, settings = len(cell["returns"]), cell["settings"]
     return (
-        f"± half of the 95 % interval over {seeds} seeds and games with {', '.join(cell['proxies'])} in both seats, "
+        f"95 % interval over {seeds} seeds and games with {', '.join(cell['proxies'])} in both seats, "
         f"{settings['episodes']} games per seed and seat, {settings['rules']} rules, {settings['horizon']} ticks. "
         "0 labels: a reward model that learned nothing, after pretraining on novelty."
     )
