@@ -63,13 +63,13 @@ def table(result: Mapping[str, Any]) -> str:
     """One line per arm: mean and 95 % interval over seeds, and what the warnings changed."""
     arms = result["arms"]
     width = max(len(name) for name in arms)
-    heads = "".join(f"{column:>28}" for column in (*COLUMNS, "violations less base's"))
+    heads = "".join(f"{column:>32}" for column in (*COLUMNS, "violations less base's"))
     lines = [f"{result['task']}, violations: {', '.join(result['hazards'])}", f"{'':<{width}}{heads}   seeds"]
     for name, arm in arms.items():
         cells = [_cell(float(mean(arm[column])), *bootstrap_ci([arm[column]])) for column in COLUMNS]
         base = BASE[arm["kind"]]
         cells.append(_cell(*saved(arm, arms[base])) if base in arms and base != name else "")
-        lines.append(f"{name:<{width}}{''.join(f'{cell:>28}' for cell in cells)}   {len(arm['violations'])}")
+        lines.append(f"{name:<{width}}{''.join(f'{cell:>32}' for cell in cells)}   {len(arm['violations'])}")
     return "\n".join(lines)
 
 
