@@ -77,8 +77,14 @@ def evaluate(cfg: EvaluateConfig) -> dict[str, Any]:
     where = MatchRules(
         layout=layout, rules=cfg.rules, horizon=cfg.horizon, mask_useless_actions=cfg.mask_useless_actions
     )
-    row = {"games_in_a_row": cfg.games_in_a_row, "context": cfg.context}
-    request = ScoreRequest(where=where, episodes=cfg.episodes, seed=cfg.seed, **options, **row)
+    request = ScoreRequest(
+        where=where,
+        episodes=cfg.episodes,
+        seed=cfg.seed,
+        games_in_a_row=cfg.games_in_a_row,
+        context=cfg.context,
+        **options,
+    )
     return {**score(egos, partners, request), "ego": cfg.ego}
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from coord.preference.config import PreferConfig
     from coord.run.training import Job
 
-HELP = "learn control tasks and kitchens from preferences: PEBBLE, SURF, RUNE, MRN, QPA, PrefPPO, or the true reward"
+HELP = "learn control tasks and kitchens from preferences: PEBBLE, SURF, RUNE, MRN, QPA, PrefPPO"
 EXAMPLES = (
     "coord prefer env=walker_walk method=pebble out=runs/pebble",
     "coord prefer env=walker_walk method=mrn method.form=corrected members=5 out=runs/mrn",
