@@ -311,6 +311,9 @@ class Feedback:
         """Train the reward model on all labels of the queries asked so far. Metrics [M]."""
         self.learned = self._opened().last_answer() if self.asks_people else 0  # first: what comes now is news later
         stored = [self._stored(m) for m in range(self.members)]
+        if self.cfg.reward.scale_inputs and not self.model.is_scaled:  # once: rewards keep their meaning
+            seen = [self.pool.episodes(m, running=True) for m in range(self.members)]
+            self.model.learn_scale([np.concatenate([episode.obs for episode in own]) for own in seen])
         result = self.crowd.fit(self.model, self._taught(stored), self._unlabelled())
         self._keep(stored)
         if not bool(torch.isfinite(self.model.flat).all()):

@@ -33,6 +33,7 @@ from coord.preference import reward_net as rn
 from coord.preference.segments import Labels, Queries
 
 UNITS = ("passes", "labels", "steps")
+LEAST_DEVIATION = 1e-3  # what varies less is not blown up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class RewardConfig:
     unlabelled_coef: float = 1.0
     holdout: float = 0.0
     reset: bool = False
+    scale_inputs: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -117,9 +119,13 @@ class RewardModel:
         gens: list[torch.Generator],
         flat: Tensor,
         adam: rn.AdamState,
+        scale: Tensor,
     ) -> None:
-        """table: name -> shape of one network; flat [M, E, P]: the parameters. `create` makes all of it."""
-        self.config, self.gens, self.flat, self.adam = config, gens, flat, adam
+        """table: name -> shape of one network; flat [M, E, P]: the parameters; scale [M, O + A]: of the inputs.
+
+        `create` makes all of it.
+        """
+        self.config, self.gens, self.flat, self.adam, self.scale = config, gens, flat, adam, scale
         self._table, self._buffers = dict(table), rn.Buffers()
 
     @staticmethod
@@ -136,7 +142,8 @@ class RewardModel:
         table = mlps.shapes(obs_dim + act_dim, config.hidden, 1)
         gens = [seeding.torch_generator(seed, "reward model") for seed in seeds]
         flat = torch.zeros(len(gens), config.ensemble, rn.size(table), dtype=dtype, device=device)
-        model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat))
+        scale = flat.new_ones(len(gens), obs_dim + act_dim)
+        model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat), scale)
         model.reset()
         return model
 
@@ -153,8 +160,20 @@ class RewardModel:
     # ------------------------------------------------------------------------------------------- predictions
 
     def inputs(self, obs: Tensor, act: Tensor) -> Tensor:
-        """What the networks read [..., O + A] of obs [..., O] and act [..., A]."""
-        return torch.cat([obs, act], dim=-1).to(self.flat)
+        """What the networks read [M, ..., O + A] of obs [M, ..., O] and act [M, ..., A]."""
+        x = torch.cat([obs, act], dim=-1).to(self.flat)
+        return x * self.scale.view(-1, *[1] * (x.ndim - 2), x.shape[-1]) if self.config.scale_inputs else x
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether `learn_scale` has been called."""
+        return bool((self.scale != 1).any())
+
+    def learn_scale(self, states: Sequence[NDArray[np.float32]]) -> None:
+        """Numbers of an observation are divided by their deviation over `states`, [n, O] per member, from now on."""
+        for own, seen in zip(self.scale, states, strict=True):
+            deviation = torch.from_numpy(seen.std(0)).to(own)
+            own[: len(deviation)] = torch.where(deviation > LEAST_DEVIATION, 1 / deviation, 1.0)
 
     @torch.no_grad()
     def predict(self, obs: Tensor, act: Tensor) -> Tensor:
@@ -175,7 +194,7 @@ class RewardModel:
         """Member `member` alone, its parameters, Adam state and generator shared with this model."""
         part = slice(member, member + 1)
         adam = rn.AdamState(*(tensor[part] for tensor in self.adam.tensors().values()))
-        return RewardModel(self.config, self._table, self.gens[part], self.flat[part], adam)
+        return RewardModel(self.config, self._table, self.gens[part], self.flat[part], adam, self.scale[part])
 
     def gaps(self, member: int, segments: Queries | Labels) -> NDArray[np.float64]:
         """Predicted return of the second segment minus that of the first, by each network of one member, [E, C]."""
@@ -293,9 +312,9 @@ class RewardModel:
     # ------------------------------------------------------------------------------------------------- saving
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Parameters and Adam state by name."""
-        adam = {f"adam.{name}": tensor for name, tensor in self.adam.tensors().items()}
-        return {f"params.{name}": tensor for name, tensor in self.params.items()} | adam
+        """Parameters, Adam state and scale of the inputs by name."""
+        others = {f"adam.{name}": tensor for name, tensor in self.adam.tensors().items()} | {"scale": self.scale}
+        return {f"params.{name}": tensor for name, tensor in self.params.items()} | others
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`, in place; KeyError if a tensor is missing."""
@@ -552,7 +571,8 @@ class _Fit:
         steps = parts[0].obs.shape[2]
         if self._config.crops and steps < self._config.crop_max:
             raise UserError(f"crop_max={self._config.crop_max} is longer than the stored segments of {steps} steps")
-        data = [self._model.inputs(torch.from_numpy(part.obs), torch.from_numpy(part.act)) for part in parts]
+        arrays = ((torch.from_numpy(part.obs)[None], torch.from_numpy(part.act)[None]) for part in parts)
+        data = [self._model.select(m).inputs(*own)[0] for m, own in zip(self._members, arrays, strict=True)]
         target = np.concatenate([part.target for part in parts])
         columns = [np.concatenate([part.columns() for part in noise])] if noise else []
         tensors = (torch.from_numpy(array).to(self._model.flat) for array in (target, *columns))

@@ -533,3 +533,32 @@ def test_on_a_gpu_it_learns_the_same() -> None:
     for model in models:
         model.fit([some_labels(9, m) for m in (0, 1)])
     torch.testing.assert_close(models[1].flat.cpu(), models[0].flat, rtol=1e-8, atol=1e-10)
+
+
+def test_scaled_inputs_are_as_if_the_observations_had_been_divided() -> None:
+    rng = np.random.default_rng(0)
+    spread = np.array([10.0, 0.1, 1e-9], np.float32)
+    obs = (rng.normal(size=(2, 6, 2, 4, 3)) * spread).astype(np.float32)  # [M, n, 2, L, O]
+    act, target = rng.normal(size=(2, 6, 2, 4, 2)).astype(np.float32), rng.integers(0, 2, (2, 6)).astype(np.float32)
+    scaled, plain = (
+        RewardModel.create(RewardConfig(hidden=(8,), train_amount=3, scale_inputs=on), 3, 2, [1, 2])
+        for on in (True, False)
+    )
+    assert not scaled.is_scaled
+    scaled.learn_scale([own.reshape(-1, 3) for own in obs])
+    assert scaled.is_scaled
+    deviation = obs.reshape(2, -1, 3).std(1)
+    deviation[:, 2] = 1.0  # what hardly varies stays as it is
+    divided = obs / deviation[:, None, None, None]
+    results = [
+        model.fit([Labels(x[m], act[m], target[m]) for m in range(2)])
+        for model, x in ((scaled, obs), (plain, divided))
+    ]
+    torch.testing.assert_close(results[0].loss, results[1].loss)
+    torch.testing.assert_close(scaled.flat, plain.flat)
+    rows = (torch.from_numpy(array.reshape(2, -1, array.shape[-1])) for array in (obs, act))
+    own = (torch.from_numpy(array.reshape(2, -1, array.shape[-1])) for array in (divided, act))
+    torch.testing.assert_close(scaled.reward(*rows), plain.reward(*own))
+    again = RewardModel.create(scaled.config, 3, 2, [5, 6])
+    again.load_state_dict(scaled.state_dict())
+    assert torch.equal(again.scale, scaled.scale)
