@@ -1,9 +1,10 @@
 """Our recipe: what the literature offers best evidence for, together.
 
 On-policy queries and hybrid replay (QPA), crops, much longer training of the reward model with smoothed labels (STAR:
-epsilon .05), layer normalisation in the critic, optionally more updates per step (`updates_per_step`) with resets of
-the critic (PoLiCER, Nikishin et al. 2022), optionally the corrected bilevel term (`meta_every`). The settings of
-learner, reward model and queries are in configs/prefer/ours.yaml.
+epsilon .05), observations divided by their deviation before the reward model reads them, layer normalisation in the
+critic, optionally more updates per step (`updates_per_step`) with resets of the critic (PoLiCER, Nikishin et al. 2022),
+optionally the corrected bilevel term (`meta_every`). The settings of learner, reward model and queries are in
+configs/prefer/ours.yaml.
 
 Deviations: the parts are taken as their own modules implement them; PoLiCER resets the reward model as well, which
 `reward.reset` does.
