@@ -20,6 +20,7 @@ from coord.stats import bootstrap_band, bootstrap_ci, mean
 
 BASE = {"reward": "plain", "direct": "parenting"}
 COLUMNS = ("violations", "labels", "return")
+MARKERS = "osD^vP*X<>"
 
 
 def reward_arm(rows: Sequence[Mapping[str, Any]], seeds: int) -> dict[str, Any]:
@@ -88,11 +89,11 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (name, arm) in enumerate(result["arms"].items()):
-        colour = f"C{number}"
-        right.scatter(arm["violations"], arm["return"], color=colour, label=name, s=14)
+        colour, marker = f"C{number}", MARKERS[number % len(MARKERS)]  # shapes tell apart what colours may not
+        right.scatter(arm["violations"], arm["return"], color=colour, marker=marker, label=name, s=18)
         if arm["kind"] == "reward":
             curves = np.array(arm["curves"], float)
-            left.plot(arm["steps"], curves.mean(1), color=colour, label=name)
+            left.plot(arm["steps"], curves.mean(1), color=colour, marker=marker, markersize=4, label=name)
             left.fill_between(arm["steps"], *bootstrap_band(curves, mean), color=colour, alpha=0.15, linewidth=0)
     left.set(title="violations so far while learning", xlabel="steps per seed", ylabel="mean and 95 % band")
     right.set(title="every seed", xlabel="violations while learning", ylabel="return at the end")

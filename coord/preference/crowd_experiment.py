@@ -371,14 +371,14 @@ def draw_figure(result: dict[str, Any], path: str | Path) -> None:
     ways = list(WAYS)
     for i, (crowd, found) in enumerate(result["crowds"].items()):
         own = [found["ways"][way]["rank_correlation"] for way in ways if way in found["ways"]]
-        _bars(left, np.arange(len(own)) + 0.25 * (i - 1), own, label=crowd)
+        _bars(left, np.arange(len(own)) + 0.25 * (i - 1), own, label=crowd, marker="os^"[i])
     left.set_xticks(range(len(ways)), ways)
     left.set(title="rank correlation with what each reliable annotator wants", ylim=(-0.3, 1.0))
     left.axhline(0, color="k", lw=0.5)
     left.legend()
     found = result["crowds"]["careless"]
     people = found["ways"]["reliability"]["reliability"]
-    _bars(right, np.arange(len(people)), people, label="found")
+    _bars(right, np.arange(len(people)), people, label="found", marker="o")
     truth = np.array([person.reliability for person in CROWDS["careless"]])
     right.plot(truth / np.sqrt((truth**2).mean()), "k_", ms=24, label="true")
     right.set_xticks(range(len(people)), found["people"], rotation=30)
@@ -392,11 +392,11 @@ def draw_figure(result: dict[str, Any], path: str | Path) -> None:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _bars(axes: Any, x: NDArray[Any], figures: Sequence[dict[str, Any]], label: str) -> None:
+def _bars(axes: Any, x: NDArray[Any], figures: Sequence[dict[str, Any]], *, label: str, marker: str) -> None:
     middle = np.array([figure["mean"] for figure in figures])
     ends = np.array([figure["interval95"] for figure in figures]).T
     error = np.abs(ends - middle)
-    axes.errorbar(x, middle, yerr=error, fmt="o", capsize=3, label=label)
+    axes.errorbar(x, middle, yerr=error, fmt=marker, capsize=3, label=label)
 
 
 def reward_config() -> dict[str, Any]:
