@@ -5,6 +5,7 @@ Apart from checkpoint.py, because the game client writes its settings without lo
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -38,6 +39,13 @@ def atomic_write_text(path: str | Path, text: str) -> None:
 def atomic_write_json(path: str | Path, value: Any) -> None:
     """`atomic_write_bytes` for a JSON value, indented, with a final newline."""
     atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def atomic_write_figure(path: str | Path, figure: Any) -> None:
+    """`atomic_write_bytes` for a figure of matplotlib, in the format that the file's ending names."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, format=Path(path).suffix[1:] or None)
+    atomic_write_bytes(path, picture.getvalue())
 
 
 @contextmanager

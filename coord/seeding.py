@@ -18,6 +18,11 @@ def derive(seed: int, *names: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
+def member_seeds(seed: int, count: int) -> list[int]:
+    """One seed per member of a population, whatever their number."""
+    return [derive(seed, "member", m) for m in range(count)]
+
+
 def rng(seed: int, *names: str | int) -> np.random.Generator:
     """The numpy generator of that name (PCG64)."""
     return np.random.default_rng(derive(seed, *names))

@@ -92,7 +92,7 @@ def make_learners(
 ) -> ppo.PPOState:
     """Fresh learners (`extra` and `memory` as in `Arch`); member m depends on (seed, m) only."""
     count = setup.members if members is None else members
-    seeds = [seeding.derive(setup.seed, "member", m) for m in range(count)]
+    seeds = seeding.member_seeds(setup.seed, count)
     return ppo.create(setup.algo, replace(ppo.make_arch(setup.algo, kitchens), extra=extra, memory=memory), seeds)
 
 

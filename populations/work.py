@@ -6,13 +6,41 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from coord.agent_files import locked_folder
 from coord.errors import Diverged, UserError
 from coord.run import cli
+from coord.run.interrupt import Interrupted
 from coord.run.progress import duration
+from coord.run.training import set_threads
 from populations.recipes import Step
+
+
+class Plan(Protocol):
+    """A list of trainings and games, and what of it is done."""
+
+    work: Work
+
+    def run(self) -> None:
+        """Does what is missing."""
+
+
+def carry_out(plan: Plan, command: str, show: Callable[[], None]) -> None:
+    """Does what is missing of a plan, then shows what there is.
+
+    Raises:
+        UserError: what failed, after everything else was done.
+        Interrupted: Ctrl-C; all that was finished is kept. command: what goes on from there.
+    """
+    set_threads(plan.work.threads)
+    try:
+        plan.run()
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        raise Interrupted(command) from stopped
+    if (plan.work.out / "cells").exists():
+        show()
+    plan.work.check()
 
 
 @dataclass

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord.agents import Agent
-from coord.errors import UserError
 from coord.evaluation import metrics
 from coord.evaluation.matches import Match, MatchRules, play_matches
+from coord.files import atomic_write_figure
 from coord.stats import bootstrap_ci
 
 SCHEMA = 1
@@ -83,11 +83,7 @@ def draw_heat_map(result: Mapping[str, Any], path: str | Path) -> None:
     for (i, j), value in np.ndenumerate(means):
         axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=LIGHT if value < middle else DARK)
     figure.colorbar(image, label="mean return per game")
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    atomic_write_figure(path, figure)
 
 
 def _title(result: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from coord.errors import UserError
+from coord.files import atomic_write_figure
 from coord.preference import direct_policy
 from coord.seeding import derive
 from coord.stats import bootstrap_band, bootstrap_ci, mean
@@ -100,8 +100,4 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    atomic_write_figure(path, figure)

@@ -114,15 +114,11 @@ class PreferConfig:
         ):
             if value not in allowed:
                 raise unknown(name, value, allowed)
-        at_least_one = ("members", "envs_per_member", "total_steps", "session_labels", "session_every", "pool_episodes")
-        for name in (*at_least_one, "knn", "eval_every", "eval_episodes", "log_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
-        for name in ("seed_steps", "unsup_steps", "labels", "reset_updates", "answer_wait_s", "env_processes"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name}={getattr(self, name)}: must be at least 0")
+        at_least(self, 1, "members", "envs_per_member", "total_steps", "session_labels", "session_every")
+        at_least(self, 1, "pool_episodes", "knn", "eval_every", "eval_episodes", "log_every")
         at_least(self, 1, "answers_every", "min_answers", "annotators_per_query")
-        at_least(self, 0, "ask_ahead")
+        at_least(self, 0, "seed_steps", "unsup_steps", "labels", "reset_updates", "answer_wait_s")
+        at_least(self, 0, "env_processes", "ask_ahead")
         if not 0 < self.updates_per_step <= 64:
             raise UserError(f"updates_per_step={self.updates_per_step}: must be above 0 and at most 64")
 

@@ -32,6 +32,7 @@ from scipy.stats import spearmanr
 
 from coord import seeding
 from coord.errors import UserError
+from coord.files import atomic_write_figure
 from coord.preference import annotators as an
 from coord.preference.annotators import MixtureConfig, ReliabilityConfig
 from coord.preference.crowds import Crowd
@@ -385,11 +386,7 @@ def draw_figure(result: dict[str, Any], path: str | Path) -> None:
     right.set(title="reliability of each annotator (root mean square 1)")
     right.axhline(0, color="k", lw=0.5)
     right.legend()
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    atomic_write_figure(path, figure)
 
 
 def _bars(axes: Any, x: NDArray[Any], figures: Sequence[dict[str, Any]], *, label: str, marker: str) -> None:

@@ -120,6 +120,12 @@ class Feedback:
         """Queries that the budget still allows each member."""
         return self.cfg.labels - self.asked
 
+    def phase(self, switched: bool) -> str:
+        """Where a run stands, in words; switched: its pretraining is over."""
+        if not switched:
+            return "pretraining, waiting for answers" if self.sessions else "pretraining"
+        return "feedback" if self.remaining else "after the budget"
+
     @property
     def asks_people(self) -> bool:
         """Whether answers come when they come."""

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from coord import gridworld
-from coord.errors import UserError
-from coord.preference.task_env import TaskEnvs, TaskStep
+from coord.preference.task_env import TaskEnvs, TaskStep, check_rows
 
 TASK = "island"
 USER_GAMMA = 0.9  # discount of the simulated user's values
@@ -81,6 +80,5 @@ class IslandEnv:
 
 def island_envs(members: int, rows: int, eval_rows: int) -> TaskEnvs:
     """Where a run learns and where it is evaluated; the task has no randomness of its own."""
-    if rows < 1 or eval_rows < 1:
-        raise UserError(f"envs_per_member={rows} and eval_episodes={eval_rows}: must be at least 1")
+    check_rows(rows, eval_rows)
     return TaskEnvs(IslandEnv(members, rows), IslandEnv(members, eval_rows))

@@ -145,9 +145,7 @@ class Run:
         """Where the run stands, in words."""
         if self.feedback is None:
             return "true reward"
-        if not self.switched:
-            return "pretraining, waiting for answers" if self.feedback.sessions else "pretraining"
-        return "feedback" if self.feedback.remaining else "after the budget"
+        return self.feedback.phase(self.switched)
 
     def open(self, folder: Path) -> LabelStore | None:
         """Opens the label store of the run folder, from which labels are read and to which queries go."""
@@ -226,10 +224,10 @@ def predicted(run: Run, known: Tensor, act: Tensor) -> Tensor:
     return run.feedback.reward(per_member(known), per_member(act))
 
 
-def wages(run: Run, known: Tensor, act: Tensor) -> Tensor:
-    """What the ego is paid [T, M, N]: predicted rewards with mean 0 and deviation 1, less the price of hazards."""
+def wages(run: Run, rew: Tensor, known: Tensor, act: Tensor) -> Tensor:
+    """What the ego is paid [T, M, N]: `predicted` rewards with mean 0 and deviation 1, less the price of hazards."""
     assert run.feedback is not None
-    rew = (predicted(run, known, act) - run.scale.mean[:, None].float()) / run.scale.std[:, None].float()
+    rew = (rew - run.scale.mean[:, None].float()) / run.scale.std[:, None].float()
     return in_time(rew - run.feedback.penalty(per_member(known), per_member(act)), len(known))
 
 
@@ -254,21 +252,23 @@ def pay(run: Run, roll: Rollout, known: Tensor, before: int) -> None:
     if not run.switched:
         roll.rew = explore(run, known)
         return
-    run.scale.update(predicted(run, known, roll.act))
+    rew = predicted(run, known, roll.act)
+    run.scale.update(rew)
     if run.extra is not None and run.extra.is_due(before, run.env_step, run.feedback.remaining > 0):
-        bilevel(run, run.extra, roll, known)
-    roll.rew = wages(run, known, roll.act)
+        bilevel(run, run.extra, roll, known, rew)
+        rew = predicted(run, known, roll.act)
+    roll.rew = wages(run, rew, known, roll.act)
 
 
-def bilevel(run: Run, mrn: MRN, roll: Rollout, known: Tensor) -> None:
-    """Moves the reward model by the preference loss of the values that its rewards lead to."""
+def bilevel(run: Run, mrn: MRN, roll: Rollout, known: Tensor, rew: Tensor) -> None:
+    """Moves the reward model by the preference loss of the values that its rewards lead to; rew: `predicted`."""
     feedback, cfg, net = run.feedback, run.ppo.cfg, run.ppo.net
     assert feedback is not None
     labels = mrn.draw_labels(feedback.labels, feedback.newest, feedback.judged)
     if labels is None:
         return
-    rew = wages(run, known, roll.act) * cfg.rew_scale
-    _, ret = advantages(roll, rew, cfg.gamma, cfg.gae_lambda, str(mrn.config.time_limit))
+    paid = wages(run, rew, known, roll.act) * cfg.rew_scale
+    _, ret = advantages(roll, paid, cfg.gamma, cfg.gae_lambda, str(mrn.config.time_limit))
     facts, ended = known[..., : run.obs_dim], roll.terminated | roll.truncated
     inner = vm.Inner(facts, ret, ended, cfg.lr, cfg.gamma * cfg.gae_lambda)
     pairs = vm.outer(ends(labels, run.obs_dim), mrn.config.score, cfg.gamma)

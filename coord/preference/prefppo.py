@@ -60,9 +60,7 @@ class Run:
     @property
     def phase(self) -> str:
         """Where the run stands, in words."""
-        if not self.switched:
-            return "pretraining, waiting for answers" if self.feedback.sessions else "pretraining"
-        return "feedback" if self.feedback.remaining else "after the budget"
+        return self.feedback.phase(self.switched)
 
     def open(self, folder: Path) -> LabelStore:
         """Opens the label store of the run folder, from which labels are read and to which queries go."""

@@ -159,9 +159,14 @@ class TaskEnvs:
         self.evaluation.close()
 
 
-def control_envs(task: str, seeds: list[int], rows: int, eval_rows: int, **options: Any) -> TaskEnvs:
-    """The environments of a control task; evaluation has other episodes than training."""
+def check_rows(rows: int, eval_rows: int) -> None:
+    """Raise UserError unless a member has environments to learn in and to be evaluated in."""
     if rows < 1 or eval_rows < 1:
         raise UserError(f"envs_per_member={rows} and eval_episodes={eval_rows}: must be at least 1")
+
+
+def control_envs(task: str, seeds: list[int], rows: int, eval_rows: int, **options: Any) -> TaskEnvs:
+    """The environments of a control task; evaluation has other episodes than training."""
+    check_rows(rows, eval_rows)
     elsewhere = [derive(seed, "evaluation") for seed in seeds]
     return TaskEnvs(ControlEnv(task, seeds, rows, **options), ControlEnv(task, elsewhere, eval_rows, **options))

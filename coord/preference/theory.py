@@ -35,6 +35,7 @@ from torch import Tensor
 
 from coord import seeding
 from coord.errors import UserError
+from coord.files import atomic_write_figure
 from coord.preference import meta_gradient as mg
 
 STATE_ACTIONS, FEATURES, PAIRS = 24, 6, 40
@@ -301,8 +302,4 @@ def draw_figure(result: dict[str, Any], path: str | Path) -> None:
             axes.loglog(horizons, top * (horizons / horizons[0]) ** CLAIMED_EXPONENT, "k--", label="claimed: -0.5")
         axes.set(title=title, xlabel="iterations T")
         axes.legend(fontsize=7)
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    atomic_write_figure(path, figure)

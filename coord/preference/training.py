@@ -115,9 +115,7 @@ class Run:
             return "random actions"
         if self.feedback is None:
             return "true reward"
-        if not self.switched:
-            return "pretraining, waiting for answers" if self.feedback.sessions else "pretraining"
-        return "feedback" if self.feedback.remaining else "after the budget"
+        return self.feedback.phase(self.switched)
 
     @property
     def own(self) -> Any:
@@ -167,7 +165,7 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
 
 def member_seeds(cfg: PreferConfig) -> list[int]:
     """One seed per member, whatever their number."""
-    return [seeding.derive(cfg.seed, "member", m) for m in range(cfg.members)]
+    return seeding.member_seeds(cfg.seed, cfg.members)
 
 
 # ------------------------------------------------------------------------------------------------------- steps

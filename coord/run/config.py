@@ -289,12 +289,12 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
         groups["algo"] = learner
         if learner not in choices(command, "algo"):
             raise unknown("learner", learner, choices(command, "algo"))
-        if words.get("algo", learner) not in (learner, *set(options("algo")) - set(choices(command, "algo"))):
-            raise UserError(f"algo={words['algo']} goes with learner={words['algo']}: say that instead")
     for group in groups:
         choice = groups[group] = words.get(group, groups[group])
         if choice not in choices(command, group):
             raise unknown(group, choice, choices(command, group))
+    if learner is not None and groups["algo"] != learner:
+        raise UserError(f"algo={groups['algo']} goes with learner={groups['algo']}: say that instead")
     return groups
 
 

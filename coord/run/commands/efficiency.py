@@ -78,19 +78,10 @@ def _run(cfg: EfficiencyConfig, command: str) -> None:
         UserError: bad input before anything is done; or what failed, after everything else was done.
         Interrupted: Ctrl-C; all that was finished is kept.
     """
-    from coord.run.interrupt import Interrupted
-    from coord.run.training import set_threads
     from populations.label_efficiency import Report
+    from populations.work import carry_out
 
-    report = Report(cfg)
-    set_threads(cfg.threads)
-    try:
-        report.run()
-    except (Interrupted, KeyboardInterrupt) as stopped:
-        raise Interrupted(command) from stopped
-    if (Path(cfg.out) / "cells").exists():
-        _table(cfg, command)
-    report.work.check()
+    carry_out(Report(cfg), command, lambda: _table(cfg, command))
 
 
 def _table(cfg: EfficiencyConfig, command: str) -> None:

@@ -109,7 +109,7 @@ class Pipeline:
         """One per member, whatever their number."""
         from coord import seeding
 
-        return [seeding.derive(self.cfg.seed, "member", m) for m in range(self.cfg.members)]
+        return seeding.member_seeds(self.cfg.seed, self.cfg.members)
 
     def step(self, name: str) -> Path:
         """The folder of a step."""

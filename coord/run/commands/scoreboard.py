@@ -83,19 +83,10 @@ def _run(cfg: ScoreboardConfig, command: str) -> None:
         UserError: bad input before anything is done; or what failed, after everything else was done.
         Interrupted: Ctrl-C; all that was finished is kept.
     """
-    from coord.run.interrupt import Interrupted
-    from coord.run.training import set_threads
     from populations.contest import Contest
+    from populations.work import carry_out
 
-    contest = Contest(cfg)
-    set_threads(cfg.threads)
-    try:
-        contest.run()
-    except (Interrupted, KeyboardInterrupt) as stopped:
-        raise Interrupted(command) from stopped
-    if (Path(cfg.out) / "cells").exists():
-        _table(cfg, command)
-    contest.work.check()
+    carry_out(Contest(cfg), command, lambda: _table(cfg, command))
 
 
 def _table(cfg: ScoreboardConfig, command: str) -> None:

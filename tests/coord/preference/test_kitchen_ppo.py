@@ -12,16 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from coord.agent_files import StoredAgent
 from coord.algos.ppo import Hooks, PPOConfig
 from coord.algos.sac import SACConfig
 from coord.errors import UserError
 from coord.preference import kitchen_ppo as kp
 from coord.preference.answerers import TeacherConfig
-from coord.preference.config import PreferConfig, check
+from coord.preference.config import PreferConfig
 from coord.preference.feedback import RUN_NAME
-from coord.preference.kitchen_env import kitchen_envs
-from coord.preference.methods import METHODS, OracleConfig, TrueRewardConfig, name_of
+from coord.preference.methods import OracleConfig, TrueRewardConfig
 from coord.preference.mrn import MRNConfig
 from coord.preference.pebble import PebbleConfig
 from coord.preference.queries import QueryConfig
@@ -31,7 +29,7 @@ from coord.preference.surf import SurfConfig
 from coord.preference.task_env import TaskEnvs
 from coord.preference.training import evaluate
 from coord.run.training import Job
-from tests.agent_fixtures import index_member
+from tests.coord.preference.jobs import assert_same, finish, kitchen_job, until
 
 PPO = PPOConfig(rollout_len=10, num_epochs=1, num_minibatches=2, hidden=(64, 16))
 OFF = {"supervised": False, "compare": False, "meta_scale": 0.0}
@@ -84,35 +82,8 @@ VARIANTS: dict[str, PreferConfig] = {
 }  # fmt: skip
 
 
-@cache
-def partners() -> tuple[StoredAgent, ...]:
-    found = [index_member(f"p{seed}", seed) for seed in range(2)]
-    return tuple(StoredAgent(one.card, one.net) for one in found)
-
-
 def build(cfg: PreferConfig, folder: Path) -> Job:
-    method = METHODS[name_of(cfg)]
-    envs = kitchen_envs(cfg, partners())
-    check(cfg, envs.train, learns_reward=method.learns_reward)
-    run = kp.build(cfg, method, envs)
-    run.open(folder)
-    return Job(folder, "test", "", run, envs, train=kp.train)
-
-
-def finish(job: Job, hooks: Hooks | None = None) -> dict[str, torch.Tensor]:
-    """Train to the end; everything that training changes."""
-    job.train(job.state, job.env, hooks or Hooks())
-    return {name: torch.as_tensor(value).clone() for name, value in job.state.state_dict().items()}
-
-
-def until(job: Job, step: int) -> kp.Run:
-    return job.train(job.state, job.env, Hooks(should_stop=lambda run: run.env_step >= step))
-
-
-def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    assert set(ours) == set(theirs)
-    for name, tensor in ours.items():
-        assert torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(theirs[name])), name
+    return kitchen_job(kp, cfg, folder)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -267,9 +238,10 @@ def test_every_parameter_of_the_reward_model_is_moved_by_the_meta_gradient_alone
     job = build(small(method=mrn(supervised=False, compare=False, optimiser="sgd", lr=1.0)), tmp_path)
     run = until(job, 160)
     roll, obs = _rollout(run, job.env)
-    run.scale.update(kp.predicted(run, obs, roll.act))
+    rew = kp.predicted(run, obs, roll.act)
+    run.scale.update(rew)
     before = {name: tensor.clone() for name, tensor in run.feedback.model.params.items()}
-    kp.bilevel(run, run.extra, roll, obs)
+    kp.bilevel(run, run.extra, roll, obs, rew)
     moved = {name: tensor != before[name] for name, tensor in run.feedback.model.params.items()}
     # A weight can only move if its fact held in the rollout, so the first layer is judged unit by unit.
     first = moved.pop("dense0.weight").any(-1)

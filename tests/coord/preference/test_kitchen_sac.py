@@ -11,27 +11,25 @@ from typing import Any
 import pytest
 import torch
 
-from coord.agent_files import StoredAgent
 from coord.agents import KitchenView, PolicyAgent
-from coord.algos.ppo import Hooks
 from coord.algos.sac import SACConfig
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv
 from coord.preference import episodes, mrn, training
 from coord.preference import reward_net as rn
 from coord.preference.answerers import TeacherConfig
-from coord.preference.config import PreferConfig, check
+from coord.preference.config import PreferConfig
 from coord.preference.feedback import RUN_NAME, STORE_FILE, Feedback
 from coord.preference.films import frames_of_segment
-from coord.preference.kitchen_env import KitchenEnv, kitchen_envs
+from coord.preference.kitchen_env import KitchenEnv
 from coord.preference.label_store import LabelStore
-from coord.preference.methods import METHODS, TrueRewardConfig, name_of
+from coord.preference.methods import TrueRewardConfig
 from coord.preference.mrn import MRNConfig
 from coord.preference.pebble import PebbleConfig
 from coord.preference.queries import QueryConfig
 from coord.preference.reward_model import RewardConfig, RewardModel
 from coord.run.training import Job
-from tests.agent_fixtures import index_member
+from tests.coord.preference.jobs import assert_same, finish, kitchen_job, until
 
 STOPS = {"random": 40, "pretraining": 124, "just switched": 164, "feedback": 280, "after the budget": 400}
 
@@ -80,36 +78,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@cache
-def partners() -> tuple[StoredAgent, ...]:
-    found = [index_member(f"p{seed}", seed) for seed in range(2)]
-    return tuple(StoredAgent(one.card, one.net) for one in found)
-
-
 def build(cfg: PreferConfig, folder: Path) -> Job:
-    method = METHODS[name_of(cfg)]
-    envs = kitchen_envs(cfg, partners())
-    check(cfg, envs.train, learns_reward=method.learns_reward)
-    run = training.build(cfg, method, envs)
-    folder.mkdir(exist_ok=True)
-    run.open(folder)
-    return Job(folder, "test", "", run, envs, train=training.train)
-
-
-def finish(job: Job, hooks: Hooks | None = None) -> dict[str, torch.Tensor]:
-    """Train to the end; everything that training changes."""
-    job.train(job.state, job.env, hooks or Hooks())
-    return {name: torch.as_tensor(value).clone() for name, value in job.state.state_dict().items()}
-
-
-def until(job: Job, step: int) -> training.Run:
-    return job.train(job.state, job.env, Hooks(should_stop=lambda run: run.env_step >= step))
-
-
-def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    assert set(ours) == set(theirs)
-    for name, tensor in ours.items():
-        assert torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(theirs[name])), name
+    return kitchen_job(training, cfg, folder)
 
 
 @pytest.fixture(scope="module")

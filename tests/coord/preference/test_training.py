@@ -34,6 +34,7 @@ from coord.preference.rune import RuneConfig
 from coord.preference.surf import SurfConfig
 from coord.run.training import Job
 from tests.coord.preference.fake_task import point_envs, small
+from tests.coord.preference.jobs import assert_same, finish
 
 CROPS = RewardConfig(ensemble=2, hidden=(16,), batch_size=8, train_amount=5, crops=2, crop_min=4, crop_max=6)
 ON_POLICY = QueryConfig(length=6, selector="onpolicy", last_episodes=3)
@@ -72,22 +73,6 @@ def build(cfg: PreferConfig, folder: Path) -> tuple[Job, Any]:
     run = loop.build(cfg, method, envs)
     run.open(folder)
     return Job(folder, "test", "", run, envs, train=loop.train), loop
-
-
-def finish(job: Job, hooks: Hooks | None = None) -> dict[str, torch.Tensor]:
-    """Train to the end; everything that training changes."""
-    job.train(job.state, job.env, hooks or Hooks())
-    return copied(job.state.state_dict())
-
-
-def copied(state: dict[str, Any]) -> dict[str, torch.Tensor]:
-    return {name: torch.as_tensor(value).clone() for name, value in state.items()}
-
-
-def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    assert set(ours) == set(theirs)
-    for name, tensor in ours.items():
-        assert torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(theirs[name])), name
 
 
 # ------------------------------------------------------------------------------------------------- resuming

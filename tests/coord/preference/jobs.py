@@ -1,0 +1,58 @@
+"""Runs of preference learning as jobs: trained to a step or to the end, and compared bit for bit."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coord.agent_files import StoredAgent
+from coord.algos.ppo import Hooks
+from coord.preference.config import PreferConfig, check
+from coord.preference.kitchen_env import kitchen_envs
+from coord.preference.methods import METHODS, name_of
+from coord.run.training import Job
+from tests.agent_fixtures import index_member
+
+
+@cache
+def partners() -> tuple[StoredAgent, ...]:
+    """Two untrained cooks."""
+    found = [index_member(f"p{seed}", seed) for seed in range(2)]
+    return tuple(StoredAgent(one.card, one.net) for one in found)
+
+
+def kitchen_job(loop: Any, cfg: PreferConfig, folder: Path) -> Job:
+    """A run beside `partners`, by the loop of the module `loop`."""
+    method = METHODS[name_of(cfg)]
+    envs = kitchen_envs(cfg, partners())
+    check(cfg, envs.train, learns_reward=method.learns_reward)
+    run = loop.build(cfg, method, envs)
+    folder.mkdir(exist_ok=True)
+    run.open(folder)
+    return Job(folder, "test", "", run, envs, train=loop.train)
+
+
+def copied(state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """A state that later training leaves alone."""
+    return {name: torch.as_tensor(value).clone() for name, value in state.items()}
+
+
+def finish(job: Job, hooks: Hooks | None = None) -> dict[str, torch.Tensor]:
+    """Train to the end; everything that training changes."""
+    job.train(job.state, job.env, hooks or Hooks())
+    return copied(job.state.state_dict())
+
+
+def until(job: Job, step: int) -> Any:
+    """Train until `step` steps per member; the run."""
+    return job.train(job.state, job.env, Hooks(should_stop=lambda run: run.env_step >= step))
+
+
+def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    """Equal to the last bit; what is not a number is so in both."""
+    assert set(ours) == set(theirs)
+    for name, tensor in ours.items():
+        assert torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(theirs[name])), name
