@@ -174,8 +174,6 @@ def _check_task(cfg: PreferConfig, env: TaskEnv) -> None:
         return
     if isinstance(cfg.algo, SACConfig):
         arch_of(cfg.algo.hidden, env.kitchens)
-    if cfg.reward_sees_partner and cfg.safety.hazards:
-        raise UserError("reward_sees_partner=true does not go with safety.hazards")
 
 
 def _check_segments(cfg: PreferConfig, env: TaskEnv, start: int) -> None:

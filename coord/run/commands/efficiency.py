@@ -31,7 +31,7 @@ class EfficiencyConfig:
     layouts: tuple[str, ...] = ("cramped_room", "coordination_ring")
     learners: tuple[str, ...] = ("ppo", "sac")
     methods: tuple[str, ...] = ("pebble", "mrn_released", "mrn_corrected")
-    labels: tuple[int, ...] = (0, 50, 200, 1000)
+    labels: tuple[int, ...] = (0, 50, 200, 500, 1000)
     oracle: bool = True
     utilities: tuple[str, ...] = ("tidy_counters", "no_collisions", "own_plating")
     utility_learner: str = "ppo"

@@ -55,6 +55,7 @@ class RLHFConfig:
     seed: int = 0
     members: int = 3
     partners: tuple[str, ...] = ("bc_train",)
+    reward_sees_partner: bool = True
     labels: int = 500
     session_labels: int = 50
     refresh_labels: int = 0
@@ -244,8 +245,8 @@ def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: 
 
     cfg, seed = whole.cfg, seeding.derive(whole.cfg.seed, "rlhf", name)
     env = OvercookedVectorEnv(whole.home, cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules, seed=seed)
-    task = KitchenEnv(env, partners, members=cfg.members, seed=seed, judgement=judgement(cfg.teacher))
-    return Rows(task, "index", lambda *step: None)
+    options: dict[str, Any] = {"judgement": judgement(cfg.teacher), "beside": cfg.reward_sees_partner}
+    return Rows(KitchenEnv(env, partners, members=cfg.members, seed=seed, **options), "index", lambda *step: None)
 
 
 def open_feedback(whole: Pipeline, env: Rows, labels: int) -> Feedback:
@@ -264,7 +265,7 @@ def as_prefer(cfg: RLHFConfig, labels: int) -> PreferConfig:
     from coord.preference.pebble import PebbleConfig
 
     same = "reward query teacher layout rules horizon partners seed members session_labels answerer answer_wait_s"
-    shared = {name: getattr(cfg, name) for name in (*same.split(), "pool_episodes")}
+    shared = {name: getattr(cfg, name) for name in (*same.split(), "pool_episodes", "reward_sees_partner")}
     return PreferConfig(method=PebbleConfig(), algo=SACConfig(), env="overcooked", labels=labels, **shared)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from coord.overcooked import EVENTS
@@ -17,9 +18,10 @@ HAZARDS = ("collision", "discarded_dish")
 COLUMNS = [EVENTS.index(name) for name in ("collision", "put_soup_on_counter", "delivery_unpaid")]
 
 
-def test_collisions_are_counted_flagged_and_paid_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sees_partner", [False, True])
+def test_collisions_are_counted_flagged_and_paid_for(tmp_path: Path, sees_partner: bool) -> None:
     safety = SafetyConfig(hazards=HAZARDS, cost_hidden=(8,), cost_steps=5, implied_pairs=10)
-    job = build(small(total_steps=320, safety=safety), tmp_path)
+    job = build(small(total_steps=320, safety=safety, reward_sees_partner=sees_partner), tmp_path)
     env, happened = job.env.train, torch.zeros(2)
     step = env.step
 
