@@ -1,13 +1,12 @@
-"""Our recipe: what the literature offers best evidence for, together.
+"""Our recipe: what made most of few labels, together.
 
-On-policy queries and hybrid replay (QPA), crops, much longer training of the reward model with smoothed labels (STAR:
-epsilon .05), observations divided by their deviation before the reward model reads them, layer normalisation in the
-critic, optionally more updates per step (`updates_per_step`) with resets of the critic (PoLiCER, Nikishin et al. 2022),
-optionally the corrected bilevel term (`meta_every`). The settings of learner, reward model and queries are in
-configs/prefer/ours.yaml.
+Queries that fit the current policy and a replay that fits the queries (QPA), here the pairs of the last episodes that
+the networks disagree about most; observations divided by their deviation before the reward model reads them; fresh
+reward networks at every session (PoLiCER) with smoothed labels (STAR: epsilon .05); layer normalisation in the critic;
+optionally more updates per step (`updates_per_step`) with resets of the critic (PoLiCER, Nikishin et al. 2022), and the
+corrected bilevel term (`meta_every`). The settings of learner, reward model and queries are in configs/prefer/ours.yaml.
 
-Deviations: the parts are taken as their own modules implement them; PoLiCER resets the reward model as well, which
-`reward.reset` does.
+Deviations: the parts are taken as their own modules implement them; QPA's queries are uniform.
 """
 
 from __future__ import annotations
