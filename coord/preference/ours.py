@@ -3,8 +3,9 @@
 Queries that fit the current policy and a replay that fits the queries (QPA), here the pairs of the last episodes that
 the networks disagree about most; observations divided by their deviation before the reward model reads them; fresh
 reward networks at every session (PoLiCER) with smoothed labels (STAR: epsilon .05); layer normalisation in the critic;
-optionally more updates per step (`updates_per_step`) with resets of the critic (PoLiCER, Nikishin et al. 2022), and the
-corrected bilevel term (`meta_every`). The settings of learner, reward model and queries are in configs/prefer/ours.yaml.
+optionally more updates per step (`updates_per_step`) with resets of the critic (PoLiCER, Nikishin et al. 2022), and
+the corrected bilevel term (`meta_every`). The settings of learner, reward model and queries are those of
+configs/prefer/ours.yaml.
 
 Deviations: the parts are taken as their own modules implement them; QPA's queries are uniform.
 """

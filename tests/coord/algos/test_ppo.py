@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numba
@@ -22,6 +21,8 @@ from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import SelfPlayEnv
 from coord.rollout import allocate, collect
 from tests.row_envs import ToyEnv, always_one, one_good_arm, repeat_the_cue
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Two updates: episodes end in mid-rollout, minibatches are of unequal size, all schedules move.
 TINY = PPOConfig(
@@ -45,17 +46,6 @@ def learner(network: str, seeds: list[int], **changes: object) -> tuple[PPOState
     obs_kind = {"mlp_index": "index", "mlp_features": "features", "cnn": "lossless"}[network]
     env = kitchen_env(len(seeds), obs_kind, cfg.num_envs)
     return ppo.create(cfg, ppo.make_arch(cfg, env.env), seeds), env
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Minibatches this small gain nothing from a second thread, and on a busy machine they wait for it."""
-    before = numba.get_num_threads(), torch.get_num_threads()
-    numba.set_num_threads(1)
-    torch.set_num_threads(1)
-    yield
-    numba.set_num_threads(before[0])
-    torch.set_num_threads(before[1])
 
 
 # -------------------------------------------------------------------------------------------- formulas

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +21,9 @@ from coord.preference.reward_model import Noise, RewardConfig, RewardModel
 from coord.preference.segments import Labels
 from coord.run.cli import main
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = RewardConfig(ensemble=2, hidden=(8,), batch_size=16, train_amount=3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The tensors are tiny: threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from coord.preference.task_env import TaskEnvs
 from coord.preference.training import evaluate
 from coord.run.training import Job
 from tests.coord.preference.jobs import assert_same, finish, kitchen_job, until
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PPO = PPOConfig(rollout_len=10, num_epochs=1, num_minibatches=2, hidden=(64, 16))
 OFF = {"supervised": False, "compare": False, "meta_scale": 0.0}
@@ -84,14 +86,6 @@ VARIANTS: dict[str, PreferConfig] = {
 
 def build(cfg: PreferConfig, folder: Path) -> Job:
     return kitchen_job(kp, cfg, folder)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

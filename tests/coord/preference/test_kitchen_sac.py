@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from coord.preference.queries import QueryConfig
 from coord.preference.reward_model import RewardConfig, RewardModel
 from coord.run.training import Job
 from tests.coord.preference.jobs import assert_same, finish, kitchen_job, until
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 STOPS = {"random": 40, "pretraining": 124, "just switched": 164, "feedback": 280, "after the budget": 400}
 
@@ -68,14 +70,6 @@ VARIANTS: dict[str, PreferConfig] = {
     "mrn, the partner seen": small(method=MRNConfig(every=40, score="segment"), reward_sees_partner=True),
     "sac": small(method=TrueRewardConfig(), labels=0, unsup_steps=0),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def build(cfg: PreferConfig, folder: Path) -> Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +35,8 @@ from coord.preference.surf import SurfConfig
 from coord.run.training import Job
 from tests.coord.preference.fake_task import point_envs, small
 from tests.coord.preference.jobs import assert_same, finish
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CROPS = RewardConfig(ensemble=2, hidden=(16,), batch_size=8, train_amount=5, crops=2, crop_min=4, crop_max=6)
 ON_POLICY = QueryConfig(length=6, selector="onpolicy", last_episodes=3)
@@ -80,14 +82,6 @@ def build(cfg: PreferConfig, folder: Path) -> tuple[Job, Any]:
 # Steps in the phases: random, pretraining, just after the switch, between sessions, after the budget.
 STOPS = {"random": 10, "pretraining": 31, "just switched": 41, "feedback": 55, "after the budget": 80}
 EVERYWHERE = ("pebble", "mrn corrected")  # the other methods share the loop with these
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

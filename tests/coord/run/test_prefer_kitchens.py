@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from coord.agent_files import read_manifest
 from coord.evaluation.agents import hashes_of, load_agent, load_networks
@@ -46,13 +44,6 @@ TINY = (
     "teacher.weights={movement: 1}",
     "threads=1",
 )
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

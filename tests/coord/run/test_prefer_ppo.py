@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from coord.agent_files import AGENT_FILE, read_agent
 from coord.evaluation.agents import hashes_of
@@ -23,13 +21,6 @@ STEPS = ("total_steps=320", "unsup_steps=80", "eval_every=160", "eval_episodes=2
 LABELS = ("labels=4", "session_labels=2", "session_every=80", "query.length=6", "reward.hidden=[8]")
 ALGO = ("algo.rollout_len=10", "algo.num_epochs=1", "algo.num_minibatches=2")
 TINY = ("prefer", *GAMES, *STEPS, *ALGO)
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

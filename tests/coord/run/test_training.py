@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import numba
 import pytest
 import torch
 
@@ -32,15 +30,6 @@ UPDATES = 25
 BUDGET = (f"algo.total_steps={UPDATES * 400}", "save_every_s=0")
 POOL = ("population", "method=fcp", "members=2", *SMALL, *BUDGET)
 EGO = ("train", "partners=pool", "members=2", *SMALL, *BUDGET)
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    """Commands that run within this process set the number of threads."""
-    before = numba.get_num_threads(), torch.get_num_threads()
-    yield
-    numba.set_num_threads(before[0])
-    torch.set_num_threads(before[1])
 
 
 @pytest.fixture(scope="module")
