@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -52,6 +53,7 @@ MARGIN_EPISODES = 10  # the teacher's thresholds follow the mean return of this 
 RANK_PAIRS = 200  # pairs of recent segments that the rank correlation is taken over
 POLL_S = 1.0  # between looks at the store while a person answers
 RANK_EPISODES = 10  # the episodes that they come from
+SCALE_EPISODES = 20  # newest episodes of a member over which predicted rewards are normalised
 COUNTERS = ("asked", "sessions", "newest", "last_session", "last_look", "learned")
 STORE_FILE = "labels.sqlite"
 RUN_NAME = "run"  # a store of its own per run folder, so the name only has to be the same after a resume
@@ -322,6 +324,8 @@ class Feedback:
             self.model.learn_scale([np.concatenate([episode.obs for episode in own]) for own in seen])
         result = self.crowd.fit(self.model, self._taught(stored), self._unlabelled())
         self._keep(stored)
+        if self.cfg.reward.normalise:
+            self.model.learn_units([self.recent_steps(m) for m in range(self.members)])
         if not bool(torch.isfinite(self.model.flat).all()):
             raise Diverged("the reward model is not finite")
         found = {
@@ -372,6 +376,11 @@ class Feedback:
         )
         obs, act, target = (torch.from_numpy(array).to(self.cfg.device) for array in arrays)
         return obs, act, target
+
+    def recent_steps(self, m: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Observations [n, O] and actions [n, A] of the member's newest episodes."""
+        recent = self.pool.episodes(m, last=SCALE_EPISODES) or self.pool.episodes(m, running=True)
+        return np.concatenate([one.obs for one in recent]), np.concatenate([one.act for one in recent])
 
     def rank_correlation(self) -> Tensor:
         """Spearman's correlation of predicted and true returns over segments of recent episodes, [M]."""

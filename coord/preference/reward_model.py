@@ -60,6 +60,7 @@ class RewardConfig:
     holdout: float = 0.0
     reset: bool = False
     scale_inputs: bool = False
+    normalise: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -120,12 +121,15 @@ class RewardModel:
         flat: Tensor,
         adam: rn.AdamState,
         scale: Tensor,
+        units: Tensor,
     ) -> None:
-        """table: name -> shape of one network; flat [M, E, P]: the parameters; scale [M, O + A]: of the inputs.
+        """table: name -> shape of one network; flat [M, E, P]: the parameters; scale [M, O + A]: of the inputs;
+        units [2, M]: what the policy's reward has its zero at, and what counts as one.
 
         `create` makes all of it.
         """
-        self.config, self.gens, self.flat, self.adam, self.scale = config, gens, flat, adam, scale
+        self.config, self.gens, self.flat, self.adam = config, gens, flat, adam
+        self.scale, self.units = scale, units
         self._table, self._buffers = dict(table), rn.Buffers()
 
     @staticmethod
@@ -143,7 +147,8 @@ class RewardModel:
         gens = [seeding.torch_generator(seed, "reward model") for seed in seeds]
         flat = torch.zeros(len(gens), config.ensemble, rn.size(table), dtype=dtype, device=device)
         scale = flat.new_ones(len(gens), obs_dim + act_dim)
-        model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat), scale)
+        units = torch.stack([flat.new_zeros(len(gens)), flat.new_ones(len(gens))])
+        model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat), scale, units)
         model.reset()
         return model
 
@@ -187,14 +192,25 @@ class RewardModel:
         return torch.cat(parts, dim=1).unflatten(0, (self.members, -1))
 
     def reward(self, obs: Tensor, act: Tensor) -> Tensor:
-        """The policy's reward [M, B]: the mean of the ensemble."""
-        return self.predict(obs, act).mean(1)
+        """The policy's reward [M, B]: the mean of the ensemble, in units of its own if there are any."""
+        return self._in_units(self.predict(obs, act).mean(1))
+
+    def _in_units(self, rew: Tensor) -> Tensor:
+        """Mean predictions [M, B] as rewards."""
+        return (rew - self.units[0, :, None]) / self.units[1, :, None] if self.config.normalise else rew
+
+    def learn_units(self, recent: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
+        """From now on the rewards of these steps, obs [n, O] and act [n, A] per member, have mean 0 and deviation 1."""
+        for m, (obs, act) in enumerate(recent):
+            rows = (torch.from_numpy(array)[None] for array in (obs, act))
+            self.units[:, m] = mean_and_deviation(self.select(m).predict(*rows).mean(1)[0])
 
     def select(self, member: int) -> RewardModel:
         """Member `member` alone, its parameters, Adam state and generator shared with this model."""
         part = slice(member, member + 1)
         adam = rn.AdamState(*(tensor[part] for tensor in self.adam.tensors().values()))
-        return RewardModel(self.config, self._table, self.gens[part], self.flat[part], adam, self.scale[part])
+        own = self.flat[part], adam, self.scale[part], self.units[:, part]
+        return RewardModel(self.config, self._table, self.gens[part], *own)
 
     def gaps(self, member: int, segments: Queries | Labels) -> NDArray[np.float64]:
         """Predicted return of the second segment minus that of the first, by each network of one member, [E, C]."""
@@ -224,7 +240,7 @@ class RewardModel:
         """Gradient of sum_b cotangent[m, b] * reward(obs, act)[m, b]: name -> [M, E, ...]."""
         learner = _Learner(self, None)
         x = self.inputs(obs, act)
-        share = (cotangent / self.config.ensemble).to(self.flat)
+        share = self._share(cotangent)
         rows = rn.block_rows(learner.net)
         for block, part in zip(x.split(rows, dim=1), share.split(rows, dim=1), strict=True):
             learner.add_rows(*(tensor.repeat_interleave(self.config.ensemble, dim=0) for tensor in (block, part)))
@@ -244,11 +260,15 @@ class RewardModel:
         inputs, out = rn.forward(learner.net, rows, self.config.output, self._buffers)
 
         def pull(cotangent: Tensor) -> dict[str, Tensor]:
-            share = (cotangent / self.config.ensemble).to(self.flat).repeat_interleave(self.config.ensemble, dim=0)
-            learner.add_inputs(inputs, out, share)
+            learner.add_inputs(inputs, out, self._share(cotangent).repeat_interleave(self.config.ensemble, dim=0))
             return rn.views(learner.grad, self._table)
 
-        return out.unflatten(0, (self.members, -1)).mean(1), pull
+        return self._in_units(out.unflatten(0, (self.members, -1)).mean(1)), pull
+
+    def _share(self, cotangent: Tensor) -> Tensor:
+        """What one network's prediction counts where the reward counts cotangent [M, B]."""
+        one = cotangent / self.units[1, :, None] if self.config.normalise else cotangent
+        return (one / self.config.ensemble).to(self.flat)
 
     @torch.no_grad()
     def grads_of_preference_loss(self, obs: Tensor, act: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -312,9 +332,10 @@ class RewardModel:
     # ------------------------------------------------------------------------------------------------- saving
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Parameters, Adam state and scale of the inputs by name."""
-        others = {f"adam.{name}": tensor for name, tensor in self.adam.tensors().items()} | {"scale": self.scale}
-        return {f"params.{name}": tensor for name, tensor in self.params.items()} | others
+        """Parameters, Adam state, scale of the inputs and units of the reward by name."""
+        adam = {f"adam.{name}": tensor for name, tensor in self.adam.tensors().items()}
+        own = {"scale": self.scale, "units": self.units}
+        return {f"params.{name}": tensor for name, tensor in self.params.items()} | adam | own
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`, in place; KeyError if a tensor is missing."""
@@ -333,6 +354,12 @@ class RewardModel:
     def _fresh(self, gen: torch.Generator) -> Tensor:
         """New parameters of one member, [E, P]."""
         return torch.stack([rn.init(self._table, gen) for _ in range(self.config.ensemble)])
+
+
+def mean_and_deviation(rew: Tensor) -> Tensor:
+    """[2] of predicted rewards [n]; the deviation is 1 where they are all the same."""
+    std = rew.std()
+    return torch.stack([rew.mean(), std if std > 1e-6 else torch.ones_like(std)])
 
 
 class _Pairs(NamedTuple):

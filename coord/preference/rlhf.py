@@ -36,12 +36,12 @@ from coord.preference.feedback import Feedback
 from coord.preference.imitation import Course
 from coord.preference.kitchen_ppo import Rows
 from coord.preference.kl import Coefficient, KLConfig
+from coord.preference.reward_model import mean_and_deviation
 from coord.preference.segments import labelled
 from coord.preference.tally import restore, state_of
 from coord.rollout import Rollout
 from coord.types import NUM_ACTIONS
 
-SCALE_EPISODES = 20  # games of a member over which rewards are normalised
 JUDGED_PAIRS = 500  # unseen pairs of segments that a reward model is judged on
 
 
@@ -113,11 +113,8 @@ def reward_scale(feedback: Feedback) -> Tensor:
     """[2, M] mean and standard deviation of the predicted reward of a step in recent games; 1 where it is constant."""
     found = []
     for m in range(feedback.members):
-        games = feedback.pool.episodes(m, last=SCALE_EPISODES)
-        rows = (torch.from_numpy(np.concatenate([getattr(game, name) for game in games])) for name in ("obs", "act"))
-        pred = feedback.model.select(m).reward(*(row[None] for row in rows))
-        std = pred.std()
-        found.append(torch.stack([pred.mean(), std if std > 1e-6 else torch.ones(())]))
+        rows = (torch.from_numpy(array)[None] for array in feedback.recent_steps(m))
+        found.append(mean_and_deviation(feedback.model.select(m).reward(*rows)[0]))
     return torch.stack(found, 1)
 
 

@@ -41,5 +41,9 @@ def weight(cfg: RuneConfig, env_step: int) -> float:
 def bonus(run: Run, batch: Batch) -> Tensor:
     """beta_t times the deviation of the ensemble, [M, B]."""
     assert run.feedback is not None
-    pred = run.feedback.model.predict(batch.obs, run.feedback.features(batch.act))  # [M, E, B]
-    return weight(run.own, run.env_step) * pred.std(1, unbiased=False)
+    model = run.feedback.model
+    pred = model.predict(batch.obs, run.feedback.features(batch.act))  # [M, E, B]
+    deviation = pred.std(1, unbiased=False)
+    if model.config.normalise:
+        deviation = deviation / model.units[1, :, None]
+    return weight(run.own, run.env_step) * deviation

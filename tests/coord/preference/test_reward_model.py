@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from coord import seeding
 from coord.errors import UserError
 from coord.preference import reward_net as rn
-from coord.preference.reward_model import RewardConfig, RewardModel, held_out
+from coord.preference.reward_model import RewardConfig, RewardModel, held_out, mean_and_deviation
 from coord.preference.segments import Labels, Queries, join_labels
 
 OBS, ACT, STEPS = 4, 2, 9
@@ -562,3 +562,55 @@ def test_scaled_inputs_are_as_if_the_observations_had_been_divided() -> None:
     again = RewardModel.create(scaled.config, 3, 2, [5, 6])
     again.load_state_dict(scaled.state_dict())
     assert torch.equal(again.scale, scaled.scale)
+
+
+# ---------------------------------------------------------------------------------------------- units of the reward
+
+
+def _in_units() -> tuple[RewardModel, Tensor, Tensor]:
+    config = RewardConfig(hidden=(8,), normalise=True)
+    model = RewardModel.create(config, 3, 2, [0, 1], dtype=torch.float64)
+    gen = torch.Generator().manual_seed(0)
+    return model, torch.randn(2, 40, 3, generator=gen).double(), torch.randn(2, 40, 2, generator=gen).double()
+
+
+def test_normalised_rewards_of_what_was_seen_have_mean_0_and_deviation_1() -> None:
+    model, obs, act = _in_units()
+    before = model.reward(obs, act)
+    assert torch.equal(before, model.predict(obs, act).mean(1))
+    model.learn_units([(obs[m].numpy(), act[m].numpy()) for m in range(2)])
+    rew = model.reward(obs, act)
+    torch.testing.assert_close(rew.mean(1), torch.zeros(2).double(), atol=1e-12, rtol=0)
+    torch.testing.assert_close(rew.std(1), torch.ones(2).double())
+    torch.testing.assert_close(rew, (before - before.mean(1, keepdim=True)) / before.std(1, keepdim=True))
+    assert torch.equal(model.select(1).reward(obs[1:], act[1:]), rew[1:])
+
+
+def test_the_gradient_of_normalised_rewards_is_that_of_differences() -> None:
+    model, obs, act = _in_units()
+    model.learn_units([(obs[m].numpy(), act[m].numpy()) for m in range(2)])
+    cotangent = torch.linspace(-1, 1, 80).double().view(2, 40)
+    grads = model.vjp(obs, act, cotangent)
+    pulled, pull = model.pullback(obs, act)
+    assert torch.equal(pulled, model.reward(obs, act))
+    torch.testing.assert_close(pull(cotangent), grads)
+    for name, param in model.params.items():
+        at = (1,) + (0,) * (param.ndim - 1)
+        value, found = param[at].item(), []
+        for shift in (1e-6, -1e-6):
+            param[at] = value + shift
+            found.append(float((cotangent * model.reward(obs, act)).sum()))
+        param[at] = value
+        assert (found[0] - found[1]) / 2e-6 == pytest.approx(grads[name][at].item(), rel=1e-5, abs=1e-8)
+
+
+def test_units_are_kept_with_the_parameters() -> None:
+    model, obs, act = _in_units()
+    model.learn_units([(obs[m].numpy(), act[m].numpy()) for m in range(2)])
+    other, _, _ = _in_units()
+    other.load_state_dict({name: tensor.clone() for name, tensor in model.state_dict().items()})
+    assert torch.equal(other.reward(obs, act), model.reward(obs, act))
+
+
+def test_a_constant_reward_is_only_moved_to_zero() -> None:
+    assert mean_and_deviation(torch.full((5,), 0.25)).tolist() == [0.25, 1.0]

@@ -39,6 +39,9 @@ from tests.coord.preference.jobs import assert_same, finish
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CROPS = RewardConfig(ensemble=2, hidden=(16,), batch_size=8, train_amount=5, crops=2, crop_min=4, crop_max=6)
+OWN_UNITS = RewardConfig(
+    ensemble=2, hidden=(16,), batch_size=8, train_amount=5, scale_inputs=True, normalise=True, reset=True
+)
 ON_POLICY = QueryConfig(length=6, selector="onpolicy", last_episodes=3)
 VARIANTS: dict[str, PreferConfig] = {
     "sac": small(method=TrueRewardConfig(), labels=0, unsup_steps=0),
@@ -55,6 +58,7 @@ VARIANTS: dict[str, PreferConfig] = {
     "ours": small(
         method=OursConfig(recent_episodes=2, meta_every=9, reset_critic=True),
         query=ON_POLICY,
+        reward=OWN_UNITS,
         algo=SACConfig(hidden=(16, 16), batch_size=16, critic_layer_norm=True),
         updates_per_step=0.5,
         envs_per_member=2,
@@ -177,8 +181,9 @@ def test_phases_follow_each_other_and_the_budget_is_spent_exactly(tmp_path: Path
     assert evaluated == [25, 50, 75, 100]
 
 
-def test_every_reward_of_the_replay_is_the_models_own_prediction(tmp_path: Path) -> None:
-    run, _ = rows_of(small(), tmp_path)
+@pytest.mark.parametrize("reward", [RewardConfig(ensemble=2, hidden=(16,), batch_size=8, train_amount=5), OWN_UNITS])
+def test_every_reward_of_the_replay_is_the_models_own_prediction(reward: RewardConfig, tmp_path: Path) -> None:
+    run, _ = rows_of(small(reward=reward), tmp_path)
     batch = run.buffer.sample(64, [torch.Generator().manual_seed(m) for m in range(2)])
     assert torch.allclose(batch.rew, run.feedback.reward(batch.obs, batch.act), atol=1e-6)
     assert run.buffer.size == 100
