@@ -33,7 +33,7 @@ METHODS: dict[str, Method] = {
     "qpa": Method(qpa.QPAConfig, recent=qpa.recent),
     "ours": Method(
         ours.OursConfig,
-        recent=qpa.recent,
+        recent=ours.recent,
         create=bilevel.create_optional,
         instead=bilevel.step,
         renews_critic=ours.renews_critic,
