@@ -3,8 +3,8 @@
 Observations divided by their deviation before the reward model reads them, the corrected bilevel step (`meta_every`),
 more labels in the first sessions than in the last, layer normalisation in the critic. What can be added: a replay that
 fits the queries (QPA, `recent_episodes`), more updates per step (`updates_per_step`) with resets of the critic
-(PoLiCER, Nikishin et al. 2022). The settings of learner, reward model and sessions are in configs/prefer/ours.yaml; README.md
-has what was tried and left out.
+(PoLiCER, Nikishin et al. 2022). The settings of learner, reward model and sessions are in configs/prefer/ours.yaml;
+README.md has what was tried and left out.
 
 Deviations: the parts are taken as their own modules implement them.
 """
