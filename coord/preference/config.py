@@ -76,12 +76,12 @@ class PreferConfig:
     envs_per_member: int = 1
     env_processes: int = 0
     on_crash: str = "stop"
-    total_steps: int = 150_000
+    total_steps: int = 105_000
     seed_steps: int = 1000
     unsup_steps: int = 8000
     labels: int = 100
     session_labels: int = 10
-    session_every: int = 8000
+    session_every: int = 5000
     session_schedule: str = "constant"
     answerer: str = "teacher"
     answer_wait_s: float = 0.0
