@@ -42,7 +42,6 @@ class Place:
     file: Path
     length: int = LENGTH  # ticks that are judged
     margin: int = 0  # ticks on either side that are stored beside them
-    sees_partner: bool = False  # whether what the person did is stored, too, for a reward model that reads it
 
 
 def place_of(ref: str, games: Path, chosen: Path | None = None) -> Place:
@@ -62,12 +61,11 @@ def beside(games: Path) -> Path:
     return games.parent / STORE_FILE
 
 
-def _sizes(file: Path) -> tuple[int, int, bool]:
-    """Length and margin of the segments that a run learns from, and whether it sees the partner."""
+def _sizes(file: Path) -> tuple[int, int]:
+    """Length and margin of the segments that a run learns from."""
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        sees_partner = bool(values.get("reward_sees_partner", False))
-        return int(values["query"]["length"]), int(values["reward"]["crop_margin"]), sees_partner
+        return int(values["query"]["length"]), int(values["reward"]["crop_margin"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UserError(f"{file} is no configuration of coord prefer: {error!r}") from error
 
@@ -118,8 +116,7 @@ class GameMoments:
         self.course = moments.follow(self.game, seat)
         self.pairs = pick(self.course.events, self.place)
         self.stored_length = self.place.length + 2 * self.place.margin
-        self._sight = {"sees_partner": self.place.sees_partner}
-        self.run = moments.run_name(self.kitchen, header.rules, self.stored_length, **self._sight)
+        self.run = moments.run_name(self.kitchen, header.rules, self.stored_length)
 
     def record(self, number: int) -> QueryRecord:
         """Pair `number` as a query that is not stored yet, whence its negative id."""
@@ -140,7 +137,7 @@ class GameMoments:
     def pair(self, number: int) -> Queries:
         """What is stored of pair `number`."""
         first, second = (start - self.place.margin for start in self.pairs[number])
-        return moments.pair_of(self.course, (first, second), self.stored_length, self.game.header.id, **self._sight)
+        return moments.pair_of(self.course, (first, second), self.stored_length, self.game.header.id)
 
     def draw(self, file: Path, record: QueryRecord) -> Pair:
         """Both moments of a pair for `play.labelling.clips.Studio`."""

@@ -453,7 +453,7 @@ class Feedback:
 def _moments(cfg: PreferConfig, obs_dim: int, act_dim: int) -> StoredLabels:
     """What people said of moments of games; read when a run starts or goes on."""
     length = cfg.reward.stored_length(cfg.query.length)
-    run = moments.run_name(load_layout(str(cfg.layout)), cfg.rules, length, sees_partner=cfg.reward_sees_partner)
+    run = moments.run_name(load_layout(str(cfg.layout)), cfg.rules, length)
     return moments.labels(cfg.extra_labels, run, length, obs_dim, act_dim)
 
 

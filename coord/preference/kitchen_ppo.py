@@ -46,7 +46,7 @@ from coord.preference.methods import METHODS, name_of
 from coord.preference.mrn import MRN, LabelBatch, MRNConfig
 from coord.preference.tally import EpisodeLog, Tally, restore, state_of
 from coord.preference.task_env import TaskEnvs, TaskStep
-from coord.preference.training import Method, crossed, evaluate, member_seeds
+from coord.preference.training import Method, crossed, evaluate
 from coord.rollout import Rollout, advantages, allocate, collect
 from coord.types import NUM_ACTIONS
 
@@ -190,7 +190,7 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
         UserError: see `check`.
     """
     check(cfg)
-    env, seeds = envs.train, member_seeds(cfg)
+    env, seeds = envs.train, seeding.member_seeds(cfg.seed, cfg.members)
     assert isinstance(env, KitchenEnv)
     assert isinstance(cfg.algo, PPOConfig)
     kitchens = env.env.env

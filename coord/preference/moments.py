@@ -67,17 +67,17 @@ def written_out(env: OvercookedVectorEnv, seat: int, facts: np.ndarray) -> NDArr
     return np.isin(facts, env.index_obs()[0, seat]).astype(np.float32)
 
 
-def pair_of(course: Course, starts: tuple[int, int], length: int, game: int, *, sees_partner: bool = False) -> Queries:
-    """One query: the `length` ticks from each of two starts of game number `game`; see `reward_sees_partner`."""
+def pair_of(course: Course, starts: tuple[int, int], length: int, game: int) -> Queries:
+    """One query: `length` ticks from each of two starts of game number `game`: the facts, then what the others did."""
     cuts = [slice(start, start + length) for start in starts]
-    seen = np.concatenate([course.obs, course.beside], axis=1) if sees_partner else course.obs
+    seen = np.concatenate([course.obs, course.beside], axis=1)
     obs, act, rew = (np.stack([array[cut] for cut in cuts])[None] for array in (seen, course.act, course.rew))
     return Queries(obs, act, rew, np.full((1, 2), game), np.array([starts]))
 
 
-def run_name(layout: Layout, rules: str, length: int, *, sees_partner: bool = False) -> str:
+def run_name(layout: Layout, rules: str, length: int) -> str:
     """The name under which moments of one kitchen and length lie in a store; all of them have the same shape."""
-    return f"{PREFIX} {layout.name} {layout.hash[:8]} {rules} {length}" + (" with partner" if sees_partner else "")
+    return f"{PREFIX} {layout.name} {layout.hash[:8]} {rules} {length} with partner"
 
 
 def is_moment(run: str) -> bool:
@@ -87,6 +87,8 @@ def is_moment(run: str) -> bool:
 
 def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: int) -> StoredLabels:
     """What people said of the moments of `run_name` in these stores; numbers are -1, -2, ...: no query of the run.
+
+    obs_dim: how much of a tick is read, from the front: facts alone, or what the others did, too.
 
     Raises:
         UserError: no store, or one without such moments.
@@ -98,16 +100,14 @@ def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: 
             names = [name for name in store.runs() if is_moment(name)]
             if run not in names:
                 there = f"it has {', '.join(names)}" if names else "people compare them in coord play, after a game"
-                raise UserError(
-                    f"{path} holds no '{run}' (kitchen, its hash, rules, stored steps, reward_sees_partner): {there}"
-                )
+                raise UserError(f"{path} holds no '{run}' (kitchen, its hash, rules, stored steps): {there}")
             found = store.labels(run, 0)
         if not found.labels.size:  # skipped or taken back, all of them
             continue
         sizes = found.labels.obs.shape[3], found.labels.act.shape[3]
-        if sizes != (obs_dim, act_dim):
+        if sizes[0] < obs_dim or sizes[1] != act_dim:
             raise UserError(f"{path}: moments are {sizes[0]} + {sizes[1]} numbers per step, not {obs_dim} + {act_dim}")
-        parts.append(found)
+        parts.append(replace(found, labels=found.labels._replace(obs=found.labels.obs[..., :obs_dim])))
     every = join_stored(parts)
     return replace(every, number=-1 - np.arange(every.labels.size))
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coord import seeding
 from coord.algos import ppo_continuous as ppo
 from coord.algos.ppo import Hooks
 from coord.preference.config import PreferConfig
@@ -29,7 +30,7 @@ from coord.preference.intrinsic import RunningStd, knn_reward
 from coord.preference.label_store import LabelStore
 from coord.preference.tally import EpisodeLog, Tally, restore, state_of
 from coord.preference.task_env import TaskEnv, TaskEnvs
-from coord.preference.training import Method, crossed, evaluate, member_seeds
+from coord.preference.training import Method, crossed, evaluate
 from coord.rollout import Rollout
 
 
@@ -85,7 +86,7 @@ class Run:
 
 def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
     """A run at its start. Member m depends on its own seed only, not on its neighbours."""
-    env, seeds = envs.train, member_seeds(cfg)
+    env, seeds = envs.train, seeding.member_seeds(cfg.seed, cfg.members)
     assert isinstance(cfg.method, ppo.PPOContinuousConfig)
     state = ppo.create(cfg.method, env.obs_dim, env.act_dim, seeds)
     return Run(cfg, state, Feedback.create(cfg, env, seeds), env.rows, torch.zeros(env.members, 0, env.obs_dim))

@@ -34,6 +34,7 @@ from coord.preference.segments import Labels, Queries
 
 UNITS = ("passes", "labels", "steps")
 LEAST_DEVIATION = 1e-3  # what varies less is not blown up
+Steps = tuple[NDArray[np.float32], NDArray[np.float32]]  # observations [n, O] and actions [n, A] of one member
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,13 +198,21 @@ class RewardModel:
 
     def _in_units(self, rew: Tensor) -> Tensor:
         """Mean predictions [M, B] as rewards."""
-        return (rew - self.units[0, :, None]) / self.units[1, :, None] if self.config.normalise else rew
+        return (rew - self.units[0, :, None]) / self.units[1, :, None]
 
-    def learn_units(self, recent: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
-        """From now on the rewards of these steps, obs [n, O] and act [n, A] per member, have mean 0 and deviation 1."""
-        for m, (obs, act) in enumerate(recent):
-            rows = (torch.from_numpy(array)[None] for array in (obs, act))
-            self.units[:, m] = mean_and_deviation(self.select(m).predict(*rows).mean(1)[0])
+    def units_over(self, recent: Sequence[Steps]) -> Tensor:
+        """[2, M] mean and deviation of the rewards of these steps, one entry per member."""
+        found = []
+        for m, steps in enumerate(recent):
+            rew = self.select(m).reward(*(torch.from_numpy(array)[None] for array in steps))[0]
+            std = rew.std()
+            found += [torch.stack([rew.mean(), std if std > 1e-6 else torch.ones_like(std)])]
+        return torch.stack(found, 1)
+
+    def learn_units(self, recent: Sequence[Steps]) -> None:
+        """From now on the rewards of these steps, one entry per member, have mean 0 and deviation 1."""
+        self.units = torch.stack([torch.zeros_like(self.units[0]), torch.ones_like(self.units[1])])
+        self.units = self.units_over(recent)
 
     def select(self, member: int) -> RewardModel:
         """Member `member` alone, its parameters, Adam state and generator shared with this model."""
@@ -267,8 +276,7 @@ class RewardModel:
 
     def _share(self, cotangent: Tensor) -> Tensor:
         """What one network's prediction counts where the reward counts cotangent [M, B]."""
-        one = cotangent / self.units[1, :, None] if self.config.normalise else cotangent
-        return (one / self.config.ensemble).to(self.flat)
+        return (cotangent / self.units[1, :, None] / self.config.ensemble).to(self.flat)
 
     @torch.no_grad()
     def grads_of_preference_loss(self, obs: Tensor, act: Tensor, target: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -354,12 +362,6 @@ class RewardModel:
     def _fresh(self, gen: torch.Generator) -> Tensor:
         """New parameters of one member, [E, P]."""
         return torch.stack([rn.init(self._table, gen) for _ in range(self.config.ensemble)])
-
-
-def mean_and_deviation(rew: Tensor) -> Tensor:
-    """[2] of predicted rewards [n]; the deviation is 1 where they are all the same."""
-    std = rew.std()
-    return torch.stack([rew.mean(), std if std > 1e-6 else torch.ones_like(std)])
 
 
 class _Pairs(NamedTuple):

@@ -36,7 +36,6 @@ from coord.preference.feedback import Feedback
 from coord.preference.imitation import Course
 from coord.preference.kitchen_ppo import Rows
 from coord.preference.kl import Coefficient, KLConfig
-from coord.preference.reward_model import mean_and_deviation
 from coord.preference.segments import labelled
 from coord.preference.tally import restore, state_of
 from coord.rollout import Rollout
@@ -111,11 +110,7 @@ def compare(state: Comparison, env: Rows, hooks: ppo.Hooks) -> Comparison:
 
 def reward_scale(feedback: Feedback) -> Tensor:
     """[2, M] mean and standard deviation of the predicted reward of a step in recent games; 1 where it is constant."""
-    found = []
-    for m in range(feedback.members):
-        rows = (torch.from_numpy(array)[None] for array in feedback.recent_steps(m))
-        found.append(mean_and_deviation(feedback.model.select(m).reward(*rows)[0]))
-    return torch.stack(found, 1)
+    return feedback.model.units_over([feedback.recent_steps(m) for m in range(feedback.members)])
 
 
 def judge_reward(judged: Feedback, policy: PopulationNet, env: Rows, seeds: list[int]) -> dict[str, Tensor]:

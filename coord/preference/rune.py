@@ -43,7 +43,5 @@ def bonus(run: Run, batch: Batch) -> Tensor:
     assert run.feedback is not None
     model = run.feedback.model
     pred = model.predict(batch.obs, run.feedback.features(batch.act))  # [M, E, B]
-    deviation = pred.std(1, unbiased=False)
-    if model.config.normalise:
-        deviation = deviation / model.units[1, :, None]
+    deviation = pred.std(1, unbiased=False) / model.units[1, :, None]
     return weight(run.own, run.env_step) * deviation

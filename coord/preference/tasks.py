@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from coord import seeding
 from coord.agent_files import StoredAgent
 from coord.preference import island_env
 from coord.preference.config import KITCHENS, PreferConfig
 from coord.preference.kitchen_env import kitchen_envs
 from coord.preference.task_env import TaskEnvs, control_envs
-from coord.preference.training import member_seeds
 
 
 def make_envs(
@@ -25,7 +25,8 @@ def make_envs(
     if cfg.env == island_env.TASK:
         return island_env.island_envs(cfg.members, cfg.envs_per_member, cfg.eval_episodes)
     options = {"processes": cfg.env_processes, "on_crash": cfg.on_crash}
-    return control_envs(cfg.env, member_seeds(cfg), cfg.envs_per_member, cfg.eval_episodes, **options)
+    seeds = seeding.member_seeds(cfg.seed, cfg.members)
+    return control_envs(cfg.env, seeds, cfg.envs_per_member, cfg.eval_episodes, **options)
 
 
 def has_success(env: str) -> bool:

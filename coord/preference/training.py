@@ -151,7 +151,7 @@ class Run:
 
 def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
     """A run at its start. Member m depends on its own seed only, not on its neighbours."""
-    env, seeds = envs.train, member_seeds(cfg)
+    env, seeds = envs.train, seeding.member_seeds(cfg.seed, cfg.members)
     device = {"device": cfg.device}
     assert isinstance(cfg.algo, sac.SACConfig)
     learner = sac.create(cfg.algo, env.obs_dim, env.act_dim, seeds, discrete=env.discrete, **device)
@@ -161,11 +161,6 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
     explorers = [seeding.torch_generator(seed, "explore") for seed in seeds]
     feedback = Feedback.create(cfg, env, seeds) if method.learns_reward else None
     return Run(cfg, method, learner, buffer, feedback, explorers, env.rows, env.max_episode_steps)
-
-
-def member_seeds(cfg: PreferConfig) -> list[int]:
-    """One seed per member, whatever their number."""
-    return seeding.member_seeds(cfg.seed, cfg.members)
 
 
 # ------------------------------------------------------------------------------------------------------- steps

@@ -162,10 +162,10 @@ def test_observations_are_what_a_reward_model_reads(desk: MomentsDesk) -> None:
     assert game.rew.sum() > 0
 
 
-def test_a_reward_that_sees_the_partner_gets_what_the_person_did(tmp_path: Path) -> None:
+def test_what_the_person_did_is_kept_for_rewards_that_see_the_partner(tmp_path: Path) -> None:
     run = tmp_path / "run"
     LabelStore(run / "labels.sqlite").close()
-    asked = {"query": {"length": 30}, "reward": {"crop_margin": 5}, "reward_sees_partner": True}
+    asked = {"query": {"length": 30}, "reward": {"crop_margin": 5}}
     (run / "config.yaml").write_text(yaml.safe_dump(asked))
     with closing(open_desk(tmp_path, play_game(tmp_path, ref=str(run / "agent.safetensors")))) as desk:
         desk.give(desk.take(), Verdict(choice="right"))
@@ -236,9 +236,9 @@ def test_labels_for_a_run(tmp_path: Path, desk: MomentsDesk) -> None:
     assert found.labels.target.tolist() == [standing(desk.store)[0]["target"]]
     assert (found.number.tolist(), found.annotator) == ([-1], ["ann"])
     assert moments.labels([], desk.game.run, LENGTH, facts, acts).labels.size == 0
-    with pytest.raises(UserError, match=r"holds no 'moments .* 25'.*it has moments cramped_room"):
+    with pytest.raises(UserError, match=r"holds no 'moments .* 25 with partner'.*it has moments cramped_room"):
         moments.labels([file], moments.run_name(desk.game.kitchen, "classic", 25), 25, facts, acts)
-    with pytest.raises(UserError, match=rf"are {facts} \+ 6 numbers per step, not {facts} \+ 12"):
+    with pytest.raises(UserError, match=rf"are {facts + 6} \+ 6 numbers per step, not {facts} \+ 12"):
         moments.labels([file], desk.game.run, LENGTH, facts, 12)
     with pytest.raises(UserError, match="no label store"):
         moments.labels([str(tmp_path / "none.sqlite")], desk.game.run, LENGTH, facts, acts)

@@ -72,8 +72,8 @@ def test_the_plan_has_every_cell_once(tmp_path: Path) -> None:
     assert list(entries) == ["cramped_room"]
     names = [(one.point.part, one.point.name) for one in entries["cramped_room"]]
     assert len(set(names)) == len(names)
-    # per learner an oracle, a start without labels, and 3 methods x 3 budgets; 3 of RLHF; 2 per utility
-    assert len(names) == 2 * (1 + 1 + 9) + 3 + 6
+    # per learner an oracle, a start without labels, and 3 methods x 4 budgets; 3 of RLHF; 2 per utility
+    assert len(names) == 2 * (1 + 1 + 12) + 3 + 6
     folders = {one.step.folder for one in entries["cramped_room"]}
     assert len(folders) == len(names) - 1  # the imitation is a step of the pipeline with the penalty
 

@@ -264,8 +264,11 @@ def as_prefer(cfg: RLHFConfig, labels: int) -> PreferConfig:
     from coord.preference.config import PreferConfig
     from coord.preference.pebble import PebbleConfig
 
-    same = "reward query teacher layout rules horizon partners seed members session_labels answerer answer_wait_s"
-    shared = {name: getattr(cfg, name) for name in (*same.split(), "pool_episodes", "reward_sees_partner")}
+    same = (
+        "reward query teacher layout rules horizon partners reward_sees_partner seed members session_labels "
+        "pool_episodes answerer answer_wait_s"
+    )
+    shared = {name: getattr(cfg, name) for name in same.split()}
     return PreferConfig(method=PebbleConfig(), algo=SACConfig(), env="overcooked", labels=labels, **shared)
 
 

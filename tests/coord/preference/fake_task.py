@@ -11,7 +11,6 @@ from torch import Tensor
 
 from coord import seeding
 from coord.algos.sac import SACConfig
-from coord.preference import training
 from coord.preference.answerers import TeacherConfig
 from coord.preference.config import PreferConfig
 from coord.preference.pebble import PebbleConfig
@@ -78,7 +77,7 @@ class PointEnv:
 
 
 def point_envs(cfg: PreferConfig) -> TaskEnvs:
-    seeds = training.member_seeds(cfg)
+    seeds = seeding.member_seeds(cfg.seed, cfg.members)
     elsewhere = [seeding.derive(seed, "evaluation") for seed in seeds]
     return TaskEnvs(PointEnv(seeds, cfg.envs_per_member), PointEnv(elsewhere, cfg.eval_episodes))
 

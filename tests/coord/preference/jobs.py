@@ -51,8 +51,9 @@ def until(job: Job, step: int) -> Any:
     return job.train(job.state, job.env, Hooks(should_stop=lambda run: run.env_step >= step))
 
 
-def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     """Equal to the last bit; what is not a number is so in both."""
     assert set(ours) == set(theirs)
-    for name, tensor in ours.items():
-        assert torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(theirs[name])), name
+    for name, value in ours.items():
+        one, two = (torch.as_tensor(part) for part in (value, theirs[name]))
+        assert torch.equal(torch.nan_to_num(one), torch.nan_to_num(two)), name

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from coord.algos.ppo import Hooks
 from coord.algos.ppo_continuous import PPOContinuousConfig
 from coord.algos.sac import SACConfig
 from coord.errors import UserError
@@ -28,6 +27,7 @@ from coord.preference.safety import SafetyConfig
 from coord.preference.task_env import TaskEnvs, TaskStep
 from coord.run.training import Job
 from tests.coord.preference.fake_task import PointEnv, point_envs, small
+from tests.coord.preference.jobs import assert_same, finish, until
 
 ON = SafetyConfig(hazards=("drowned",), cost_hidden=(16,), cost_steps=5, implied_pairs=10)
 ISLAND = {"query": QueryConfig(length=4, candidates=4), "seed_steps": 110, "unsup_steps": 0, "total_steps": 180}
@@ -43,19 +43,6 @@ def job(cfg: PreferConfig, envs: Any, folder: Path) -> Job:
     run = training.build(cfg, METHODS[name_of(cfg)], envs)
     run.open(folder)
     return Job(folder, "test", "", run, envs, train=training.train)
-
-
-def finish(job: Job, until: int | None = None) -> dict[str, torch.Tensor]:
-    """Train to the end or to a step; everything that training changes."""
-    hooks = Hooks() if until is None else Hooks(should_stop=lambda run: run.env_step >= until)
-    job.train(job.state, job.env, hooks)
-    return {name: torch.as_tensor(value).clone() for name, value in job.state.state_dict().items()}
-
-
-def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    assert set(ours) == set(theirs)
-    for name, tensor in ours.items():
-        assert torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(theirs[name])), name
 
 
 # -------------------------------------------------------------------------------------------------- formulas
@@ -183,7 +170,7 @@ def test_resumed_with_safety_on_ends_bit_for_bit_the_same(gate: float, stop: int
     (tmp_path / "parts").mkdir()
     whole = finish(islands(tmp_path / "whole", **changes))
     first = islands(tmp_path / "parts", **changes)
-    finish(first, until=stop)
+    until(first, stop)
     first.save()
     second = islands(tmp_path / "parts", **changes)
     assert second.load() == first.state.env_step
@@ -225,7 +212,9 @@ def test_only_counting_leaves_learning_alone(tmp_path: Path) -> None:
     counted = SafetyConfig(hazards=("drowned",), flags="none", constraint=False)
     off, on = islands(tmp_path / "a", safety=SafetyConfig()), islands(tmp_path / "b", safety=counted)
     # Until the first session nothing is judged; from then on a teacher who warns may prefer otherwise.
-    plain, watched = finish(off, until=110), finish(on, until=110)
+    until(off, 110)
+    until(on, 110)
+    plain, watched = off.state.state_dict(), on.state.state_dict()
     assert_same({name: tensor for name, tensor in watched.items() if "safety" not in name}, plain)
     assert on.state.feedback.safety.violations.sum() > 0
 
@@ -316,7 +305,7 @@ def risks(folder: Path, constraint_on: bool) -> float:
         reward=RewardConfig(ensemble=1, hidden=(16,), batch_size=8, train_amount=60, lr=1e-2),
     )  # fmt: skip
     run = job(cfg, TaskEnvs(TemptingEnv(1, 1), TemptingEnv(1, 1)), folder)
-    finish(run, until=200)
+    until(run, 200)
     before = float(run.state.feedback.safety.violations[0])
     finish(run)
     return (float(run.state.feedback.safety.violations[0]) - before) / 500

@@ -30,7 +30,7 @@ def compare(file: Path, answers: list[float], length: int = LENGTH, rules: str =
     """A store with moments of random play and these answers, nan for a skip; the number of facts."""
     env = OvercookedVectorEnv(HOME, 1, rules=rules)
     facts, rng, count = len(env.spec.possible(HOME)), np.random.default_rng(0), len(answers)
-    obs = rng.integers(0, 2, (count, 2, length, facts)).astype(np.float32)
+    obs = rng.integers(0, 2, (count, 2, length, facts + 6)).astype(np.float32)  # the last: what the partner did
     act = np.eye(6, dtype=np.float32)[rng.integers(0, 6, (count, 2, length))]
     where = rng.integers(0, 9, (2, count, 2))
     with closing(LabelStore(file)) as store:
@@ -46,17 +46,24 @@ def test_stores_are_joined_and_skips_left_out(tmp_path: Path) -> None:
     compare(Path(files[1]), [0.0])
     found = moments.labels(files, moments.run_name(HOME, "classic", LENGTH), LENGTH, facts, 6)
     assert found.labels.target.tolist() == [1.0, 0.5, 0.0]
+    assert found.labels.obs.shape[-1] == facts  # of the partner nothing
+    both = moments.labels(files, moments.run_name(HOME, "classic", LENGTH), LENGTH, facts + 6, 6)
+    assert np.array_equal(both.labels.obs[..., :facts], found.labels.obs)
     assert found.number.tolist() == [-1, -2, -3]
     assert found.annotator == ["ann"] * 3
     assert found.unsafe.shape == (3, 2)
     assert len(found.reasons) == 3
 
 
-def test_a_run_learns_them_beside_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sees_partner", [True, False])
+def test_a_run_learns_them_beside_its_own(
+    sees_partner: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     add_members(tmp_path / "pool", [index_member("a", 0), index_member("b", 1)])
     compare(tmp_path / "labels.sqlite", [1.0, 0.0, np.nan])
-    assert cli.main([*TINY, "extra_labels=labels.sqlite", "out=run"]) == 0
+    words = ("extra_labels=labels.sqlite", f"reward_sees_partner={sees_partner}".lower(), "out=run")
+    assert cli.main([*TINY, *words]) == 0
     last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
     assert (last["reward/asked"], last["reward/labels"], last["reward/skipped"]) == (4, 4 + 2, 0)
 

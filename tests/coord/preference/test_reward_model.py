@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from coord import seeding
 from coord.errors import UserError
 from coord.preference import reward_net as rn
-from coord.preference.reward_model import RewardConfig, RewardModel, held_out, mean_and_deviation
+from coord.preference.reward_model import RewardConfig, RewardModel, held_out
 from coord.preference.segments import Labels, Queries, join_labels
 
 OBS, ACT, STEPS = 4, 2, 9
@@ -613,4 +613,8 @@ def test_units_are_kept_with_the_parameters() -> None:
 
 
 def test_a_constant_reward_is_only_moved_to_zero() -> None:
-    assert mean_and_deviation(torch.full((5,), 0.25)).tolist() == [0.25, 1.0]
+    model, obs, act = _in_units()
+    constant = (obs[0, :1].expand(5, 3).numpy(), act[0, :1].expand(5, 2).numpy())
+    model.learn_units([constant, constant])
+    assert model.units[1].tolist() == [1.0, 1.0]
+    assert model.reward(obs[:, :1], act[:, :1])[0].item() == pytest.approx(0.0, abs=1e-12)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from coord.algos import ppo
 from coord.algos.ppo import Hooks, PPOConfig
@@ -30,6 +28,7 @@ from coord.preference.queries import QueryConfig
 from coord.preference.reward_model import RewardConfig
 from coord.preference.rlhf import Comparison, Tuning, TuningConfig
 from tests.agent_fixtures import member
+from tests.coord.preference.jobs import assert_same, copied
 
 SEEDS, ROWS, HORIZON = [1, 2], 4, 20
 ALGO = PPOConfig(total_steps=400, num_envs=ROWS, rollout_len=20, num_epochs=2, num_minibatches=2)
@@ -83,16 +82,6 @@ def policy(env: Rows, seed: int = 0) -> PopulationNet:
     return net
 
 
-def copied(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {name: torch.as_tensor(value).clone() for name, value in state.items()}
-
-
-def assert_equal(one: Mapping[str, Any], two: Mapping[str, Any]) -> None:
-    assert one.keys() == two.keys()
-    for name, value in copied(one).items():
-        assert torch.equal(value, torch.as_tensor(two[name])), name
-
-
 # ------------------------------------------------------------------------------------------------------- step 2
 
 
@@ -120,8 +109,8 @@ def test_comparison_spends_its_budget_and_resumes_bit_for_bit(tmp_path: Path) ->
     rest_env.set_state(half_env.get_state())
     rest.load_state_dict(copied(half.state_dict()))
     rlhf.compare(rest, rest_env, Hooks())
-    assert_equal(whole.state_dict(), rest.state_dict())
-    assert_equal(whole.feedback.labels[1]._asdict(), rest.feedback.labels[1]._asdict())
+    assert_same(whole.state_dict(), rest.state_dict())
+    assert_same(whole.feedback.labels[1]._asdict(), rest.feedback.labels[1]._asdict())
 
 
 def test_rewards_are_scaled_over_recent_games(tmp_path: Path) -> None:
@@ -184,8 +173,8 @@ def test_tuning_resumes_bit_for_bit(tmp_path: Path, labels: int) -> None:
     rest_env.set_state(half_env.get_state())
     rest.load_state_dict(copied(half.state_dict()))
     rlhf.tune(rest, rest_state, rest_env, Hooks())
-    assert_equal(state.state_dict(), rest_state.state_dict())
-    assert_equal(whole.state_dict(), rest.state_dict())
+    assert_same(state.state_dict(), rest_state.state_dict())
+    assert_same(whole.state_dict(), rest.state_dict())
 
 
 def test_the_reward_of_a_rollout_is_what_the_formula_says(tmp_path: Path) -> None:
@@ -242,12 +231,12 @@ def test_learning_is_never_by_the_task_reward(tmp_path: Path, monkeypatch: pytes
     _, state, _ = tuned(tmp_path / "a", stop=3)
     step = Rows.step
 
-    def rich(self: Rows, act: Tensor) -> Any:
+    def rich(self: Rows, act: torch.Tensor) -> Any:
         return step(self, act)._replace(rew=torch.full((len(SEEDS), ROWS), 100.0))
 
     monkeypatch.setattr(Rows, "step", rich)
     _, again, _ = tuned(tmp_path / "b", stop=3)
-    assert_equal(state.net.tensors(), again.net.tensors())
+    assert_same(state.net.tensors(), again.net.tensors())
 
 
 def test_partial_is_what_jobs_call(tmp_path: Path) -> None:

@@ -34,14 +34,12 @@ from coord.preference.rune import RuneConfig
 from coord.preference.surf import SurfConfig
 from coord.run.training import Job
 from tests.coord.preference.fake_task import point_envs, small
-from tests.coord.preference.jobs import assert_same, finish
+from tests.coord.preference.jobs import assert_same, finish, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CROPS = RewardConfig(ensemble=2, hidden=(16,), batch_size=8, train_amount=5, crops=2, crop_min=4, crop_max=6)
-OWN_UNITS = RewardConfig(
-    ensemble=2, hidden=(16,), batch_size=8, train_amount=5, scale_inputs=True, normalise=True, reset=True
-)
+OWN_UNITS = dataclasses.replace(small().reward, scale_inputs=True, normalise=True, reset=True)
 ON_POLICY = QueryConfig(length=6, selector="onpolicy", last_episodes=3)
 VARIANTS: dict[str, PreferConfig] = {
     "sac": small(method=TrueRewardConfig(), labels=0, unsup_steps=0),
@@ -181,7 +179,7 @@ def test_phases_follow_each_other_and_the_budget_is_spent_exactly(tmp_path: Path
     assert evaluated == [25, 50, 75, 100]
 
 
-@pytest.mark.parametrize("reward", [RewardConfig(ensemble=2, hidden=(16,), batch_size=8, train_amount=5), OWN_UNITS])
+@pytest.mark.parametrize("reward", [small().reward, OWN_UNITS])
 def test_every_reward_of_the_replay_is_the_models_own_prediction(reward: RewardConfig, tmp_path: Path) -> None:
     run, _ = rows_of(small(reward=reward), tmp_path)
     batch = run.buffer.sample(64, [torch.Generator().manual_seed(m) for m in range(2)])
@@ -289,10 +287,6 @@ def test_episodes_of_queries_can_be_played_again(tmp_path: Path) -> None:
 
 def people(**changes: Any) -> PreferConfig:
     return small(**{"answerer": "human", "answers_every": 5, "min_answers": 2, "ask_ahead": 3, **changes})
-
-
-def until(job: Job, step: int) -> None:
-    job.train(job.state, job.env, Hooks(should_stop=lambda run: run.env_step >= step))
 
 
 def answer_all(folder: Path, *names: str, target: float = 1.0) -> int:
