@@ -71,6 +71,7 @@ class PreferConfig:
     partners: tuple[str, ...] = ()
     eval_partners: tuple[str, ...] = ()
     reward_sees_partner: bool = False
+    reward_sees_change: bool = False
     seed: int = 0
     members: int = 3
     envs_per_member: int = 1
@@ -169,8 +170,14 @@ def _check_task(cfg: PreferConfig, env: TaskEnv) -> None:
     from coord.preference.kitchen_files import arch_of
 
     if not isinstance(env, KitchenEnv):
-        if cfg.reward_sees_partner or cfg.teacher.wants != "return":
-            raise UserError(f"reward_sees_partner= and teacher.wants= are for env={KITCHENS}, not for env={cfg.env}")
+        asked = {
+            "reward_sees_partner": cfg.reward_sees_partner,
+            "reward_sees_change": cfg.reward_sees_change,
+            "query.same_partner": cfg.query.same_partner,
+            "teacher.wants": cfg.teacher.wants != "return",
+        }
+        if names := [f"{name}=" for name, is_asked in asked.items() if is_asked]:
+            raise UserError(f"{' and '.join(names)}: for env={KITCHENS}, not for env={cfg.env}")
         return
     if isinstance(cfg.algo, SACConfig):
         arch_of(cfg.algo.hidden, env.kitchens)

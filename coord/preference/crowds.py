@@ -67,12 +67,12 @@ class Crowd:
 
     @staticmethod
     def create(
-        cfg: CrowdConfig, reward: RewardConfig, obs_dim: int, act_dim: int, seeds: Sequence[int], *, device: str = "cpu"
+        cfg: CrowdConfig, reward: RewardConfig, obs_dim: int, act_dim: int, seeds: Sequence[int], **of_models: Any
     ) -> Crowd:
-        """Nobody met yet; member m depends on seeds[m] only."""
+        """Nobody met yet; member m depends on seeds[m] only. of_models: for `RewardModel.create`."""
         groups = cfg.groups if isinstance(cfg, MixtureConfig) else 1
         of_groups = [seeding.derive(seed, "group", k) for seed in seeds for k in range(1, groups)]
-        others = RewardModel.create(reward, obs_dim, act_dim, of_groups, device=device) if of_groups else None
+        others = RewardModel.create(reward, obs_dim, act_dim, of_groups, **of_models) if of_groups else None
         return Crowd(cfg, reward, seeds, others)
 
     @property

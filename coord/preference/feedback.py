@@ -94,10 +94,11 @@ class Feedback:
     def create(cfg: PreferConfig, env: TaskEnv, seeds: list[int]) -> Feedback:
         """Nothing seen, nothing asked; member m depends on seeds[m] only."""
         obs_dim = env.obs_dim + env.beside_dim
+        models: dict[str, Any] = {"unread": env.obs_dim if cfg.reward_sees_change else 0, "device": cfg.device}
         feedback = Feedback(
             cfg,
-            RewardModel.create(cfg.reward, obs_dim, env.act_dim, seeds, device=cfg.device),
-            Crowd.create(cfg.crowd, cfg.reward, obs_dim, env.act_dim, seeds, device=cfg.device),
+            RewardModel.create(cfg.reward, obs_dim, env.act_dim, seeds, **models),
+            Crowd.create(cfg.crowd, cfg.reward, obs_dim, env.act_dim, seeds, **models),
             SegmentPool(len(seeds), cfg.pool_episodes),
             [Teacher(cfg.teacher, seeding.rng(seed, "teacher")) for seed in seeds],
             [seeding.rng(seed, "queries") for seed in seeds],
@@ -108,7 +109,7 @@ class Feedback:
         )
         parts = (feedback.model, feedback.judged, cfg.pool_episodes)
         if cfg.extra_labels:
-            feedback.moments = _moments(cfg, obs_dim, env.act_dim)
+            feedback.moments = _moments(cfg, env.obs_dim, env.act_dim)
         feedback.safety = Safety.create(cfg.safety, env, *parts, seeds)
         return feedback
 
@@ -154,7 +155,7 @@ class Feedback:
         """One step of every environment: what queries are cut from."""
         ended = (step.terminated | step.truncated).numpy()
         played = None if step.played is None else step.played.numpy()
-        self.pool.add(obs.numpy(), self.features(act).numpy(), step.judged.numpy(), ended, played)
+        self.pool.add(obs.numpy(), self.features(act).numpy(), step.judged.numpy(), ended, played, step.group)
         if self.safety is not None:
             self.safety.record(obs, self.features(act), step)
         for m, n in np.argwhere(ended):
@@ -450,11 +451,12 @@ class Feedback:
             self._keep([self._stored(m) for m in range(self.members)])
 
 
-def _moments(cfg: PreferConfig, obs_dim: int, act_dim: int) -> StoredLabels:
+def _moments(cfg: PreferConfig, facts: int, act_dim: int) -> StoredLabels:
     """What people said of moments of games; read when a run starts or goes on."""
     length = cfg.reward.stored_length(cfg.query.length)
     run = moments.run_name(load_layout(str(cfg.layout)), cfg.rules, length)
-    return moments.labels(cfg.extra_labels, run, length, obs_dim, act_dim)
+    sight = moments.Sight(facts, partner=cfg.reward_sees_partner, change=cfg.reward_sees_change)
+    return moments.labels(cfg.extra_labels, run, length, sight, act_dim)
 
 
 def as_bytes(value: Any) -> Tensor:

@@ -47,7 +47,8 @@ class KitchenEnv:
         members: M.
         seed: of the draws of partners and of their actions.
         judgement: what `TaskStep.wanted` is.
-        beside: whether the reward model reads what the other seats did, one-hot (`TaskStep.beside`).
+        partner_acts: whether the reward model reads what the other seats did, one-hot (`TaskStep.beside`).
+        change: whether it reads the facts after the tick less those before.
         evaluation: partners stay, and steps carry what an evaluation reports (`TaskStep.measured`).
 
     Raises:
@@ -66,7 +67,8 @@ class KitchenEnv:
         members: int,
         seed: int,
         judgement: Judgement,
-        beside: bool = False,
+        partner_acts: bool = False,
+        change: bool = False,
         evaluation: bool = False,
     ) -> None:
         _check(kitchens, partners)
@@ -86,7 +88,9 @@ class KitchenEnv:
         self.events = torch.zeros(members, self.rows, len(EVENTS))  # [M, N, K] the ego's, in the last tick
         self.shaped_rew = torch.zeros(members, self.rows)  # the ego's, in the last tick
         self.last_partner_act = torch.zeros(members, self.rows, dtype=torch.int64)  # of the first seat after the ego's
-        self.beside_dim = NUM_ACTIONS * (kitchens.num_players - 1) if beside else 0
+        self._sees_others, self._sees_change = partner_acts, change
+        others = NUM_ACTIONS * (kitchens.num_players - 1)
+        self.beside_dim = others * partner_acts + self.obs_dim * change
         self._before = self._counts()
 
     def observe(self) -> Tensor:
@@ -100,15 +104,22 @@ class KitchenEnv:
 
     def step(self, act: Tensor) -> TaskStep:
         """See `TaskEnv.step`."""
+        met = self.env.partner[np.arange(len(self.env.partner)), (self.env.ego_seat + 1) % self.kitchens.num_players]
+        before = self.observe() if self._sees_change else None
         done = self.env.step(act)
         self.shaped_rew = done.shaped_rew
         self._look()
         final = self._written_out(self.env.final_observe())
         never = torch.zeros(self.members, self.rows, dtype=torch.bool)
         wanted = self._judge(done.rew)
-        step = TaskStep(final, done.rew, done.terminated, done.truncated, never, self._seats(), wanted, self._joint)
-        if self.beside_dim:
-            step = step._replace(beside=self._others())
+        group = met.reshape(self.members, self.rows)
+        step = TaskStep(
+            final, done.rew, done.terminated, done.truncated, never, self._seats(), wanted, group, self._joint
+        )
+        beside = [self._others()] if self._sees_others else []
+        beside += [final - before] if before is not None else []
+        if beside:
+            step = step._replace(beside=torch.cat(beside, -1))
         return step._replace(measured=self._measure(step)) if self.evaluation else step
 
     def _look(self) -> None:
@@ -188,7 +199,8 @@ def kitchen_envs(
         UserError: unknown layout, no partners or no seat for them, unknown utility or event.
     """
     wanted, met = judgement(cfg.teacher), list(eval_partners) or list(partners)
-    options: dict[str, Any] = {"members": cfg.members, "judgement": wanted, "beside": cfg.reward_sees_partner}
+    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change}
+    options: dict[str, Any] = {"members": cfg.members, "judgement": wanted, **sight}
 
     def kitchens(rows: int) -> OvercookedVectorEnv:
         return OvercookedVectorEnv(str(cfg.layout), cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules)

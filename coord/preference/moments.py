@@ -31,6 +31,7 @@ class Course:
 
     obs: NDArray[np.float32]  # [T, F] facts, 0 or 1
     beside: NDArray[np.float32]  # [T, 6 (P - 1)] what the other seats did in the tick, one-hot, from the next seat on
+    change: NDArray[np.float32]  # [T, F] facts after the tick less those before
     act: NDArray[np.float32]  # [T, 6] what it did, one-hot
     rew: NDArray[np.float32]  # [T] task reward
     events: NDArray[np.int64]  # [T, P, len(EVENTS)] what every seat did in each tick
@@ -50,34 +51,36 @@ def follow(game: RecordedGame, seat: int) -> Course:
     """
     env = game.start()
     obs, counts, states = [], [env.event_counts()[0].copy()], [env.state_dict(0)]
-    facts = env.spec.possible(env.layouts[0])
+    facts, change = env.spec.possible(env.layouts[0]), []
     for joint_act in game.joint_act:
         obs.append(written_out(env, seat, facts))
         env.step(joint_act[None])
+        change.append(written_out(env, seat, facts, final=True) - obs[-1])
         counts.append(env.event_counts(final=True)[0].copy())
         states.append(env.state_dict(0, final=True))
     acts = np.eye(NUM_ACTIONS, dtype=np.float32)[np.roll(game.joint_act, -seat, axis=1)]  # [T, P, 6], its own first
     beside = acts[:, 1:].reshape(len(acts), -1)
     events = np.diff(np.array(counts, np.int64), axis=0)
-    return Course(np.array(obs), beside, acts[:, 0], game.rew.astype(np.float32), events, tuple(states))
+    rew = game.rew.astype(np.float32)
+    return Course(np.array(obs), beside, np.array(change), acts[:, 0], rew, events, tuple(states))
 
 
-def written_out(env: OvercookedVectorEnv, seat: int, facts: np.ndarray) -> NDArray[np.float32]:
-    """The first kitchen as a reward model reads it: one number, 0 or 1, per row in `facts`, [F]."""
-    return np.isin(facts, env.index_obs()[0, seat]).astype(np.float32)
+def written_out(env: OvercookedVectorEnv, seat: int, facts: np.ndarray, *, final: bool = False) -> NDArray[np.float32]:
+    """The first kitchen as a reward model reads it: one number, 0 or 1, per row in `facts`, [F]; final: at its end."""
+    return np.isin(facts, env.index_obs(final=final)[0, seat]).astype(np.float32)
 
 
 def pair_of(course: Course, starts: tuple[int, int], length: int, game: int) -> Queries:
-    """One query: `length` ticks from each of two starts of game number `game`: the facts, then what the others did."""
+    """One query: `length` ticks from each of two starts of game number `game`, with all that a `Sight` may ask for."""
     cuts = [slice(start, start + length) for start in starts]
-    seen = np.concatenate([course.obs, course.beside], axis=1)
+    seen = np.concatenate([course.obs, course.beside, course.change], axis=1)
     obs, act, rew = (np.stack([array[cut] for cut in cuts])[None] for array in (seen, course.act, course.rew))
     return Queries(obs, act, rew, np.full((1, 2), game), np.array([starts]))
 
 
 def run_name(layout: Layout, rules: str, length: int) -> str:
     """The name under which moments of one kitchen and length lie in a store; all of them have the same shape."""
-    return f"{PREFIX} {layout.name} {layout.hash[:8]} {rules} {length} with partner"
+    return f"{PREFIX} {layout.name} {layout.hash[:8]} {rules} {length} with partner and change"
 
 
 def is_moment(run: str) -> bool:
@@ -85,16 +88,30 @@ def is_moment(run: str) -> bool:
     return run.startswith(f"{PREFIX} ")
 
 
-def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: int) -> StoredLabels:
-    """What people said of the moments of `run_name` in these stores; numbers are -1, -2, ...: no query of the run.
+@dataclass(frozen=True)
+class Sight:
+    """What a run keeps of a tick: `facts` numbers about the kitchen, and what its reward model reads beside them."""
 
-    obs_dim: how much of a tick is read, from the front: facts alone, or what the others did, too.
+    facts: int
+    partner: bool = False  # reward_sees_partner
+    change: bool = False  # reward_sees_change
+
+    def columns(self, stored: int) -> NDArray[np.int64]:
+        """Which of the `stored` numbers of a moment's tick: facts, what the others did, change."""
+        everything, others = np.arange(stored), stored - self.facts
+        kept = [everything[: self.facts]]
+        kept += [everything[self.facts : others]] if self.partner else []
+        kept += [everything[others:]] if self.change else []
+        return np.concatenate(kept)
+
+
+def labels(stores: Sequence[str], run: str, length: int, sight: Sight, act_dim: int) -> StoredLabels:
+    """What people said of the moments of `run_name` in these stores; numbers are -1, -2, ...: no query of the run.
 
     Raises:
         UserError: no store, or one without such moments.
     """
-    nothing = Labels.empty(length, obs_dim, act_dim)
-    parts = [StoredLabels(nothing, np.zeros(0, np.int64), [], np.zeros((0, 2), np.bool_))]
+    parts: list[StoredLabels] = []
     for path in stores:
         with closing(LabelStore(path, create=False)) as store:
             names = [name for name in store.runs() if is_moment(name)]
@@ -104,10 +121,16 @@ def labels(stores: Sequence[str], run: str, length: int, obs_dim: int, act_dim: 
             found = store.labels(run, 0)
         if not found.labels.size:  # skipped or taken back, all of them
             continue
-        sizes = found.labels.obs.shape[3], found.labels.act.shape[3]
-        if sizes[0] < obs_dim or sizes[1] != act_dim:
-            raise UserError(f"{path}: moments are {sizes[0]} + {sizes[1]} numbers per step, not {obs_dim} + {act_dim}")
-        parts.append(replace(found, labels=found.labels._replace(obs=found.labels.obs[..., :obs_dim])))
+        stored, acts = found.labels.obs.shape[3], found.labels.act.shape[3]
+        if stored < 2 * sight.facts or acts != act_dim:
+            raise UserError(
+                f"{path}: moments are {stored} + {acts} numbers per step, not {sight.facts} facts, their change, "
+                f"what the others did, and {act_dim} actions"
+            )
+        parts.append(replace(found, labels=found.labels._replace(obs=found.labels.obs[..., sight.columns(stored)])))
+    if not parts:
+        nothing = Labels.empty(length, sight.facts, act_dim)
+        return StoredLabels(nothing, np.zeros(0, np.int64), [], np.zeros((0, 2), np.bool_))
     every = join_stored(parts)
     return replace(every, number=-1 - np.arange(every.labels.size))
 

@@ -147,6 +147,7 @@ class QueryConfig:
     last_episodes: int = 0
     standardise: bool = False
     running: bool = False
+    same_partner: bool = False
 
     def __post_init__(self) -> None:
         if self.selector not in SELECTORS:
@@ -188,8 +189,9 @@ class Chooser:
     def draw(self, member: int, count: int, rng: np.random.Generator) -> Queries:
         """Uniform pairs of the stored length from the episodes that the configuration allows."""
         config = self.config
-        length, last = config.length + 2 * self.margin, config.last_episodes or None
-        return self.pool.sample_pairs(member, count, length, rng, last=last, running=config.running)
+        length = config.length + 2 * self.margin
+        last, same = config.last_episodes or None, config.same_partner
+        return self.pool.sample_pairs(member, count, length, rng, last=last, running=config.running, same_group=same)
 
     def choose(self, member: int, count: int, rng: np.random.Generator, *, first: bool) -> Queries:
         """`count` queries of the stored length; first: the first session, which is uniform whatever the selector.

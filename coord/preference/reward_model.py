@@ -123,14 +123,15 @@ class RewardModel:
         adam: rn.AdamState,
         scale: Tensor,
         units: Tensor,
+        unread: int = 0,
     ) -> None:
-        """table: name -> shape of one network; flat [M, E, P]: the parameters; scale [M, O + A]: of the inputs;
-        units [2, M]: what the policy's reward has its zero at, and what counts as one.
+        """table: name -> shape of one network; flat [M, E, P]: the parameters; scale [M, O - unread + A]: of the
+        inputs; units [2, M]: what the policy's reward has its zero at, and what counts as one; unread: see `create`.
 
         `create` makes all of it.
         """
         self.config, self.gens, self.flat, self.adam = config, gens, flat, adam
-        self.scale, self.units = scale, units
+        self.scale, self.units, self.unread = scale, units, unread
         self._table, self._buffers = dict(table), rn.Buffers()
 
     @staticmethod
@@ -140,16 +141,18 @@ class RewardModel:
         act_dim: int,
         seeds: Sequence[int],
         *,
+        unread: int = 0,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
     ) -> RewardModel:
-        """Fresh ensembles, one per seed."""
-        table = mlps.shapes(obs_dim + act_dim, config.hidden, 1)
+        """Fresh ensembles, one per seed; the first `unread` of an observation's obs_dim numbers are not looked at."""
+        read = obs_dim - unread + act_dim
+        table = mlps.shapes(read, config.hidden, 1)
         gens = [seeding.torch_generator(seed, "reward model") for seed in seeds]
         flat = torch.zeros(len(gens), config.ensemble, rn.size(table), dtype=dtype, device=device)
-        scale = flat.new_ones(len(gens), obs_dim + act_dim)
+        scale = flat.new_ones(len(gens), read)
         units = torch.stack([flat.new_zeros(len(gens)), flat.new_ones(len(gens))])
-        model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat), scale, units)
+        model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat), scale, units, unread)
         model.reset()
         return model
 
@@ -166,8 +169,8 @@ class RewardModel:
     # ------------------------------------------------------------------------------------------- predictions
 
     def inputs(self, obs: Tensor, act: Tensor) -> Tensor:
-        """What the networks read [M, ..., O + A] of obs [M, ..., O] and act [M, ..., A]."""
-        x = torch.cat([obs, act], dim=-1).to(self.flat)
+        """What the networks read [M, ..., O - unread + A] of obs [M, ..., O] and act [M, ..., A]."""
+        x = torch.cat([obs[..., self.unread :], act], dim=-1).to(self.flat)
         return x * self.scale.view(-1, *[1] * (x.ndim - 2), x.shape[-1]) if self.config.scale_inputs else x
 
     @property
@@ -178,7 +181,7 @@ class RewardModel:
     def learn_scale(self, states: Sequence[NDArray[np.float32]]) -> None:
         """Numbers of an observation are divided by their deviation over `states`, [n, O] per member, from now on."""
         for own, seen in zip(self.scale, states, strict=True):
-            deviation = torch.from_numpy(seen.std(0)).to(own)
+            deviation = torch.from_numpy(seen[:, self.unread :].std(0)).to(own)
             own[: len(deviation)] = torch.where(deviation > LEAST_DEVIATION, 1 / deviation, 1.0)
 
     @torch.no_grad()
@@ -219,7 +222,7 @@ class RewardModel:
         part = slice(member, member + 1)
         adam = rn.AdamState(*(tensor[part] for tensor in self.adam.tensors().values()))
         own = self.flat[part], adam, self.scale[part], self.units[:, part]
-        return RewardModel(self.config, self._table, self.gens[part], *own)
+        return RewardModel(self.config, self._table, self.gens[part], *own, self.unread)
 
     def gaps(self, member: int, segments: Queries | Labels) -> NDArray[np.float64]:
         """Predicted return of the second segment minus that of the first, by each network of one member, [E, C]."""

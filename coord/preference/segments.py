@@ -2,7 +2,8 @@
 
 The pool keeps the last complete episodes of every member, exactly as they were, beside the running ones. A query is
 two segments of equal length (B-Pref, Lee et al. 2021): episodes drawn independently and with replacement, so the two
-may come from one episode, and independent starts.
+may come from one episode, and independent starts. Where episodes belong to groups (a kitchen's partner), the second
+may be held to the group of the first, so that the two differ in what the ego did and not in whom it met.
 
 Deviations from B-Pref: every start that fits is possible, the last one too; episodes may differ in length, and those
 that are too short are left aside.
@@ -103,7 +104,7 @@ _STORES = ("obs", "act", "rew", "played")  # what is kept of every step; the las
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode: obs [T, O], act [T, A], rew [T], and its running number within the member.
+    """One episode: obs [T, O], act [T, A], rew [T], its running number within the member, and its group.
 
     played [T, J] is what it takes to play it again, where that is not act.
     """
@@ -112,6 +113,7 @@ class Episode:
     act: Floats
     rew: Floats
     number: int
+    group: int
     played: Floats | None = None
 
     @property
@@ -130,20 +132,30 @@ class SegmentPool:
         self._done: list[deque[Episode]] = [deque(maxlen=max_episodes) for _ in range(members)]
         self._started = np.zeros(members, np.int64)  # complete episodes so far, dropped ones included
         self._steps = np.zeros((members, 0), np.int64)  # [M, n] length of each running episode
+        self._group = np.zeros((members, 0), np.int64)  # [M, n] group of each
         self._running: tuple[Floats, ...] = ()  # `_STORES`: obs [M, n, capacity, O], act [..., A], rew, played [..., J]
 
     def add(
-        self, obs: Floats, act: Floats, rew: Floats, ended: NDArray[np.bool_], played: Floats | None = None
+        self,
+        obs: Floats,
+        act: Floats,
+        rew: Floats,
+        ended: NDArray[np.bool_],
+        played: Floats | None = None,
+        group: Ints | None = None,
     ) -> None:
         """One step of every environment.
 
         obs [M, n, O] is what the action act [M, n, A] was chosen on, rew [M, n] the true reward it brought, and
         ended [M, n] says that the episode ended with it (by rules or clock). Slot j is always environment j. played
-        [M, n, J]: what it takes to play the step again, where that is not act; always or never given.
+        [M, n, J]: what it takes to play the step again, where that is not act; always or never given. group [M, n]: of
+        each running episode, see `sample_pairs`; none: all are of one.
         """
         given = (obs, act, rew) if played is None else (obs, act, rew, played)
         rows = tuple(np.asarray(array, np.float32) for array in given)
         self._make_room(rows)
+        if group is not None:
+            self._group[:] = group
         m, j = np.indices(self._steps.shape)
         for store, row in zip(self._running, rows, strict=True):
             store[m, j, self._steps] = row
@@ -174,11 +186,12 @@ class SegmentPool:
         *,
         last: int | None = None,
         running: bool = False,
+        same_group: bool = False,
     ) -> Queries:
         """`count` pairs of segments of `length` steps of member m.
 
         last: only from that many newest complete episodes; running: also from the unfinished ones, whose number is
-        negative (-1 - slot).
+        negative (-1 - slot); same_group: both episodes of a pair are of one group, that of the first one drawn.
 
         Raises:
             UserError: no episode is long enough.
@@ -190,12 +203,17 @@ class SegmentPool:
                 f"ask for shorter segments or collect more (seen: {int(self._started[m])} complete episodes)"
             )
         chosen = rng.integers(len(fits), size=(count, 2))
+        if same_group:
+            group = np.array([episode.group for episode in fits])
+            mates = [np.flatnonzero(group == group[first]) for first in chosen[:, 0]]
+            chosen[:, 1] = [rng.choice(rows) for rows in mates]
         starts = rng.integers(np.array([episode.length for episode in fits])[chosen] - length + 1)
         return _cut(fits, chosen, starts, length)
 
     def state_dict(self) -> dict[str, NDArray[np.generic]]:
         """Everything as flat arrays; `load_state_dict` restores it exactly."""
         out: dict[str, NDArray[np.generic]] = {"started": self._started.copy(), "steps": self._steps.copy()}
+        out["group"] = self._group.copy()
         longest = int(self._steps.max(initial=0))
         for name, store in zip(_STORES, self._running, strict=False):
             out[f"running.{name}"] = store[:, :, :longest].copy()
@@ -203,6 +221,7 @@ class SegmentPool:
             if done:
                 out[f"{m}.length"] = np.array([episode.length for episode in done])
                 out[f"{m}.number"] = np.array([episode.number for episode in done])
+                out[f"{m}.group"] = np.array([episode.group for episode in done])
                 for name in _STORES[: 3 if done[0].played is None else 4]:
                     out[f"{m}.{name}"] = np.concatenate([getattr(episode, name) for episode in done])
         return out
@@ -212,7 +231,7 @@ class SegmentPool:
         arrays = {name: np.array(value) for name, value in state.items()}
         if arrays["started"].shape[0] != self.members:
             raise ValueError(f"state of {arrays['started'].shape[0]} members given to a pool of {self.members}")
-        self._started, self._steps = arrays["started"], arrays["steps"]
+        self._started, self._steps, self._group = arrays["started"], arrays["steps"], arrays["group"]
         running = (f"running.{name}" for name in _STORES)
         self._running = tuple(arrays[name] for name in running if name in arrays)
         self._done = [self._load_member(arrays, m) for m in range(self.members)]
@@ -223,11 +242,11 @@ class SegmentPool:
         cuts = np.cumsum(arrays[f"{m}.length"])[:-1]
         kept = [name for name in _STORES if f"{m}.{name}" in arrays]
         parts = zip(*(np.split(arrays[f"{m}.{name}"], cuts) for name in kept), strict=True)
-        numbers = arrays[f"{m}.number"].tolist()
+        names = zip(arrays[f"{m}.number"].tolist(), arrays[f"{m}.group"].tolist(), strict=True)
         return deque(
             (
-                Episode(obs, act, rew, number, rest[0] if rest else None)
-                for (obs, act, rew, *rest), number in zip(parts, numbers, strict=True)
+                Episode(obs, act, rew, number, group, rest[0] if rest else None)
+                for (obs, act, rew, *rest), (number, group) in zip(parts, names, strict=True)
             ),
             maxlen=self.max_episodes,
         )
@@ -238,7 +257,7 @@ class SegmentPool:
         if members != self.members or (self._running and slots != self._steps.shape[1]):
             raise ValueError(f"step of shape {rows[2].shape} given to a pool of {self.members} members")
         if not self._running:
-            self._steps = np.zeros((members, slots), np.int64)
+            self._steps, self._group = np.zeros((2, members, slots), np.int64)
             self._running = tuple(np.zeros((members, slots, 0, *row.shape[2:]), np.float32) for row in rows)
         capacity = self._running[2].shape[2]
         if int(self._steps.max()) < capacity:
@@ -256,7 +275,7 @@ class SegmentPool:
 
     def _episode(self, m: int, j: int, number: int) -> Episode:
         obs, act, rew, *rest = (store[m, j, : self._steps[m, j]].copy() for store in self._running)
-        return Episode(obs, act, rew, number, rest[0] if rest else None)
+        return Episode(obs, act, rew, number, int(self._group[m, j]), rest[0] if rest else None)
 
 
 def _cut(episodes: list[Episode], chosen: Ints, starts: Ints, length: int) -> Queries:

@@ -30,6 +30,7 @@ class TaskStep(NamedTuple):
     success: Tensor  # [M, N] bool, at any step of the episode so far
     seed: np.ndarray  # [M, N] int64: with what was played all that the episode of this step depends on
     wanted: Tensor | None = None  # [M, N] what a teacher judges by; None: the true reward
+    group: np.ndarray | None = None  # [M, N] int64: with whom the episode is played; None: there is nobody
     played: Tensor | None = None  # [M, N, J] what it takes to play the episode again; None: the action
     beside: Tensor | None = None  # [M, N, E] what only the reward model reads, beside the observation; None: E = 0
     measured: Mapping[str, Tensor] = MappingProxyType({})  # metric -> [M, N], in evaluation: summed over an episode

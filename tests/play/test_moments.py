@@ -171,10 +171,13 @@ def test_what_the_person_did_is_kept_for_rewards_that_see_the_partner(tmp_path: 
         desk.give(desk.take(), Verdict(choice="right"))
         (query,) = desk.store.queries(desk.game.run, 0)
         stored, acts = desk.store.segments([query.id]), desk.game.game.joint_act
-    assert query.run.endswith(" 40 with partner")
+    assert query.run.endswith(" 40 with partner and change")
     assert (query.length, query.margin, desk.store.path) == (40, 5, run / "labels.sqlite")
     for side, start in enumerate(query.start):
-        assert (stored.obs[0, side, :, -6:].argmax(-1) == acts[start : start + 40, 0]).all()  # the person's
+        after_facts = stored.obs[0, side, :, (facts := desk.game.course.obs.shape[1]) :]
+        assert (after_facts[:, :6].argmax(-1) == acts[start : start + 40, 0]).all()  # the person's
+        seen = stored.obs[0, side, :, :facts]
+        assert np.array_equal(after_facts[:-1, 6:], seen[1:] - seen[:-1])
         assert (stored.act[0, side].argmax(-1) == acts[start : start + 40, 1]).all()
     assert query.provenance["ticks"] == [[start + 5, start + 35] for start in query.start]
 
@@ -231,17 +234,18 @@ def test_labels_for_a_run(tmp_path: Path, desk: MomentsDesk) -> None:
     desk.give(desk.take(), Verdict(choice="right"))
     desk.give(desk.take(), Verdict(choice="skip"))
     file, (facts, acts) = str(tmp_path / "labels.sqlite"), (desk.game.course.obs.shape[1], 6)
-    found = moments.labels([file], desk.game.run, LENGTH, facts, acts)
+    sight = moments.Sight(facts)
+    found = moments.labels([file], desk.game.run, LENGTH, sight, acts)
     assert found.labels.obs.shape == (1, 2, LENGTH, facts)
     assert found.labels.target.tolist() == [standing(desk.store)[0]["target"]]
     assert (found.number.tolist(), found.annotator) == ([-1], ["ann"])
-    assert moments.labels([], desk.game.run, LENGTH, facts, acts).labels.size == 0
-    with pytest.raises(UserError, match=r"holds no 'moments .* 25 with partner'.*it has moments cramped_room"):
-        moments.labels([file], moments.run_name(desk.game.kitchen, "classic", 25), 25, facts, acts)
-    with pytest.raises(UserError, match=rf"are {facts + 6} \+ 6 numbers per step, not {facts} \+ 12"):
-        moments.labels([file], desk.game.run, LENGTH, facts, 12)
+    assert moments.labels([], desk.game.run, LENGTH, sight, acts).labels.size == 0
+    with pytest.raises(UserError, match=r"holds no 'moments .* 25 with .*it has moments cramped_room"):
+        moments.labels([file], moments.run_name(desk.game.kitchen, "classic", 25), 25, sight, acts)
+    with pytest.raises(UserError, match=rf"are {2 * facts + 6} \+ 6 numbers per step, not {facts} facts.* 12 actions"):
+        moments.labels([file], desk.game.run, LENGTH, sight, 12)
     with pytest.raises(UserError, match="no label store"):
-        moments.labels([str(tmp_path / "none.sqlite")], desk.game.run, LENGTH, facts, acts)
+        moments.labels([str(tmp_path / "none.sqlite")], desk.game.run, LENGTH, sight, acts)
 
 
 # -- the window ----------------------------------------------------------------------------------------------------

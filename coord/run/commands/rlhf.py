@@ -56,6 +56,7 @@ class RLHFConfig:
     members: int = 3
     partners: tuple[str, ...] = ("bc_train",)
     reward_sees_partner: bool = True
+    reward_sees_change: bool = True
     labels: int = 500
     session_labels: int = 50
     refresh_labels: int = 0
@@ -245,7 +246,8 @@ def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: 
 
     cfg, seed = whole.cfg, seeding.derive(whole.cfg.seed, "rlhf", name)
     env = OvercookedVectorEnv(whole.home, cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules, seed=seed)
-    options: dict[str, Any] = {"judgement": judgement(cfg.teacher), "beside": cfg.reward_sees_partner}
+    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change}
+    options: dict[str, Any] = {"judgement": judgement(cfg.teacher), **sight}
     return Rows(KitchenEnv(env, partners, members=cfg.members, seed=seed, **options), "index", lambda *step: None)
 
 
@@ -265,8 +267,8 @@ def as_prefer(cfg: RLHFConfig, labels: int) -> PreferConfig:
     from coord.preference.pebble import PebbleConfig
 
     same = (
-        "reward query teacher layout rules horizon partners reward_sees_partner seed members session_labels "
-        "pool_episodes answerer answer_wait_s"
+        "reward query teacher layout rules horizon partners reward_sees_partner reward_sees_change seed members "
+        "session_labels pool_episodes answerer answer_wait_s"
     )
     shared = {name: getattr(cfg, name) for name in same.split()}
     return PreferConfig(method=PebbleConfig(), algo=SACConfig(), env="overcooked", labels=labels, **shared)

@@ -57,6 +57,34 @@ def test_observations_are_the_facts_of_the_index_observation() -> None:
         env.step(actions(env, gen))
 
 
+@pytest.mark.parametrize("partner_acts", [False, True])
+def test_beside_the_facts_stand_what_the_partner_did_and_what_changed(partner_acts: bool) -> None:
+    kitchens = OvercookedVectorEnv("cramped_room", 8, horizon=TICKS)
+    options = {"judgement": Judgement(Utility()), "partner_acts": partner_acts, "change": True}
+    env, gen, width = KitchenEnv(kitchens, PARTNERS, members=2, seed=5, **options), torch.Generator(), 6 * partner_acts
+    assert env.beside_dim == width + env.obs_dim
+    for _ in range(TICKS + 3):  # over the end of a game: what followed is its last state, not the next game's first
+        obs = env.observe()
+        done = env.step(actions(env, gen))
+        assert done.beside is not None
+        assert torch.equal(obs + done.beside[..., width:], done.final_obs)
+        if partner_acts:
+            assert torch.equal(done.beside[..., :6].argmax(-1), env.last_partner_act)
+        assert torch.equal(done.known(obs)[..., : env.obs_dim], obs)
+
+
+def test_episodes_are_grouped_by_partner() -> None:
+    env, gen = make(8), torch.Generator().manual_seed(0)
+    for t in range(2 * TICKS):
+        other = (env.env.ego_seat + 1) % 2
+        met = env.env.partner[np.arange(16), other].reshape(2, 8)
+        if t % TICKS == 0:
+            first = met
+        step = env.step(actions(env, gen))
+        assert np.array_equal(step.group, first)  # also in the last tick of a game, after which others come
+    assert set(first.ravel()) == {0, 1}
+
+
 def test_the_ego_has_either_seat_equally_often_and_everybody_meets_everybody() -> None:
     env = make(8, evaluation=True)
     for m in range(2):

@@ -11,6 +11,7 @@ import pytest
 from coord.overcooked import OvercookedVectorEnv, load_layout
 from coord.preference import moments
 from coord.preference.label_store import Answer, LabelStore
+from coord.preference.moments import Sight
 from coord.preference.segments import Queries
 from coord.run import cli, config
 from coord.run.logger import read_metrics
@@ -30,7 +31,7 @@ def compare(file: Path, answers: list[float], length: int = LENGTH, rules: str =
     """A store with moments of random play and these answers, nan for a skip; the number of facts."""
     env = OvercookedVectorEnv(HOME, 1, rules=rules)
     facts, rng, count = len(env.spec.possible(HOME)), np.random.default_rng(0), len(answers)
-    obs = rng.integers(0, 2, (count, 2, length, facts + 6)).astype(np.float32)  # the last: what the partner did
+    obs = rng.integers(0, 2, (count, 2, length, 2 * facts + 6)).astype(np.float32)  # facts, partner's act, change
     act = np.eye(6, dtype=np.float32)[rng.integers(0, 6, (count, 2, length))]
     where = rng.integers(0, 9, (2, count, 2))
     with closing(LabelStore(file)) as store:
@@ -44,26 +45,31 @@ def test_stores_are_joined_and_skips_left_out(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("one.sqlite", "two.sqlite")]
     facts = compare(Path(files[0]), [1.0, np.nan, 0.5])
     compare(Path(files[1]), [0.0])
-    found = moments.labels(files, moments.run_name(HOME, "classic", LENGTH), LENGTH, facts, 6)
+    run = moments.run_name(HOME, "classic", LENGTH)
+    found = moments.labels(files, run, LENGTH, Sight(facts), 6)
     assert found.labels.target.tolist() == [1.0, 0.5, 0.0]
-    assert found.labels.obs.shape[-1] == facts  # of the partner nothing
-    both = moments.labels(files, moments.run_name(HOME, "classic", LENGTH), LENGTH, facts + 6, 6)
-    assert np.array_equal(both.labels.obs[..., :facts], found.labels.obs)
+    every = moments.labels(files, run, LENGTH, Sight(facts, partner=True, change=True), 6).labels.obs
+    partner, change = (
+        moments.labels(files, run, LENGTH, Sight(facts, **{name: True}), 6).labels.obs for name in ("partner", "change")
+    )
+    assert every.shape[-1] == 2 * facts + 6
+    assert np.array_equal(found.labels.obs, every[..., :facts])
+    assert np.array_equal(partner, every[..., : facts + 6])
+    assert np.array_equal(change, np.delete(every, slice(facts, facts + 6), -1))
     assert found.number.tolist() == [-1, -2, -3]
     assert found.annotator == ["ann"] * 3
     assert found.unsafe.shape == (3, 2)
     assert len(found.reasons) == 3
 
 
-@pytest.mark.parametrize("sees_partner", [True, False])
+@pytest.mark.parametrize("words", [(), ("reward_sees_partner=false", "reward_sees_change=false")])
 def test_a_run_learns_them_beside_its_own(
-    sees_partner: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     add_members(tmp_path / "pool", [index_member("a", 0), index_member("b", 1)])
     compare(tmp_path / "labels.sqlite", [1.0, 0.0, np.nan])
-    words = ("extra_labels=labels.sqlite", f"reward_sees_partner={sees_partner}".lower(), "out=run")
-    assert cli.main([*TINY, *words]) == 0
+    assert cli.main([*TINY, *words, "extra_labels=labels.sqlite", "out=run"]) == 0
     last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
     assert (last["reward/asked"], last["reward/labels"], last["reward/skipped"]) == (4, 4 + 2, 0)
 

@@ -612,6 +612,23 @@ def test_units_are_kept_with_the_parameters() -> None:
     assert torch.equal(other.reward(obs, act), model.reward(obs, act))
 
 
+def test_what_is_unread_moves_nothing_and_is_not_scaled() -> None:
+    config = RewardConfig(hidden=(8,), scale_inputs=True)
+    blind = RewardModel.create(config, 5, 2, [0, 1], unread=2)
+    plain = RewardModel.create(config, 3, 2, [0, 1])
+    gen = torch.Generator().manual_seed(0)
+    obs, act = torch.randn(2, 40, 5, generator=gen) * 3, torch.randn(2, 40, 2, generator=gen)
+    blind.learn_scale([own.numpy() for own in obs])
+    plain.learn_scale([own[:, 2:].numpy() for own in obs])
+    assert torch.equal(blind.reward(obs, act), plain.reward(obs[..., 2:], act))
+    assert torch.equal(blind.select(1).reward(obs[1:], act[1:]), blind.reward(obs, act)[1:])
+    other = obs.clone()
+    other[..., :2] += 7
+    assert torch.equal(blind.reward(other, act), blind.reward(obs, act))
+    grads = [model.vjp(rows, act, torch.ones(2, 40)) for model, rows in ((blind, obs), (plain, obs[..., 2:]))]
+    assert all(torch.equal(grads[0][name], grads[1][name]) for name in grads[0])
+
+
 def test_a_constant_reward_is_only_moved_to_zero() -> None:
     model, obs, act = _in_units()
     constant = (obs[0, :1].expand(5, 3).numpy(), act[0, :1].expand(5, 2).numpy())

@@ -96,6 +96,25 @@ def test_only_the_last_episodes() -> None:
     assert set(everything.episode.ravel()) == set(range(30))
 
 
+def test_pairs_of_one_group() -> None:
+    """Episodes alternate between groups 0 and 1, and the last slot's are all of group 2; also after a restart."""
+    pool, again = SegmentPool(MEMBERS, 100), SegmentPool(MEMBERS, 100)
+    for t in range(60):
+        group = np.full((MEMBERS, SLOTS), t // 10 % 2)
+        group[:, -1] = 2
+        values = np.zeros((MEMBERS, SLOTS), np.float32)
+        pool.add(values[..., None], values[..., None], values, np.full(values.shape, t % 10 == 9), group=group)
+    again.load_state_dict(pool.state_dict())
+    group_of = {episode.number: episode.group for episode in again.episodes(0)}
+    assert [group_of[number] for number in range(9)] == [0, 0, 2, 1, 1, 2, 0, 0, 2]
+    pairs = again.sample_pairs(0, 3000, 5, np.random.default_rng(0), same_group=True).episode
+    assert all(group_of[one] == group_of[two] for one, two in pairs.tolist())
+    share = np.bincount(pairs.ravel(), minlength=18) / pairs.size
+    np.testing.assert_allclose(share, 1 / 18, atol=0.015)  # every episode as often as without
+    free = again.sample_pairs(0, 300, 5, np.random.default_rng(0)).episode
+    assert any(group_of[one] != group_of[two] for one, two in free.tolist())
+
+
 def test_no_episode_long_enough_is_one_clear_line() -> None:
     pool = SegmentPool(MEMBERS, 100)
     fill(pool, np.full((MEMBERS, SLOTS, 1), 10), 25)
