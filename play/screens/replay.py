@@ -19,7 +19,7 @@ from play.screens.stage import wanted
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import banner, cap_name
-from play.view.hud import Hud, SeatLabel, draw_hud, draw_measurements, regions
+from play.view.hud import Hud, SeatLabel, draw_hud, draw_measurements, regions, whole_points
 from play.view.kitchen import KitchenPainter
 from play.view.ui import Ui
 from play.view.widgets import Button, Choice, Entry, Text, Widget
@@ -128,7 +128,7 @@ class ReplayScreen:
             self._painter = (ui, KitchenPainter(self.layout.grid, ui, regions(ui, STRIP).kitchen, whole))
         left = header.ticks - replay.tick
         hud = Hud(
-            score=round(replay.score), seconds_left=left / header.tick_hz, part_left=left / max(1, header.ticks),
+            score=whole_points(replay.score), seconds_left=left / header.tick_hz, part_left=left / max(1, header.ticks),
             orders=self._orders, seats=self._seats(), hints=hints,
         )  # fmt: skip
         draw_hud(surface, ui, hud, replay.state)

@@ -11,6 +11,7 @@ from play.screens.stage import Stage
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame
+from play.view.hud import whole_points
 from play.view.widgets import Button, Form
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ResultScreen:
         assert stage.session is not None
         self.app, self.choice = app, choice
         session = stage.session
-        self.score = round(session.score)
+        self.score = whole_points(session.score)
         self.game_id = session.game_id
         self.best = self._best_before(session.layout.hash)
         self.names = [stage.name(seat) for seat in range(len(session.seats))]
@@ -54,7 +55,7 @@ class ResultScreen:
             rows.append(Button("Which moment was better?", self._compare, note="M"))
         return [*rows, Button("Choose another game", self._choose), Button("Menu", self.app.home)]
 
-    def _best_before(self, layout_hash: str) -> int | None:
+    def _best_before(self, layout_hash: str) -> float | None:
         """The best earlier finished game of this length in this kitchen under these rules."""
         store = self.app.shelf.store()
         if store is None:
@@ -67,7 +68,7 @@ class ResultScreen:
             and (game.ticks, game.rules) == (self.choice.ticks, self.choice.rules)
             and game.id != self.game_id
         ]
-        return round(max(same)) if same else None
+        return whole_points(max(same)) if same else None
 
     def _again(self) -> None:
         from play.screens.game import GameScreen

@@ -20,7 +20,7 @@ from play.screens.opening import draw_dots
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import banner, draw_hints
-from play.view.hud import Hud, Order, SeatLabel, draw_hud, draw_measurements, regions
+from play.view.hud import Hud, Order, SeatLabel, draw_hud, draw_measurements, regions, whole_points
 from play.view.kitchen import KitchenPainter
 from play.view.ui import Ui
 
@@ -324,7 +324,7 @@ class Stage:
         ]
         return Hud(
             is_timed=self.is_timed,
-            score=round(session.score),
+            score=whole_points(session.score),
             seconds_left=session.seconds_left,
             part_left=session.ticks_left / session.ticks,
             orders=wanted(session.layout, session.rules),
@@ -363,5 +363,5 @@ def wanted(layout: Layout, rules: str) -> list[Order]:
     for recipe in (*layout.bonus_orders, *(one for one in layout.all_orders if one not in layout.bonus_orders)):
         is_bonus = recipe in layout.bonus_orders
         value = layout.values[RECIPES.index(recipe)] * (layout.order_bonus if is_bonus else 1)
-        orders.append(Order(recipe, round(value), is_bonus))
+        orders.append(Order(recipe, whole_points(value), is_bonus))
     return orders

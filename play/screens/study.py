@@ -22,7 +22,7 @@ from play.study import Question, Step, Study, StudyRun, load_study, unfinished, 
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import banner, draw_frame
-from play.view.hud import clock_text
+from play.view.hud import clock_text, whole_points
 from play.view.widgets import Button, Choice, Entry, Form, Likert, Space, Text, Widget
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class StudyScreen:
         session, game = stage.session, self.step.game
         assert session is not None
         assert game is not None
-        game_id, score = session.game_id, round(session.score)
+        game_id, score = session.game_id, whole_points(session.score)
         self.app.pop()
         if game_id is None or session.recording_error:
             self.problem = f"this game was not recorded and is to be played again: {session.recording_error}"

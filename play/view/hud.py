@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,8 +21,13 @@ class Order(NamedTuple):
     """One wanted dish."""
 
     ingredients: tuple[str, ...]
-    value: int | None
+    value: float | None  # see `whole_points`
     bonus: bool
+
+
+def whole_points(points: float) -> float:
+    """Points as they are shown: without decimals; a bonus without bounds (tutorial_3 under overcooked-ai) stays so."""
+    return round(points) if math.isfinite(points) else points
 
 
 class SeatLabel(NamedTuple):
@@ -37,7 +43,7 @@ class Hud:
     """Everything the HUD shows of one moment."""
 
     is_timed: bool = True  # False: a lesson, without score and clock
-    score: int = 0
+    score: float = 0  # see `whole_points`
     seconds_left: float = 0.0
     part_left: float = 1.0
     orders: Sequence[Order] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import subprocess
 import sys
 
@@ -255,6 +256,17 @@ def test_leaving_keeps_what_was_played(driver):
     header = driver.app.shelf.store().games()[-1]
     assert header.outcome == "quit"
     assert header.ticks_played >= 8
+
+
+def test_a_bonus_without_bounds_is_shown_and_survived(driver):
+    """tutorial_3 pays infinitely much for one order under the rules of overcooked-ai."""
+    for _ in range(2):  # the second result has an earlier best to be compared with
+        stage = start_game(driver, layout="tutorial_3", rules="overcooked-ai", ticks=12)
+        assert max(order.value for order in stage._hud(stage.session).orders) == math.inf
+        stage.session.score = math.inf
+        driver.until_at("result")
+        driver.press("end", "return")
+    assert driver.app.shelf.store().game("last").header.layout == "tutorial_3"
 
 
 def test_drawing_never_changes_the_game(driver):
