@@ -190,6 +190,12 @@ def _rotation(rows: int, seats: int, partners: int, members: int) -> np.ndarray:
     return np.tile(np.arange(rows) // seats % partners, members)
 
 
+def kitchen_options(cfg: PreferConfig) -> dict[str, Any]:
+    """What of a configuration `KitchenEnv` is made with, whoever the partners are."""
+    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change}
+    return {"members": cfg.members, "judgement": judgement(cfg.teacher), **sight}
+
+
 def kitchen_envs(
     cfg: PreferConfig, partners: Sequence[StoredAgent], eval_partners: Sequence[StoredAgent] = ()
 ) -> TaskEnvs:
@@ -198,9 +204,7 @@ def kitchen_envs(
     Raises:
         UserError: unknown layout, no partners or no seat for them, unknown utility or event.
     """
-    wanted, met = judgement(cfg.teacher), list(eval_partners) or list(partners)
-    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change}
-    options: dict[str, Any] = {"members": cfg.members, "judgement": wanted, **sight}
+    options, met = kitchen_options(cfg), list(eval_partners) or list(partners)
 
     def kitchens(rows: int) -> OvercookedVectorEnv:
         return OvercookedVectorEnv(str(cfg.layout), cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules)

@@ -240,15 +240,13 @@ def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: 
     """`rows` kitchens per member; draws of partners are a step's own."""
     from coord import seeding
     from coord.overcooked import OvercookedVectorEnv
-    from coord.preference.kitchen_env import KitchenEnv
+    from coord.preference.kitchen_env import KitchenEnv, kitchen_options
     from coord.preference.kitchen_ppo import Rows
-    from coord.preference.kitchen_teachers import judgement
 
     cfg, seed = whole.cfg, seeding.derive(whole.cfg.seed, "rlhf", name)
     env = OvercookedVectorEnv(whole.home, cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules, seed=seed)
-    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change}
-    options: dict[str, Any] = {"judgement": judgement(cfg.teacher), **sight}
-    return Rows(KitchenEnv(env, partners, members=cfg.members, seed=seed, **options), "index", lambda *step: None)
+    options = kitchen_options(as_prefer(cfg, cfg.labels))
+    return Rows(KitchenEnv(env, partners, seed=seed, **options), "index", lambda *step: None)
 
 
 def open_feedback(whole: Pipeline, env: Rows, labels: int) -> Feedback:
