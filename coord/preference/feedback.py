@@ -109,7 +109,7 @@ class Feedback:
         )
         parts = (feedback.model, feedback.judged, cfg.pool_episodes)
         if cfg.extra_labels:
-            feedback.moments = _moments(cfg, env.obs_dim, env.act_dim)
+            feedback.moments = _moments(cfg, env)
         feedback.safety = Safety.create(cfg.safety, env, *parts, seeds)
         return feedback
 
@@ -451,12 +451,12 @@ class Feedback:
             self._keep([self._stored(m) for m in range(self.members)])
 
 
-def _moments(cfg: PreferConfig, facts: int, act_dim: int) -> StoredLabels:
+def _moments(cfg: PreferConfig, env: TaskEnv) -> StoredLabels:
     """What people said of moments of games; read when a run starts or goes on."""
     length = cfg.reward.stored_length(cfg.query.length)
     run = moments.run_name(load_layout(str(cfg.layout)), cfg.rules, length)
-    sight = moments.Sight(facts, partner=cfg.reward_sees_partner, change=cfg.reward_sees_change)
-    return moments.labels(cfg.extra_labels, run, length, sight, act_dim)
+    sight = moments.Sight(env.obs_dim, env.beside_dim, cfg.reward_sees_partner, cfg.reward_sees_change)
+    return moments.labels(cfg.extra_labels, run, length, sight, env.act_dim)
 
 
 def as_bytes(value: Any) -> Tensor:

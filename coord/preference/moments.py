@@ -93,6 +93,7 @@ class Sight:
     """What a run keeps of a tick: `facts` numbers about the kitchen, and what its reward model reads beside them."""
 
     facts: int
+    beside: int = 0  # how many it asks for
     partner: bool = False  # reward_sees_partner
     change: bool = False  # reward_sees_change
 
@@ -111,7 +112,8 @@ def labels(stores: Sequence[str], run: str, length: int, sight: Sight, act_dim: 
     Raises:
         UserError: no store, or one without such moments.
     """
-    parts: list[StoredLabels] = []
+    nothing = Labels.empty(length, sight.facts + sight.beside, act_dim)
+    parts = [StoredLabels(nothing, np.zeros(0, np.int64), [], np.zeros((0, 2), np.bool_))]
     for path in stores:
         with closing(LabelStore(path, create=False)) as store:
             names = [name for name in store.runs() if is_moment(name)]
@@ -122,15 +124,13 @@ def labels(stores: Sequence[str], run: str, length: int, sight: Sight, act_dim: 
         if not found.labels.size:  # skipped or taken back, all of them
             continue
         stored, acts = found.labels.obs.shape[3], found.labels.act.shape[3]
-        if stored < 2 * sight.facts or acts != act_dim:
+        columns = sight.columns(stored)
+        if stored < 2 * sight.facts or len(columns) != nothing.obs.shape[3] or acts != act_dim:
             raise UserError(
                 f"{path}: moments are {stored} + {acts} numbers per step, not {sight.facts} facts, their change, "
                 f"what the others did, and {act_dim} actions"
             )
-        parts.append(replace(found, labels=found.labels._replace(obs=found.labels.obs[..., sight.columns(stored)])))
-    if not parts:
-        nothing = Labels.empty(length, sight.facts, act_dim)
-        return StoredLabels(nothing, np.zeros(0, np.int64), [], np.zeros((0, 2), np.bool_))
+        parts.append(replace(found, labels=found.labels._replace(obs=found.labels.obs[..., columns])))
     every = join_stored(parts)
     return replace(every, number=-1 - np.arange(every.labels.size))
 

@@ -48,9 +48,10 @@ def test_stores_are_joined_and_skips_left_out(tmp_path: Path) -> None:
     run = moments.run_name(HOME, "classic", LENGTH)
     found = moments.labels(files, run, LENGTH, Sight(facts), 6)
     assert found.labels.target.tolist() == [1.0, 0.5, 0.0]
-    every = moments.labels(files, run, LENGTH, Sight(facts, partner=True, change=True), 6).labels.obs
+    every = moments.labels(files, run, LENGTH, Sight(facts, facts + 6, partner=True, change=True), 6).labels.obs
     partner, change = (
-        moments.labels(files, run, LENGTH, Sight(facts, **{name: True}), 6).labels.obs for name in ("partner", "change")
+        moments.labels(files, run, LENGTH, Sight(facts, width, **{name: True}), 6).labels.obs
+        for name, width in (("partner", 6), ("change", facts))
     )
     assert every.shape[-1] == 2 * facts + 6
     assert np.array_equal(found.labels.obs, every[..., :facts])
@@ -72,6 +73,14 @@ def test_a_run_learns_them_beside_its_own(
     assert cli.main([*TINY, *words, "extra_labels=labels.sqlite", "out=run"]) == 0
     last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
     assert (last["reward/asked"], last["reward/labels"], last["reward/skipped"]) == (4, 4 + 2, 0)
+
+
+def test_moments_that_were_all_skipped_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    add_members(tmp_path / "pool", [index_member("a", 0), index_member("b", 1)])
+    compare(tmp_path / "labels.sqlite", [np.nan, np.nan])
+    assert cli.main([*TINY, "extra_labels=labels.sqlite", "out=run"]) == 0
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["reward/labels"] == 4
 
 
 def test_moments_that_do_not_fit_are_refused_before_anything_is_made(
