@@ -30,10 +30,12 @@ from torch import Tensor
 from coord import mlps, seeding
 from coord.errors import UserError, unknown
 from coord.preference import reward_net as rn
+from coord.preference import sparse_rows
 from coord.preference.segments import Labels, Queries
+from coord.preference.sparse_rows import SparseRows
 
 UNITS = ("passes", "labels", "steps")
-LEAST_DEVIATION = 1e-3  # what varies less is not blown up
+LEAST_DEVIATION = 1e-3  # what varies less is not blown up, unless `RewardConfig.scale_limit` says how far
 Steps = tuple[NDArray[np.float32], NDArray[np.float32]]  # observations [n, O] and actions [n, A] of one member
 
 
@@ -61,6 +63,7 @@ class RewardConfig:
     holdout: float = 0.0
     reset: bool = False
     scale_inputs: bool = False
+    scale_limit: float | None = None
     normalise: bool = False
 
     def __post_init__(self) -> None:
@@ -75,6 +78,8 @@ class RewardConfig:
             raise UserError("a reward model needs 0 <= label_smoothing < 1 and 0 <= holdout <= 0.5")
         if self.crops and not 0 < self.crop_min <= self.crop_max:
             raise UserError(f"crops={self.crops} needs 0 < crop_min <= crop_max, got {self.crop_min}, {self.crop_max}")
+        if self.scale_limit is not None and self.scale_limit <= 0:
+            raise UserError(f"scale_limit={self.scale_limit}: must be above 0, or null for no limit")
         if min(self.crops, self.crop_margin, self.unlabelled_ratio) < 0 or not 0.5 <= self.pseudo_threshold <= 1.0:
             raise UserError("crops, crop_margin, unlabelled_ratio must be >= 0 and pseudo_threshold in 0.5..1")
 
@@ -179,10 +184,16 @@ class RewardModel:
         return bool((self.scale != 1).any())
 
     def learn_scale(self, states: Sequence[NDArray[np.float32]]) -> None:
-        """Numbers of an observation are divided by their deviation over `states`, [n, O] per member, from now on."""
+        """Numbers of an observation are divided by their deviation over `states`, [n, O] per member, from now on.
+
+        With `scale_limit` none is multiplied by more than that, and what did not vary at all by just as much.
+        """
         for own, seen in zip(self.scale, states, strict=True):
             deviation = torch.from_numpy(seen[:, self.unread :].std(0)).to(own)
-            own[: len(deviation)] = torch.where(deviation > LEAST_DEVIATION, 1 / deviation, 1.0)
+            if self.config.scale_limit is None:
+                own[: len(deviation)] = torch.where(deviation > LEAST_DEVIATION, 1 / deviation, 1.0)
+            else:
+                own[: len(deviation)] = 1 / deviation.clamp_min(1 / self.config.scale_limit)
 
     @torch.no_grad()
     def predict(self, obs: Tensor, act: Tensor) -> Tensor:
@@ -370,7 +381,7 @@ class RewardModel:
 class _Pairs(NamedTuple):
     """Pairs of several members, one after the other."""
 
-    data: Tensor  # [pairs, 2, S, O + A]
+    data: Tensor | SparseRows  # [pairs, 2, S, O + A]
     target: Tensor  # [pairs]
     noise: Tensor | None = None  # [pairs, 2 + E] reliability and threshold of who answered, a weight per network
 
@@ -424,7 +435,7 @@ class _Learner:
         """Add the gradient of sum(cotangent * reward) for rows x [G, R, I], cotangent [G, R]."""
         self.add_inputs(*rn.forward(self.net, x, self.config.output, self._buffers), cotangent)
 
-    def add_inputs(self, inputs: Sequence[Tensor], out: Tensor, cotangent: Tensor) -> None:
+    def add_inputs(self, inputs: Sequence[rn.Rows], out: Tensor, cotangent: Tensor) -> None:
         """As `add_rows`, for what a forward pass left."""
         rn.backward(self.net, self._grads, inputs, out, cotangent, self.config.output, self._buffers)
 
@@ -470,24 +481,28 @@ class _Learner:
                 self._add(inputs, out, signal, windows)
         return torch.stack(sure).sum(0)
 
-    def _blocks(self, data: Tensor, order: Tensor) -> Any:
+    def _blocks(self, data: Tensor | SparseRows, order: Tensor) -> Any:
         """(slice of the pairs, layers' inputs, rewards [G, R], rewards as [G, b, 2, S]) for blocks of pairs."""
         steps = data.shape[2]
         per_block = max(1, rn.block_rows(self.net) // (2 * steps))
-        flat = data.view(data.shape[0], -1)
         for first in range(0, order.shape[1], per_block):
             block = slice(first, min(first + per_block, order.shape[1]))
             rows = order[:, block]
-            x = flat.index_select(0, rows.flatten()).view(rows.shape[0], -1, data.shape[3])
+            x = data.pick(rows) if isinstance(data, SparseRows) else _pick(data, rows)
             inputs, out = rn.forward(self.net, x, self.config.output, self._buffers)
             yield block, inputs, out, out.view(*rows.shape, 2, steps)
 
-    def _add(self, inputs: list[Tensor], out: Tensor, signal: Tensor, windows: rn.Crops | None) -> None:
+    def _add(self, inputs: Sequence[rn.Rows], out: Tensor, signal: Tensor, windows: rn.Crops | None) -> None:
         """Backward from the derivative `signal` [G, b, K] by the gaps."""
         sides = torch.stack([-signal, signal], dim=2)  # [G, b, 2, K]
         steps = out.shape[1] // (2 * signal.shape[1])
         cotangent = rn.spread(sides, windows, steps).reshape(out.shape)
         rn.backward(self.net, self._grads, inputs, out, cotangent, self.config.output, self._buffers)
+
+
+def _pick(data: Tensor, rows: Tensor) -> Tensor:
+    """Pairs `rows` [G, b] of data [pairs, 2, S, I] as rows [G, b * 2 * S, I]."""
+    return data.flatten(1).index_select(0, rows.flatten()).view(rows.shape[0], -1, data.shape[3])
 
 
 def _gap(pred: Tensor, windows: rn.Crops | None) -> Tensor:
@@ -608,7 +623,7 @@ class _Fit:
         target = np.concatenate([part.target for part in parts])
         columns = [np.concatenate([part.columns() for part in noise])] if noise else []
         tensors = (torch.from_numpy(array).to(self._model.flat) for array in (target, *columns))
-        return parts[0].size, _Pairs(torch.cat(data), *tensors)
+        return parts[0].size, _Pairs(sparse_rows.join(data, self._config.hidden[0]), *tensors)
 
     def _judge_held_out(self, result: FitResult) -> None:
         for m, held in zip(self._members, self._held or [], strict=False):

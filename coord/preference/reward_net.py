@@ -14,13 +14,15 @@ of rows are added while they are still in the cache, and the same few buffers se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from coord import mlps
+from coord.preference import sparse_rows
+from coord.preference.sparse_rows import SparseRows
 
 SLOPE = 0.01  # of the leaky ReLU
 OUTPUTS = ("tanh", "sigmoid", "relu", "linear")
@@ -107,15 +109,23 @@ class Buffers:
         return found
 
 
-def forward(net: Layers, x: Tensor, output: str, buffers: Buffers) -> tuple[list[Tensor], Tensor]:
+Rows: TypeAlias = Tensor | SparseRows  # [G, R, I]
+
+
+def forward(net: Layers, x: Rows, output: str, buffers: Buffers) -> tuple[list[Rows], Tensor]:
     """Rewards [G, R] of rows x [G, R, I], and the inputs of every layer, which `backward` needs.
 
     The inputs lie in `buffers` and are overwritten by the next call.
     """
-    inputs = [x]
+    inputs: list[Any] = [x]
+    like = x.value if isinstance(x, SparseRows) else x
     for layer, (weight, bias) in enumerate(net[:-1]):
-        into = buffers.get(f"layer {layer}", x, weight.shape[1])
-        inputs.append(F.leaky_relu_(torch.baddbmm(bias[:, None], inputs[-1], weight.mT, out=into), SLOPE))
+        into = buffers.get(f"layer {layer}", like, weight.shape[1])
+        if isinstance(inputs[-1], SparseRows):
+            sparse_rows.forward(x, weight.mT, bias, into)
+        else:
+            torch.baddbmm(bias[:, None], inputs[-1], weight.mT, out=into)
+        inputs.append(F.leaky_relu_(into, SLOPE))
     weight, bias = net[-1]
     raw = torch.baddbmm(bias[:, None], inputs[-1], weight.mT).squeeze(2)
     return inputs, _squash(raw, output)
@@ -124,7 +134,7 @@ def forward(net: Layers, x: Tensor, output: str, buffers: Buffers) -> tuple[list
 def backward(
     net: Layers,
     grads: Layers,
-    inputs: Sequence[Tensor],
+    inputs: Sequence[Rows],
     out: Tensor,
     cotangent: Tensor,
     output: str,
@@ -134,7 +144,10 @@ def backward(
     grad = (cotangent * _squash_slope(out, output)).unsqueeze(2)  # [G, R, 1]
     for layer in range(len(net) - 1, -1, -1):
         by_weight, by_bias = grads[layer]
-        by_weight.mT.baddbmm_(inputs[layer].mT, grad)
+        if isinstance(x := inputs[layer], SparseRows):
+            sparse_rows.add_gradient(x, grad, by_weight.mT)
+        else:
+            by_weight.mT.baddbmm_(x.mT, grad)
         by_bias.add_(grad.sum(1))
         if layer:
             weight = net[layer][0]

@@ -635,3 +635,12 @@ def test_a_constant_reward_is_only_moved_to_zero() -> None:
     model.learn_units([constant, constant])
     assert model.units[1].tolist() == [1.0, 1.0]
     assert model.reward(obs[:, :1], act[:, :1])[0].item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_scaled_inputs_are_multiplied_by_no_more_than_the_limit() -> None:
+    seen = np.array([[-2.0, -0.5, -0.001, 3.0], [2.0, 0.5, 0.001, 3.0]], np.float32)  # deviations 2, .5, .001, 0
+    model = RewardModel.create(RewardConfig(hidden=(8,), scale_inputs=True, scale_limit=4.0), 4, 2, [1])
+    model.learn_scale([seen])
+    torch.testing.assert_close(model.scale[0], torch.tensor([0.5, 2.0, 4.0, 4.0, 1.0, 1.0]))
+    with pytest.raises(UserError, match="scale_limit=0: must be above 0"):
+        RewardConfig(scale_limit=0)
