@@ -22,7 +22,7 @@ from coord.agent_files import AGENT_FILE, MANIFEST
 from coord.algos.bc import recorded_layout
 from coord.errors import UserError, unknown
 from coord.evaluation import efficiency
-from coord.evaluation.efficiency import ORACLE, PARTS, RETURN, UNTRAINED, Point
+from coord.evaluation.efficiency import ORACLE, PARTS, UNTRAINED, WANTS, Point
 from coord.evaluation.scoreboard import Settings
 from coord.overcooked import load_layout
 from coord.preference.kitchen_teachers import UTILITIES
@@ -95,6 +95,7 @@ class Report:
             ("learner", (*cfg.learners, cfg.utility_learner), LEARNERS),
             ("method", (*cfg.methods, cfg.utility_method), tuple(METHODS)),
             ("utility", cfg.utilities, tuple(UTILITIES)),
+            ("wish of a teacher (wants)", (cfg.wants,), WANTS),
         )
         for what, names, allowed in asked:
             for name in names:
@@ -126,15 +127,15 @@ class Report:
         return found
 
     def _preferred(
-        self, part: str, layout: str, learner: str, method: str, labels: int | None, wants: str = RETURN
+        self, part: str, layout: str, learner: str, method: str, labels: int | None, utility: str = ""
     ) -> Entry:
-        """A run of `coord prefer`."""
+        """A run of `coord prefer`; utility: what its teacher wants instead of what those of all others want."""
         cfg = self.cfg
-        told = [wants] if wants != RETURN else []
+        told, wants = [utility] if utility else [], utility or cfg.wants
         name = "-".join([*told, learner, method.replace(" ", "_"), *([str(labels)] if labels else [])])
         words = {ORACLE: ("method=true_reward",), UNTRAINED: ("method=pebble", "labels=0")} | METHODS
         budget = (f"labels={labels}", f"session_labels={math.ceil(labels / cfg.sessions)}") if labels else ()
-        teacher = ("teacher.wants=utility", f"teacher.utility={wants}") if told else ()
+        teacher = ("teacher.wants=utility", f"teacher.utility={wants}") if told else (f"teacher.wants={wants}",)
         own = cfg.ppo_words if learner == "ppo" else cfg.sac_words
         proxies = f"eval_partners={','.join(cfg.proxies)}"
         chosen = ("env=overcooked", f"learner={learner}", *words[method], *budget, *teacher, proxies, *own)
@@ -145,8 +146,9 @@ class Report:
         cfg, found = self.cfg, []
         proxies = (f"proxies={','.join(cfg.proxies)}", f"episodes={cfg.episodes}")
         for name, words in RLHF.items():
-            point = Point(part="rlhf", name=name, layout=layout, learner="ppo", method="rlhf", labels=cfg.rlhf_labels)
-            chosen = (f"labels={cfg.rlhf_labels}", *proxies, *words, *cfg.rlhf_words)
+            about = {"part": "rlhf", "layout": layout, "learner": "ppo", "wants": cfg.wants}
+            point = Point(name=name, method="rlhf", labels=cfg.rlhf_labels, **about)
+            chosen = (f"labels={cfg.rlhf_labels}", f"teacher.wants={cfg.wants}", *proxies, *words, *cfg.rlhf_words)
             found.append(self._entry(point, "rlhf", chosen, RESULT_FILE))
         one = found[0]
         imitation = replace(one.point, name="imitation", method="imitation", labels=None)

@@ -14,7 +14,7 @@ from coord import __version__
 from coord.evaluation import charts, efficiency, pages
 from coord.evaluation.charts import Series
 from coord.evaluation.efficiency import Curve, Found
-from coord.evaluation.efficiency_text import budgets, caption, share_text
+from coord.evaluation.efficiency_text import budgets, caption, share_text, shared
 from coord.evaluation.run_folder import Interval
 from coord.files import atomic_write_text
 
@@ -42,7 +42,8 @@ def content(found: Found) -> dict[str, Any]:
         "legend": _legend(curves),
         "curves": curves,
         "budgets": budgets(curves),
-        "share_text": share_text,
+        "shares": [share_text(curve, shared(curves)) for curve in curves],
+        "shared": " / ".join(map(str, shared(curves))),
         "pipelines": efficiency.pipelines(found),
         "wishes": efficiency.wishes(found),
         "runs": [cell for part in efficiency.PARTS for cell in found.cells[part].values()],

@@ -39,20 +39,25 @@ def budgets(curves: Sequence[Curve]) -> list[int]:
 
 def _curves(found: Found) -> tuple[str, list[list[str]]]:
     curves = efficiency.curves(found)
-    columns = budgets(curves)
-    heads = ["layout", "learner", "method", *(f"{labels} labels" for labels in columns), "true reward", "share"]
+    columns, judged = budgets(curves), shared(curves)
+    share = f"share, {' / '.join(map(str, judged))}"
+    heads = ["layout", "learner", "method", *(f"{labels} labels" for labels in columns), "true reward", share]
     rows = [heads]
     for curve in curves:
         figures = [figure(curve.points.get(labels)) for labels in columns]
-        most = max(curve.points, default=0)
         name = [curve.layout, curve.learner, curve.method]
-        rows.append([*name, *figures, figure(curve.oracle), share_text(curve.share(most))])
-    return "Mean return with the held-out proxies; share: of the true reward's, with the most labels", rows
+        rows.append([*name, *figures, figure(curve.oracle), share_text(curve, judged)])
+    return "Mean return with the held-out proxies; share: of the true reward's, with so many labels", rows
 
 
-def share_text(share: float | None) -> str:
-    """0.93."""
-    return NOTHING if share is None else f"{share:.2f}"
+def shared(curves: Sequence[Curve]) -> list[int]:
+    """The two largest numbers of labels, for which shares of the true reward's return are given."""
+    return budgets(curves)[-2:]
+
+
+def share_text(curve: Curve, judged: Sequence[int]) -> str:
+    """0.93 / 0.95: shares with these numbers of labels."""
+    return " / ".join(number(curve.share(labels), 2) for labels in judged)
 
 
 def _pipelines(found: Found) -> tuple[str, list[list[str]]]:
@@ -110,8 +115,9 @@ def caption(found: Found) -> str:
     """How the figures came about."""
     cell = next(cell for part in efficiency.PARTS for cell in found.cells[part].values())
     seeds, settings = len(cell["returns"]), cell["settings"]
+    wants = "" if cell["wants"] == "return" else "Teachers judge by the return and the ego's shaping reward. "
     return (
         f"95 % interval over {seeds} seeds and games with {', '.join(cell['proxies'])} in both seats, "
         f"{settings['episodes']} games per seed and seat, {settings['rules']} rules, {settings['horizon']} ticks. "
-        "0 labels: a reward model that learned nothing, after pretraining on novelty."
+        f"{wants}0 labels: a reward model that learned nothing, after pretraining on novelty."
     )

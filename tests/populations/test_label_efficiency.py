@@ -86,9 +86,11 @@ def test_the_words_of_a_training(tmp_path: Path) -> None:
     assert mrn.command == "prefer"
     words = dict(word.split("=", 1) for word in mrn.words)
     assert (words["env"], words["learner"], words["method"]) == ("overcooked", "sac", "mrn")
-    assert (words["method.form"], words["labels"], words["session_labels"]) == ("released", "200", "20")
+    assert (words["method.form"], words["labels"], words["session_labels"]) == ("released", "200", "10")
     assert words["partners"] == (tmp_path / "train/cramped_room/fcp/pool").as_posix()
     assert (words["eval_partners"], words["total_steps"], words["members"]) == ("human_proxy", "9000", "2")
+    assert words["teacher.wants"] == "shaped"
+    assert "teacher.wants=shaped" in entries["with_kl"].step.words
     assert "labels=0" in entries["ppo-no_labels"].step.words
     assert "method=true_reward" in entries["ppo-oracle"].step.words
     polite = entries["no_collisions-ppo-mrn_corrected-500"].step.words
@@ -154,6 +156,7 @@ def test_command_line(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[
         ("learners=dqn", "unknown learner"),
         ("parts=curve", "curves"),
         ("utilities=tidy", "tidy_counters"),
+        ("wants=shape", "did you mean 'shaped'"),
         ("layouts=bottleneck", "human games"),
         ("labels=-1", "labels=-1"),
         ("seeds=0", "seeds=0"),

@@ -29,6 +29,7 @@ class EfficiencyConfig:
     out: str = "runs/efficiency"
     parts: tuple[str, ...] = ()
     layouts: tuple[str, ...] = ("cramped_room", "coordination_ring")
+    wants: str = "shaped"
     learners: tuple[str, ...] = ("ppo", "sac")
     methods: tuple[str, ...] = ("pebble", "mrn_released", "mrn_corrected")
     labels: tuple[int, ...] = (0, 50, 200, 500, 1000)
@@ -38,7 +39,7 @@ class EfficiencyConfig:
     utility_method: str = "mrn_corrected"
     utility_labels: int = 500
     rlhf_labels: int = 500
-    sessions: int = 10
+    sessions: int = 20
     seeds: int = 3
     pool: str | None = None
     proxies: tuple[str, ...] = ("human_proxy",)
