@@ -57,7 +57,7 @@ POOLS: dict[str, tuple[str, ...]] = {
     "trajedi": (),
     "pbt": ("members=3",),  # as many as Carroll et al. have
     "hsp": (),
-    "bp": ("members=6", "method.candidates=16"),  # for protocol B only: 12 partners, experts and half trained ones
+    "bp": ("members=6", "method.candidates=12"),  # for protocol B only: 12 partners, experts and half trained ones
 }
 # A pool's agents have learned enough when they earn what published self-play does (see README), long before an agent of
 # one's own is done. layout -> words; "": any other. Not for `bp`, whose best responses must be what they are called.
