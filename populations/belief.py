@@ -1,7 +1,7 @@
 """An ego that infers its partner online and acts on it (ours).
 
 The ego reads a Bayesian belief over agents of the pool, their level and their noise, renewed every tick
-(`coord.context.belief`). Partners are those of the pool, untrained ones in a share `low_share` of the episodes only,
+(`coord.context.belief`). Partners are those of the pool, untrained ones in a share `low_share` of the episodes,
 and in a share `self_share` the ego itself; all of them are clumsy to an extent that is drawn for each episode
 (`populations.clumsy`): from flawless to hardly ever doing what it should. The ego thus meets what it will find in
 people: partners that are slow, that stand around or get stuck, with whom it pays to see it early and to work around
@@ -37,7 +37,7 @@ class BeliefConfig:
 
     hypotheses: int = 12
     share: float = 0.01
-    low_share: float = 0.1
+    low_share: float = 0.35
     self_share: float = 0.2
     clean: float = 0.25
     max_eps: float = 0.8

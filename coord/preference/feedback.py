@@ -94,7 +94,8 @@ class Feedback:
     def create(cfg: PreferConfig, env: TaskEnv, seeds: list[int]) -> Feedback:
         """Nothing seen, nothing asked; member m depends on seeds[m] only."""
         obs_dim = env.obs_dim + env.beside_dim
-        models: dict[str, Any] = {"unread": env.obs_dim if cfg.reward_sees_change else 0, "device": cfg.device}
+        facts = env.obs_dim if cfg.reward_sees_change else 0
+        models: dict[str, Any] = {"unread": facts, "change": facts, "device": cfg.device}
         feedback = Feedback(
             cfg,
             RewardModel.create(cfg.reward, obs_dim, env.act_dim, seeds, **models),

@@ -35,6 +35,8 @@ from coord.preference.segments import Labels, Queries
 from coord.preference.sparse_rows import SparseRows
 
 UNITS = ("passes", "labels", "steps")
+NO_COLUMNS = slice(0, 0)
+UNDO_STRIDE = 8  # every so many steps are looked at for `undo_penalty`
 LEAST_DEVIATION = 1e-3  # what varies less is not blown up, unless `RewardConfig.scale_limit` says how far
 Steps = tuple[NDArray[np.float32], NDArray[np.float32]]  # observations [n, O] and actions [n, A] of one member
 
@@ -64,6 +66,7 @@ class RewardConfig:
     reset: bool = False
     scale_inputs: bool = False
     scale_limit: float | None = None
+    undo_penalty: float = 0.0
     normalise: bool = False
 
     def __post_init__(self) -> None:
@@ -80,6 +83,8 @@ class RewardConfig:
             raise UserError(f"crops={self.crops} needs 0 < crop_min <= crop_max, got {self.crop_min}, {self.crop_max}")
         if self.scale_limit is not None and self.scale_limit <= 0:
             raise UserError(f"scale_limit={self.scale_limit}: must be above 0, or null for no limit")
+        if self.undo_penalty < 0:
+            raise UserError(f"undo_penalty={self.undo_penalty}: must not be negative")
         if min(self.crops, self.crop_margin, self.unlabelled_ratio) < 0 or not 0.5 <= self.pseudo_threshold <= 1.0:
             raise UserError("crops, crop_margin, unlabelled_ratio must be >= 0 and pseudo_threshold in 0.5..1")
 
@@ -129,14 +134,16 @@ class RewardModel:
         scale: Tensor,
         units: Tensor,
         unread: int = 0,
+        change: slice = NO_COLUMNS,
     ) -> None:
         """table: name -> shape of one network; flat [M, E, P]: the parameters; scale [M, O - unread + A]: of the
-        inputs; units [2, M]: what the policy's reward has its zero at, and what counts as one; unread: see `create`.
+        inputs; units [2, M]: what the policy's reward has its zero at, and what counts as one; unread: see `create`;
+        change: the columns of the inputs that say what a step changed.
 
         `create` makes all of it.
         """
         self.config, self.gens, self.flat, self.adam = config, gens, flat, adam
-        self.scale, self.units, self.unread = scale, units, unread
+        self.scale, self.units, self.unread, self.change = scale, units, unread, change
         self._table, self._buffers = dict(table), rn.Buffers()
 
     @staticmethod
@@ -147,17 +154,23 @@ class RewardModel:
         seeds: Sequence[int],
         *,
         unread: int = 0,
+        change: int = 0,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
     ) -> RewardModel:
-        """Fresh ensembles, one per seed; the first `unread` of an observation's obs_dim numbers are not looked at."""
+        """Fresh ensembles, one per seed.
+
+        unread: so many of an observation's obs_dim numbers, the first ones, are not looked at; change: so many, the
+        last ones, say what a step changed (`RewardConfig.undo_penalty`).
+        """
         read = obs_dim - unread + act_dim
         table = mlps.shapes(read, config.hidden, 1)
         gens = [seeding.torch_generator(seed, "reward model") for seed in seeds]
         flat = torch.zeros(len(gens), config.ensemble, rn.size(table), dtype=dtype, device=device)
         scale = flat.new_ones(len(gens), read)
         units = torch.stack([flat.new_zeros(len(gens)), flat.new_ones(len(gens))])
-        model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat), scale, units, unread)
+        columns = slice(read - act_dim - change, read - act_dim)
+        model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat), scale, units, unread, columns)
         model.reset()
         return model
 
@@ -233,7 +246,7 @@ class RewardModel:
         part = slice(member, member + 1)
         adam = rn.AdamState(*(tensor[part] for tensor in self.adam.tensors().values()))
         own = self.flat[part], adam, self.scale[part], self.units[:, part]
-        return RewardModel(self.config, self._table, self.gens[part], *own, self.unread)
+        return RewardModel(self.config, self._table, self.gens[part], *own, self.unread, self.change)
 
     def gaps(self, member: int, segments: Queries | Labels) -> NDArray[np.float64]:
         """Predicted return of the second segment minus that of the first, by each network of one member, [E, C]."""
@@ -442,7 +455,7 @@ class _Learner:
     def add_labelled(self, pairs: _Pairs, order: Tensor, crops: rn.Crops | None) -> _Stats:
         """Add the gradient of the mean cross-entropy of the pairs order [G, b]."""
         stats = []
-        for block, inputs, out, pred in self._blocks(pairs.data, order):
+        for block, x, inputs, out, pred in self._blocks(pairs.data, order):
             target = pairs.target[order[:, block]].unsqueeze(2)  # [G, b, 1]
             windows = None if crops is None else crops.select(block)
             gap = _gap(pred, windows)
@@ -458,6 +471,7 @@ class _Learner:
                 judged = judged & (noise.weight > 0)
             right = right & judged
             self._add(inputs, out, slope / (order.shape[1] * gap.shape[2]), windows)
+            self._add_undone(x, out.shape[1] / (order.shape[1] * pred.shape[3] * 2))
             stats.append(_Stats(*(part.to(gap.dtype).mean(2).sum(1) for part in (loss, right, judged))))
         return sum(stats[1:], stats[0])
 
@@ -470,7 +484,7 @@ class _Learner:
         sure = []
         coef = self.config.unlabelled_coef / order.shape[1]
         margin = self.config.crop_margin
-        for block, inputs, out, pred in self._blocks(pairs.data, order):
+        for block, _, inputs, out, pred in self._blocks(pairs.data, order):
             prob = _gap(pred[..., margin : pred.shape[3] - margin], None).sigmoid()  # [G, b, 1]
             mask = torch.maximum(prob, 1 - prob) >= self.config.pseudo_threshold
             sure.append(mask.sum((1, 2)))
@@ -482,7 +496,7 @@ class _Learner:
         return torch.stack(sure).sum(0)
 
     def _blocks(self, data: Tensor | SparseRows, order: Tensor) -> Any:
-        """(slice of the pairs, layers' inputs, rewards [G, R], rewards as [G, b, 2, S]) for blocks of pairs."""
+        """(slice of the pairs, rows [G, R, I], inputs of the layers, rewards [G, R] and as [G, b, 2, S]) per block."""
         steps = data.shape[2]
         per_block = max(1, rn.block_rows(self.net) // (2 * steps))
         for first in range(0, order.shape[1], per_block):
@@ -490,7 +504,22 @@ class _Learner:
             rows = order[:, block]
             x = data.pick(rows) if isinstance(data, SparseRows) else _pick(data, rows)
             inputs, out = rn.forward(self.net, x, self.config.output, self._buffers)
-            yield block, inputs, out, out.view(*rows.shape, 2, steps)
+            yield block, x, inputs, out, out.view(*rows.shape, 2, steps)
+
+    def _add_undone(self, x: rn.Rows, share: float) -> None:
+        """Add the gradient of `undo_penalty` times the mean of max(0, r(change) + r(-change))^2 over some of the rows.
+
+        share: of the rows x [G, R, I] in the minibatch.
+        """
+        if not (self.config.undo_penalty and self._model.change.stop > self._model.change.start):
+            return
+        sign = torch.ones_like(self._model.scale[0])
+        sign[self._model.change] = -1
+        both = sparse_rows.with_multiple(x, UNDO_STRIDE, sign)
+        inputs, out = rn.forward(self.net, both, self.config.output, self._buffers)
+        gain = sum(out.chunk(2, dim=1)).clamp_min(0)
+        coef = 2 * self.config.undo_penalty * share / gain.shape[1]
+        self.add_inputs(inputs, out, coef * torch.cat([gain, gain], 1))
 
     def _add(self, inputs: Sequence[rn.Rows], out: Tensor, signal: Tensor, windows: rn.Crops | None) -> None:
         """Backward from the derivative `signal` [G, b, K] by the gaps."""

@@ -63,6 +63,16 @@ def join(parts: Sequence[Tensor], width: int) -> Tensor | SparseRows:
     return SparseRows(*(part.view(-1, *parts[0].shape[1:-1], most) for part in (index, value)))
 
 
+def with_multiple(rows: Tensor | SparseRows, stride: int, factor: Tensor) -> Tensor | SparseRows:
+    """Every `stride`-th of rows [G, R, I], and behind them the same ones times factor [I]."""
+    if not isinstance(rows, SparseRows):
+        some = rows[:, ::stride]
+        return torch.cat([some, some * factor], 1)
+    index, value = rows.index[:, ::stride], rows.value[:, ::stride]
+    other = value * factor[index.int()]
+    return SparseRows(torch.cat([index, index], 1), torch.cat([value, other], 1))
+
+
 @nb.njit(cache=True)
 def _longest(rows):  # type: ignore[no-untyped-def]
     """The most numbers other than zero in a row of [R, I]."""

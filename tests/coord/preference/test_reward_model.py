@@ -17,6 +17,7 @@ from coord.errors import UserError
 from coord.preference import reward_net as rn
 from coord.preference.reward_model import RewardConfig, RewardModel, held_out
 from coord.preference.segments import Labels, Queries, join_labels
+from coord.preference.sparse_rows import BLOCK
 
 OBS, ACT, STEPS = 4, 2, 9
 SMALL = {"hidden": (8, 7), "ensemble": 2, "batch_size": 4, "stop_accuracy": 1.0}
@@ -644,3 +645,61 @@ def test_scaled_inputs_are_multiplied_by_no_more_than_the_limit() -> None:
     torch.testing.assert_close(model.scale[0], torch.tensor([0.5, 2.0, 4.0, 4.0, 1.0, 1.0]))
     with pytest.raises(UserError, match="scale_limit=0: must be above 0"):
         RewardConfig(scale_limit=0)
+
+
+# ------------------------------------------------------------------------------------------- doing and undoing
+
+
+def _changes(penalty: float, dtype: torch.dtype = torch.float64) -> tuple[RewardModel, Tensor, Tensor, Tensor]:
+    """A model of 3 numbers that it may not read, 2 that it may, a change of 3 and an action of 2; and labels."""
+    config = RewardConfig(ensemble=2, hidden=(6,), output="linear", undo_penalty=penalty, lr=1e-2)
+    model = RewardModel.create(config, 8, 2, [1, 2], unread=3, change=3, dtype=dtype)
+    gen = torch.Generator().manual_seed(0)
+    obs, act = 6 * torch.randn(2, 5, 2, 4, 8, generator=gen), torch.randn(2, 5, 2, 4, 2, generator=gen)
+    return model, obs, act, torch.tensor([[0.0, 1.0, 0.5, 1.0, 0.0]] * 2)
+
+
+def test_the_penalty_on_undoing_has_the_gradient_that_autograd_finds() -> None:
+    model, obs, act, target = _changes(3.0)
+    assert (model.change.start, model.change.stop) == (2, 5)
+    found = rn.flatten(model.grads_of_preference_loss(obs, act, target)[0])
+    flat = model.flat.clone().requires_grad_()
+    weights, biases = zip(*rn.layers(rn.views(flat, model._table)), strict=True)
+
+    def reward(x: Tensor) -> Tensor:
+        hidden = F.leaky_relu(torch.einsum("gri,ghi->grh", x, weights[0]) + biases[0][:, None], rn.SLOPE)
+        return torch.einsum("grh,goh->gro", hidden, weights[1])[..., 0] + biases[1]
+
+    x = model.inputs(obs, act).flatten(1, 3).repeat_interleave(2, dim=0)  # [G, n 2 L, I]
+    gap = reward(x).unflatten(1, (5, 2, 4)).sum(3).diff(dim=2)[..., 0]
+    some = x[:, ::8]
+    undone = some * torch.tensor([1.0, 1, -1, -1, -1, 1, 1])
+    gain = (reward(some) + reward(undone)).clamp_min(0)
+    assert 0 < int((gain > 0).sum()) < gain.numel()
+    loss = rn.preference_loss(gap, target.repeat_interleave(2, dim=0).to(gap)).mean(1) + 3.0 * gain.square().mean(1)
+    (expected,) = torch.autograd.grad(loss.sum(), flat)
+    torch.testing.assert_close(found, expected.flatten(1))
+
+
+def test_what_can_be_undone_is_worth_nothing_to_repeat() -> None:
+    """The better segments do a thing once more and undo it more often: without the penalty, both are called good."""
+    rng = np.random.default_rng(0)
+    done = np.zeros((40, 2, 6, 4), np.float32)  # facts, then their change, of two facts
+    for pair in done:
+        for side, times in enumerate((1, 3)):
+            steps = rng.permutation(6)[: 2 * times]
+            pair[side, steps[::2], 2], pair[side, steps[1::2], 2] = 1.0, -1.0
+    labels = Labels(done, np.zeros((40, 2, 6, 1), np.float32), np.ones(40, np.float32))
+    gains = []
+    for penalty in (0.0, 10.0):
+        config = RewardConfig(
+            ensemble=1, hidden=(BLOCK,), output="linear", lr=1e-2, undo_penalty=penalty, stop_accuracy=1.0
+        )
+        model = RewardModel.create(config, 4, 1, [0], unread=2, change=2)
+        model.fit([labels])
+        both = torch.tensor([[[0.0, 0, 1, 0], [0.0, 0, -1, 0]]])
+        gains.append(float(model.reward(both, torch.zeros(1, 2, 1)).sum()))
+    assert gains[0] > 0.5
+    assert gains[1] < 0.1
+    with pytest.raises(UserError, match="undo_penalty=-1"):
+        RewardConfig(undo_penalty=-1)
