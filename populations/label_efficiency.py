@@ -146,8 +146,8 @@ class Report:
         cfg, found = self.cfg, []
         proxies = (f"proxies={','.join(cfg.proxies)}", f"episodes={cfg.episodes}")
         for name, words in RLHF.items():
-            about = {"part": "rlhf", "layout": layout, "learner": "ppo", "wants": cfg.wants}
-            point = Point(name=name, method="rlhf", labels=cfg.rlhf_labels, **about)
+            about = Point(part="rlhf", name=name, layout=layout, learner="ppo", method="rlhf", wants=cfg.wants)
+            point = replace(about, labels=cfg.rlhf_labels)
             chosen = (f"labels={cfg.rlhf_labels}", f"teacher.wants={cfg.wants}", *proxies, *words, *cfg.rlhf_words)
             found.append(self._entry(point, "rlhf", chosen, RESULT_FILE))
         one = found[0]

@@ -455,7 +455,7 @@ class _Learner:
     def add_labelled(self, pairs: _Pairs, order: Tensor, crops: rn.Crops | None) -> _Stats:
         """Add the gradient of the mean cross-entropy of the pairs order [G, b]."""
         stats = []
-        for block, x, inputs, out, pred in self._blocks(pairs.data, order):
+        for block, inputs, out, pred in self._blocks(pairs.data, order):
             target = pairs.target[order[:, block]].unsqueeze(2)  # [G, b, 1]
             windows = None if crops is None else crops.select(block)
             gap = _gap(pred, windows)
@@ -471,7 +471,7 @@ class _Learner:
                 judged = judged & (noise.weight > 0)
             right = right & judged
             self._add(inputs, out, slope / (order.shape[1] * gap.shape[2]), windows)
-            self._add_undone(x, out.shape[1] / (order.shape[1] * pred.shape[3] * 2))
+            self._add_undone(inputs[0], out.shape[1] / (order.shape[1] * pred.shape[3] * 2))
             stats.append(_Stats(*(part.to(gap.dtype).mean(2).sum(1) for part in (loss, right, judged))))
         return sum(stats[1:], stats[0])
 
@@ -484,7 +484,7 @@ class _Learner:
         sure = []
         coef = self.config.unlabelled_coef / order.shape[1]
         margin = self.config.crop_margin
-        for block, _, inputs, out, pred in self._blocks(pairs.data, order):
+        for block, inputs, out, pred in self._blocks(pairs.data, order):
             prob = _gap(pred[..., margin : pred.shape[3] - margin], None).sigmoid()  # [G, b, 1]
             mask = torch.maximum(prob, 1 - prob) >= self.config.pseudo_threshold
             sure.append(mask.sum((1, 2)))
@@ -496,7 +496,7 @@ class _Learner:
         return torch.stack(sure).sum(0)
 
     def _blocks(self, data: Tensor | SparseRows, order: Tensor) -> Any:
-        """(slice of the pairs, rows [G, R, I], inputs of the layers, rewards [G, R] and as [G, b, 2, S]) per block."""
+        """(slice of the pairs, layers' inputs, rewards [G, R], rewards as [G, b, 2, S]) for blocks of pairs."""
         steps = data.shape[2]
         per_block = max(1, rn.block_rows(self.net) // (2 * steps))
         for first in range(0, order.shape[1], per_block):
@@ -504,7 +504,7 @@ class _Learner:
             rows = order[:, block]
             x = data.pick(rows) if isinstance(data, SparseRows) else _pick(data, rows)
             inputs, out = rn.forward(self.net, x, self.config.output, self._buffers)
-            yield block, x, inputs, out, out.view(*rows.shape, 2, steps)
+            yield block, inputs, out, out.view(*rows.shape, 2, steps)
 
     def _add_undone(self, x: rn.Rows, share: float) -> None:
         """Add the gradient of `undo_penalty` times the mean of max(0, r(change) + r(-change))^2 over some of the rows.
