@@ -209,7 +209,7 @@ def test_skipped_queries_count_and_are_reported_apart(tmp_path: Path) -> None:
 
 
 def test_a_member_is_the_same_alone_and_among_others(tmp_path: Path) -> None:
-    """Up to the order of sums in matrix products of another batch size; queries and random actions are exact."""
+    """Up to the order of sums in matrix products of another batch size, predicted rewards included."""
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     one, _ = build(small(members=1, total_steps=60), tmp_path / "one")
@@ -221,7 +221,7 @@ def test_a_member_is_the_same_alone_and_among_others(tmp_path: Path) -> None:
         assert torch.allclose(tensor[0], among[name][0], atol=1e-4), name
         assert not torch.allclose(among[name][0], among[name][1], atol=1e-3) or "bias" in name, name
     rows = alone["buffer.rows"][0, :20]
-    assert torch.equal(rows, among["buffer.rows"][0, :20])
+    torch.testing.assert_close(rows, among["buffer.rows"][0, :20], rtol=0, atol=1e-6)  # another action would be far off
 
 
 @pytest.mark.parametrize(("rate", "updates"), [(0.5, 40), (0.25, 20), (2.0, 160)])
