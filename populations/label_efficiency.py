@@ -146,8 +146,15 @@ class Report:
         cfg, found = self.cfg, []
         proxies = (f"proxies={','.join(cfg.proxies)}", f"episodes={cfg.episodes}")
         for name, words in RLHF.items():
-            about = Point(part="rlhf", name=name, layout=layout, learner="ppo", method="rlhf", wants=cfg.wants)
-            point = replace(about, labels=cfg.rlhf_labels)
+            point = Point(
+                part="rlhf",
+                name=name,
+                layout=layout,
+                learner="ppo",
+                method="rlhf",
+                labels=cfg.rlhf_labels,
+                wants=cfg.wants,
+            )
             chosen = (f"labels={cfg.rlhf_labels}", f"teacher.wants={cfg.wants}", *proxies, *words, *cfg.rlhf_words)
             found.append(self._entry(point, "rlhf", chosen, RESULT_FILE))
         one = found[0]

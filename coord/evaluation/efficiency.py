@@ -47,7 +47,7 @@ class Point:
     learner: str  # sac | ppo
     method: str
     labels: int | None = None  # per seed; None: it learns from none
-    wants: str = WANTS[0]  # what the teacher judges by: one of `WANTS`, or a key of `UTILITIES`
+    wants: str = "return"  # what the teacher judges by: one of `WANTS`, or a key of `UTILITIES`
     refs: tuple[str, ...] = ()  # its agents
     training: Mapping[str, Any] = field(default_factory=dict)  # minutes, steps, rank correlation, command
 
@@ -180,7 +180,7 @@ class Wish:
     labels: int
     taught: Interval  # score under the utility of the ego that learned from this teacher
     paid: Interval | None  # of the ego that was given the utility as its reward
-    by_return: Interval | None  # of the ego of the same learner that was given what no utility adds to
+    by_return: Interval | None  # of the ego of the same learner on the reward of the curves' teachers
     rank_correlation: float | None  # of predicted and judged returns of segments that the ego played
     returns: Interval  # what the taught ego earns for the team
     events: Mapping[str, tuple[float, float | None]]  # those that it is about: per game, taught and paid by the return

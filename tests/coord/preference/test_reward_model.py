@@ -650,10 +650,10 @@ def test_scaled_inputs_are_multiplied_by_no_more_than_the_limit() -> None:
 # ------------------------------------------------------------------------------------------- doing and undoing
 
 
-def _changes(penalty: float, dtype: torch.dtype = torch.float64) -> tuple[RewardModel, Tensor, Tensor, Tensor]:
+def _changes(penalty: float) -> tuple[RewardModel, Tensor, Tensor, Tensor]:
     """A model of 3 numbers that it may not read, 2 that it may, a change of 3 and an action of 2; and labels."""
     config = RewardConfig(ensemble=2, hidden=(6,), output="linear", undo_penalty=penalty, lr=1e-2)
-    model = RewardModel.create(config, 8, 2, [1, 2], unread=3, change=3, dtype=dtype)
+    model = RewardModel.create(config, 8, 2, [1, 2], unread=3, change=3, dtype=torch.float64)
     gen = torch.Generator().manual_seed(0)
     obs, act = 6 * torch.randn(2, 5, 2, 4, 8, generator=gen), torch.randn(2, 5, 2, 4, 2, generator=gen)
     return model, obs, act, torch.tensor([[0.0, 1.0, 0.5, 1.0, 0.0]] * 2)

@@ -33,7 +33,7 @@ from coord.preference.reward_model import RewardConfig
 from coord.preference.rune import RuneConfig
 from coord.preference.surf import SurfConfig
 from coord.run.training import Job
-from tests.coord.preference.fake_task import point_envs, small
+from tests.coord.preference.fake_task import PointEnv, point_envs, small
 from tests.coord.preference.jobs import assert_same, finish, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -209,7 +209,7 @@ def test_skipped_queries_count_and_are_reported_apart(tmp_path: Path) -> None:
 
 
 def test_a_member_is_the_same_alone_and_among_others(tmp_path: Path) -> None:
-    """Up to the order of sums in matrix products of another batch size, predicted rewards included."""
+    """Up to the order of sums in matrix products of another batch size; queries and random actions are exact."""
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     one, _ = build(small(members=1, total_steps=60), tmp_path / "one")
@@ -220,8 +220,11 @@ def test_a_member_is_the_same_alone_and_among_others(tmp_path: Path) -> None:
     for name, tensor in mine.items():
         assert torch.allclose(tensor[0], among[name][0], atol=1e-4), name
         assert not torch.allclose(among[name][0], among[name][1], atol=1e-3) or "bias" in name, name
-    rows = alone["buffer.rows"][0, :20]
-    torch.testing.assert_close(rows, among["buffer.rows"][0, :20], rtol=0, atol=1e-6)  # another action would be far off
+    rows, theirs = alone["buffer.rows"][0, :20], among["buffer.rows"][0, :20]
+    rew = PointEnv.obs_dim + PointEnv.act_dim  # the column of predicted rewards, which come from such products
+    torch.testing.assert_close(rows[:, rew], theirs[:, rew], rtol=0, atol=1e-6)
+    others = torch.arange(rows.shape[1]) != rew
+    assert torch.equal(rows[:, others], theirs[:, others])
 
 
 @pytest.mark.parametrize(("rate", "updates"), [(0.5, 40), (0.25, 20), (2.0, 160)])
