@@ -8,6 +8,7 @@ progress towards the goal it was given loses credit, and without credit it is no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +98,16 @@ class GreedyAgent:
             n = np.flatnonzero(numbers == number)
             acts[n] = _decide(self._kits[key], env.state, self._memory, rows[n], seats[n], luck[n], self._skill)
         return acts
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Everything remembered, for exact resume."""
+        return {"drawn": self._uniforms.drawn.copy()} | {k: v.copy() for k, v in self._memory._asdict().items()}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `get_state`, after `start` with the same seed."""
+        self._uniforms.drawn[:] = state["drawn"]
+        for name, values in self._memory._asdict().items():
+            values[:] = state[name]
 
 
 @njit(cache=True, nogil=True)

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coord.algos.ppo import Hooks
 from coord.context.belief import LEVELS, SIZE, PartnerBelief
 from coord.context.env import ContextEnv
-from coord.errors import UserError, share_below_one
+from coord.errors import UserError, at_least, share_below_one
 from coord.partner_env import FrozenPartners, LivePartners, MixedPartners
 from populations.clumsy import ClumsyPartners
+from populations.tutor import Advice, TutoredEnv
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, one_network, partner_env
 
 if TYPE_CHECKING:
@@ -42,9 +44,12 @@ class BeliefConfig:
     clean: float = 0.25
     max_eps: float = 0.8
     max_spell: float = 20.0
+    lessons: float = 1.0
+    lessons_horizon: int = 1_500_000
 
     def __post_init__(self) -> None:
         share_below_one(self, "share", "low_share", "self_share", "clean", "max_eps")
+        at_least(self, 0, "lessons", "lessons_horizon")
         if self.hypotheses < 2 or self.max_spell < 1 or self.low_share + self.self_share > 1:
             shares = f"low_share={self.low_share}, self_share={self.self_share}"
             raise UserError(
@@ -67,8 +72,10 @@ def make(cfg: BeliefConfig, setup: Setup) -> Training:
     inner = partner_env(setup, kitchens, partners, "index")
     inner.probs[:] = probabilities(cfg, level)
     inner.redraw()
-    env = ContextEnv(inner, context, seed=setup.seed)
-    return Training(state, env, partial(final_agents, setup, state, kitchens, context))
+    env = TutoredEnv(ContextEnv(inner, context, seed=setup.seed), inner, seed=setup.seed)
+    lessons = Advice(env, weight=cfg.lessons, horizon=cfg.lessons_horizon, rng=setup.generator("lessons"))
+    hooks = Hooks(on_rollout=lessons.on_rollout, on_update=lessons.on_update, extra_loss=lessons.loss)
+    return Training(state, env, partial(final_agents, setup, state, kitchens, context), hooks, lessons)
 
 
 def levels(partners: Sequence[StoredAgent]) -> np.ndarray:

@@ -10,12 +10,16 @@ likelihood of what the partner did, and then a `share` of it goes back to the pr
     w <- (1 - share) w p(a | s) / sum(w p(a | s)) + share w_0             (fixed share: Herbster and Warmuth 1998)
 
 so that it never dies out where it is wrong now: partners change their ways, and unknown ones are like this agent here
-and like another there. The context (13 numbers) is what an ego can act on:
+and like another there. The context (17 numbers) is what an ego can act on:
 
     0..5    how probable each action of the partner is now
     6..8    expected eps by habit: uniform, stay, repeat
     9..11   level of the agent: start, middle or end of its training
     12      entropy of the belief, 1 for the uniform one
+    13, 14  for how long the ego and its partner have stood on their cell, 1 from 10 ticks on
+    15, 16  for how long what they hold has not changed, 1 from 40 ticks on
+
+The last four are no inference but memory: without it two who want past each other try the same for ever.
 
 Sources: Albatross (Mahlau et al. 2024) infers one rationality per tick, TALENTS (2025) a cluster by fixed share; this
 is one belief over population, skill and noise.
@@ -34,6 +38,7 @@ from torch import Tensor
 
 from coord.nets import Arch, PopulationNet
 from coord.overcooked import IndexSpec
+from coord.overcooked.observations import NUM_HOLDS
 from coord.types import NUM_ACTIONS
 
 if TYPE_CHECKING:
@@ -52,7 +57,10 @@ NOISE = (
     (REPEATS, 0.3),
     (REPEATS, 0.7),
 )
-SIZE = NUM_ACTIONS + 3 + len(LEVELS) + 1
+MEMORY = ("weight", "probs", "asked", "before", "was", "ticks")
+INFERRED = NUM_ACTIONS + 3 + len(LEVELS) + 1
+LONGEST = (10, 40)  # ticks on a cell and with the same thing in hand beyond which no difference is seen
+SIZE = INFERRED + 2 * len(LONGEST)
 
 
 # ------------------------------------------------------------------------------------------------- kernels
@@ -85,7 +93,7 @@ def learn(weight, probs, act, before, habit, eps, share):  # type: ignore[no-unt
 
 @nb.njit(cache=True)
 def summarise(weight, probs, before, habit, eps, level, out):  # type: ignore[no-untyped-def]
-    """The context [13] of a belief [K, J] about agents with probabilities [K, 6] now."""
+    """The first 13 numbers of the context `out` of a belief [K, J] about agents with probabilities [K, 6] now."""
     agents, noises = weight.shape
     out[:] = 0
     entropy = 0.0
@@ -102,7 +110,7 @@ def summarise(weight, probs, before, habit, eps, level, out):  # type: ignore[no
     for h in range(3):
         for a in range(NUM_ACTIONS):
             out[a] += out[NUM_ACTIONS + h] * habit_prob(h, a, before)
-    out[SIZE - 1] = entropy / np.log(agents * noises)
+    out[INFERRED - 1] = entropy / np.log(agents * noises)
 
 
 @nb.njit(cache=True)
@@ -118,12 +126,32 @@ def softmax(logits, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _tick(memory, kitchens, seats, acts, outputs, noise, level, share, out):  # type: ignore[no-untyped-def]
+def look(facts, cells, holds, was, ticks):  # type: ignore[no-untyped-def]
+    """Counts the ticks [2] since a chef changed its cell and what it holds, from its own facts [F]; in place.
+
+    cells: of the grid, times 4 the rows of its poses; holds: first row of what it holds; was [2]: cell and thing, -1 at
+    the start of an episode.
+    """
+    for fact in facts:
+        kind, now = -1, 0
+        if fact < 4 * cells:
+            kind, now = 0, fact // 4
+        elif holds <= fact < holds + NUM_HOLDS:
+            kind, now = 1, fact - holds
+        if kind >= 0:
+            ticks[kind] = ticks[kind] + 1 if now == was[kind] else 0
+            was[kind] = now
+
+
+@nb.njit(cache=True)
+def _tick(memory, kitchens, seats, acts, facts, rows, outputs, noise, level, share, out):  # type: ignore[no-untyped-def]
     """Learns from the last actions where they are known, then asks the agents about the present.
 
-    memory: weight [N, P, K, J], probs [N, P, K, 6], asked [N, P], before [N, P]; outputs [K, n, 7] of the agents now.
+    memory: weight [N, P, K, J], probs [N, P, K, 6], asked [N, P], before [N, P], was and ticks [N, P, 2, 2] of the ego
+    and its partner; facts: of both, [2, n, F]; rows: cells and first row of what is held; outputs [K, n, 7] of the
+    agents now.
     """
-    weight, probs, asked, before = memory
+    weight, probs, asked, before, was, ticks = memory
     habit, eps = noise
     for i in range(len(kitchens)):
         at, seat, act = kitchens[i], seats[i], acts[i]
@@ -134,6 +162,11 @@ def _tick(memory, kitchens, seats, acts, outputs, noise, level, share, out):  # 
         for k in range(outputs.shape[0]):
             softmax(outputs[k, i], probs[at, seat, k])
         summarise(weight[at, seat], probs[at, seat], act, habit, eps, level, out[i])
+        for who in range(2):
+            look(facts[who, i], rows[0], rows[1], was[at, seat, who], ticks[at, seat, who])
+            for kind in range(2):
+                long = min(ticks[at, seat, who, kind], LONGEST[kind]) / LONGEST[kind]
+                out[i, INFERRED + 2 * kind + who] = long
 
 
 # ------------------------------------------------------------------------------------------------- context
@@ -168,13 +201,15 @@ class PartnerBelief:
         self._probs = np.zeros((*shape, agents, NUM_ACTIONS), np.float32)  # of the agents, when last asked
         self._asked = np.zeros(shape, np.bool_)  # whether that was in this episode
         self._before = np.full(shape, -1)  # the partner's last action
+        self._was = np.full((*shape, 2, 2), -1)  # (ego, partner) x (cell, thing held) when last seen
+        self._ticks = np.zeros((*shape, 2, 2), np.int64)  # since they changed
         self.begin_episode(np.arange(num_envs))
 
     def begin_episode(self, kitchens: np.ndarray) -> None:
         """See `Context.begin_episode`; whoever comes may be anybody, unless the partner is known to stay (`keeps`)."""
         if not self.keeps:
             self._weight[kitchens] = 1 / self._weight[0, 0].size
-        self._asked[kitchens], self._before[kitchens] = False, -1
+        self._asked[kitchens], self._before[kitchens], self._was[kitchens] = False, -1, -1
 
     @torch.no_grad()
     def observe(
@@ -183,11 +218,13 @@ class PartnerBelief:
         """See `Context.observe`; one forward pass of all agents."""
         other = (seats + 1) % view.env.num_players
         acts = last_joint_act[np.arange(len(seats)), other]
-        facts = torch.from_numpy(view.index(self.spec)[kitchens, other])
-        outputs = self.net.outputs(facts.expand(self.net.members, *facts.shape)).numpy()  # [K, n, 7]
+        facts = np.stack([view.index(self.spec)[kitchens, who] for who in (seats, other)])  # [2, n, F]
+        theirs = torch.from_numpy(facts[1])
+        outputs = self.net.outputs(theirs.expand(self.net.members, *theirs.shape)).numpy()  # [K, n, 7]
         out = np.empty((len(seats), SIZE), np.float32)
-        memory = self._weight, self._probs, self._asked, self._before
-        _tick(memory, kitchens, seats, acts, outputs, self._noise, self.level, self.share, out)
+        memory = tuple(getattr(self, f"_{name}") for name in MEMORY)
+        rows = self.spec.cells, self.spec.offsets["holds"]
+        _tick(memory, kitchens, seats, acts, facts, rows, outputs, self._noise, self.level, self.share, out)
         return out
 
     def belief(self, kitchens: np.ndarray, seats: np.ndarray) -> NDArray[np.float64]:
@@ -196,11 +233,11 @@ class PartnerBelief:
 
     def get_state(self) -> dict[str, np.ndarray]:
         """See `Context.get_state`."""
-        return {name: getattr(self, f"_{name}").copy() for name in ("weight", "probs", "asked", "before")}
+        return {name: getattr(self, f"_{name}").copy() for name in MEMORY}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """See `Context.set_state`."""
-        for name in ("weight", "probs", "asked", "before"):
+        for name in MEMORY:
             getattr(self, f"_{name}")[:] = state[name]
 
     def tensors(self) -> dict[str, Tensor]:

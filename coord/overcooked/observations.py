@@ -176,6 +176,19 @@ class IndexSpec:
         }
         return np.flatnonzero(np.concatenate([found[name].ravel() for name in self.blocks]))
 
+    def things(self, layout: Layout) -> np.ndarray:
+        """int64, in rising order: those of `possible` about what lies on counters, is in pots, and is held by whom.
+
+        The others change with chefs' steps and turns, and with the clocks.
+        """
+        cells, tiles = padded_cells(layout, self.height), np.array(list("".join(layout.terrain)))
+        counter = np.isin(np.arange(self.cells), cells[tiles == "X"])
+        blocks = {name: np.zeros(size, np.bool_) for name, size in self.blocks.items()}
+        blocks["object"][:] = np.tile(counter, NUM_OBJECTS)
+        for name in ("pot_idle", "pot_soup", "holds"):
+            blocks[name][:] = True
+        return np.intersect1d(self.possible(layout), np.flatnonzero(np.concatenate(list(blocks.values()))))
+
     def table_from_dense(self, weight: np.ndarray, layout: Layout) -> np.ndarray:
         """Table [V + 1, H] whose rows sum to `weight @ lossless_obs.ravel()` for kitchens of this layout, two seats.
 

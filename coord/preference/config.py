@@ -72,6 +72,7 @@ class PreferConfig:
     eval_partners: tuple[str, ...] = ()
     reward_sees_partner: bool = False
     reward_sees_change: bool = False
+    reward_sees_moves: bool = True
     seed: int = 0
     members: int = 3
     envs_per_member: int = 1

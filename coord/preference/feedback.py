@@ -96,6 +96,8 @@ class Feedback:
         obs_dim = env.obs_dim + env.beside_dim
         facts = env.obs_dim if cfg.reward_sees_change else 0
         models: dict[str, Any] = {"unread": facts, "change": facts, "device": cfg.device}
+        if facts and not cfg.reward_sees_moves:
+            models["ignored"] = ~env.is_thing
         feedback = Feedback(
             cfg,
             RewardModel.create(cfg.reward, obs_dim, env.act_dim, seeds, **models),

@@ -91,6 +91,7 @@ class KitchenEnv:
         self._sees_others, self._sees_change = partner_acts, change
         others = NUM_ACTIONS * (kitchens.num_players - 1)
         self.beside_dim = others * partner_acts + self.obs_dim * change
+        self.is_thing = np.isin(facts, kitchens.spec.things(kitchens.layouts[0]))  # [F] not where chefs stand, or clocks
         self._before = self._counts()
 
     def observe(self) -> Tensor:

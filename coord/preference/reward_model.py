@@ -67,6 +67,7 @@ class RewardConfig:
     scale_inputs: bool = False
     scale_limit: float | None = None
     undo_penalty: float = 0.0
+    head_scale: float = 1.0
     normalise: bool = False
 
     def __post_init__(self) -> None:
@@ -83,6 +84,8 @@ class RewardConfig:
             raise UserError(f"crops={self.crops} needs 0 < crop_min <= crop_max, got {self.crop_min}, {self.crop_max}")
         if self.scale_limit is not None and self.scale_limit <= 0:
             raise UserError(f"scale_limit={self.scale_limit}: must be above 0, or null for no limit")
+        if not 0.0 <= self.head_scale <= 1.0:
+            raise UserError(f"head_scale={self.head_scale}: allowed is 0 to 1")
         if self.undo_penalty < 0:
             raise UserError(f"undo_penalty={self.undo_penalty}: must not be negative")
         if min(self.crops, self.crop_margin, self.unlabelled_ratio) < 0 or not 0.5 <= self.pseudo_threshold <= 1.0:
@@ -145,6 +148,7 @@ class RewardModel:
         self.config, self.gens, self.flat, self.adam = config, gens, flat, adam
         self.scale, self.units, self.unread, self.change = scale, units, unread, change
         self._table, self._buffers = dict(table), rn.Buffers()
+        self._is_scaling = config.scale_inputs or bool((scale == 0).any())
 
     @staticmethod
     def create(
@@ -155,13 +159,15 @@ class RewardModel:
         *,
         unread: int = 0,
         change: int = 0,
+        ignored: NDArray[np.bool_] | None = None,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
     ) -> RewardModel:
         """Fresh ensembles, one per seed.
 
         unread: so many of an observation's obs_dim numbers, the first ones, are not looked at; change: so many, the
-        last ones, say what a step changed (`RewardConfig.undo_penalty`).
+        last ones, say what a step changed (`RewardConfig.undo_penalty`); ignored [change]: of these, what is not
+        looked at.
         """
         read = obs_dim - unread + act_dim
         table = mlps.shapes(read, config.hidden, 1)
@@ -170,6 +176,8 @@ class RewardModel:
         scale = flat.new_ones(len(gens), read)
         units = torch.stack([flat.new_zeros(len(gens)), flat.new_ones(len(gens))])
         columns = slice(read - act_dim - change, read - act_dim)
+        if ignored is not None:
+            scale[:, columns] = torch.from_numpy(~ignored).to(scale)
         model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat), scale, units, unread, columns)
         model.reset()
         return model
@@ -189,12 +197,12 @@ class RewardModel:
     def inputs(self, obs: Tensor, act: Tensor) -> Tensor:
         """What the networks read [M, ..., O - unread + A] of obs [M, ..., O] and act [M, ..., A]."""
         x = torch.cat([obs[..., self.unread :], act], dim=-1).to(self.flat)
-        return x * self.scale.view(-1, *[1] * (x.ndim - 2), x.shape[-1]) if self.config.scale_inputs else x
+        return x * self.scale.view(-1, *[1] * (x.ndim - 2), x.shape[-1]) if self._is_scaling else x
 
     @property
     def is_scaled(self) -> bool:
         """Whether `learn_scale` has been called."""
-        return bool((self.scale != 1).any())
+        return bool(((self.scale != 1) & (self.scale != 0)).any())
 
     def learn_scale(self, states: Sequence[NDArray[np.float32]]) -> None:
         """Numbers of an observation are divided by their deviation over `states`, [n, O] per member, from now on.
@@ -204,9 +212,10 @@ class RewardModel:
         for own, seen in zip(self.scale, states, strict=True):
             deviation = torch.from_numpy(seen[:, self.unread :].std(0)).to(own)
             if self.config.scale_limit is None:
-                own[: len(deviation)] = torch.where(deviation > LEAST_DEVIATION, 1 / deviation, 1.0)
+                factor = torch.where(deviation > LEAST_DEVIATION, 1 / deviation, 1.0)
             else:
-                own[: len(deviation)] = 1 / deviation.clamp_min(1 / self.config.scale_limit)
+                factor = 1 / deviation.clamp_min(1 / self.config.scale_limit)
+            own[: len(factor)] = torch.where(own[: len(factor)] == 0, 0.0, factor)
 
     @torch.no_grad()
     def predict(self, obs: Tensor, act: Tensor) -> Tensor:
@@ -388,7 +397,11 @@ class RewardModel:
 
     def _fresh(self, gen: torch.Generator) -> Tensor:
         """New parameters of one member, [E, P]."""
-        return torch.stack([rn.init(self._table, gen) for _ in range(self.config.ensemble)])
+        flat = torch.stack([rn.init(self._table, gen) for _ in range(self.config.ensemble)])
+        for name, part in rn.views(flat[None], self._table).items():
+            if name.startswith("head."):
+                part *= self.config.head_scale
+        return flat
 
 
 class _Pairs(NamedTuple):

@@ -10,6 +10,7 @@ from coord.agents import KitchenView
 from coord.context import kinds
 from coord.context.base import UNKNOWN
 from coord.context.belief import (
+    INFERRED,
     NOISE,
     REPEATS,
     SIZE,
@@ -80,7 +81,7 @@ def test_the_summary_is_the_expectation_over_all_hypotheses() -> None:
                 by_level[level[k]] += weight[k, j]
                 compared += 1
         entropy = -(weight * np.log(weight)).sum() / np.log(weight.size)
-        np.testing.assert_allclose(found, [*act, *by_habit, *by_level, entropy], rtol=1e-4)
+        np.testing.assert_allclose(found[:INFERRED], [*act, *by_habit, *by_level, entropy], rtol=1e-4)
         assert found[:6].sum() == pytest.approx(1, abs=1e-5)
     assert compared == 3 * 4 * len(NOISE)
 
@@ -91,7 +92,7 @@ def test_the_summary_is_the_expectation_over_all_hypotheses() -> None:
 def play(
     made: PartnerBelief, agent: int, habit: int, eps: float, ticks: int, games: int = 24, done: list | None = None
 ) -> np.ndarray:
-    """Contexts [ticks, games, 13] of an ego at random with the given partner on seat 1; the belief is left as it was
+    """Contexts [ticks, games, 17] of an ego at random with the given partner on seat 1; the belief is left as it was
     after the last tick. `done` collects the partner's actions [games] and their true probabilities."""
     env, rng = OvercookedVectorEnv("cramped_room", games, horizon=10_000), np.random.default_rng(3)
     env.reset()
@@ -123,8 +124,8 @@ def test_the_belief_finds_agent_and_noise_within_an_episode(habit: int, eps: flo
     assert belief[3].sum() > 0.7  # by chance 1/5
     true = NOISE.index((habit, eps))
     assert belief.sum(0).argmax() == true
-    assert said[0, :, -1] == pytest.approx(1, abs=1e-5)  # at first it knows nothing
-    assert said[-1, :, -1].mean() < 0.5
+    assert said[0, :, INFERRED - 1] == pytest.approx(1, abs=1e-5)  # at first it knows nothing
+    assert said[-1, :, INFERRED - 1].mean() < 0.5
     assert said[-1, :, 11].mean() > 0.7  # agents 3 and 4 are of the last level
     assert said[-1, :, 6:9].sum(1).mean() == pytest.approx(eps, abs=0.12)
 
@@ -168,6 +169,34 @@ def test_a_missed_tick_teaches_nothing() -> None:
     assert not np.array_equal(made.belief(row, seat), before)
     made.begin_episode(row)
     np.testing.assert_allclose(made.belief(row, seat), before)
+
+
+def test_it_remembers_for_how_long_nothing_has_changed() -> None:
+    """The partner takes the onion beside it, the ego first walks; then both stand still. By hand, for both seats."""
+    env = OvercookedVectorEnv("cramped_room", 1)
+    env.reset()
+    view, made = KitchenView(env), context()
+    both = np.array([0, 0]), np.array([0, 1])
+    north, east, west, stay, interact = 0, 2, 3, 4, 5
+    # tick -> joint action; the chefs start at (1, 2) facing north and at (3, 1) facing north, onions are east of (3, 1)
+    acts = [[north, east], [stay, interact], *[[stay, stay]] * 50, [east, stay], [west, stay]]
+    said = []
+    for act in [None, *acts]:
+        if act is not None:
+            joint = np.array([act])
+            view.stepped(joint, env.step(joint).truncated)
+        last = np.repeat(view.last_joint_act, 2, 0)
+        said.append(made.observe(view, *both, last)[:, INFERRED:])
+    stood, held = 10, 40  # ticks for a full count
+    np.testing.assert_allclose(said[0], 0)
+    np.testing.assert_allclose(said[1][0], [0, 1 / stood, 1 / held, 1 / held])  # the ego walked
+    np.testing.assert_allclose(said[2][0], [1 / stood, 2 / stood, 2 / held, 0])  # the partner holds an onion
+    np.testing.assert_allclose(said[2][1], [2 / stood, 1 / stood, 0, 2 / held])  # as the other seat sees it
+    np.testing.assert_allclose(said[20][0], [1, 1, 20 / held, 18 / held])
+    np.testing.assert_allclose(said[52][0], 1)
+    np.testing.assert_allclose(said[53][0], [0, 1, 1, 1])
+    made.begin_episode(np.array([0]))
+    np.testing.assert_allclose(made.observe(view, *both, last)[:, INFERRED:], 0)
 
 
 def test_files_hold_the_agents_that_it_compares_with() -> None:

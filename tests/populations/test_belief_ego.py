@@ -108,7 +108,7 @@ def test_untrained_agents_and_the_ego_have_their_shares() -> None:
     np.testing.assert_allclose(found, [0.2, 0.05, 0.175, 0.175, 0.05, 0.175, 0.175])
     np.testing.assert_allclose(belief.probabilities(cfg, np.array([1, 2])), [0.2, 0.4, 0.4])
     np.testing.assert_allclose(belief.probabilities(cfg, np.array([0, 0])), [0.2, 0.4, 0.4])
-    np.testing.assert_allclose(training().env.inner.probs.sum(1), 1)
+    np.testing.assert_allclose(training().env.inner.inner.probs.sum(1), 1)
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
@@ -141,4 +141,4 @@ def test_what_was_trained_is_saved_small_and_plays_the_same(tmp_path) -> None:
         games.append(play_matches(where, pair, both_seats(0, [1]), episodes=2, record=True))
     assert (games[0].joint_acts == games[1].joint_acts).all()
     for name, tensor in agent.context.net.tensors().items():
-        assert torch.equal(tensor, made.env.context.net.tensors()[name])
+        assert torch.equal(tensor, made.env.inner.context.net.tensors()[name])

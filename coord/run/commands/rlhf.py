@@ -57,6 +57,7 @@ class RLHFConfig:
     partners: tuple[str, ...] = ("bc_train",)
     reward_sees_partner: bool = True
     reward_sees_change: bool = True
+    reward_sees_moves: bool = False
     labels: int = 500
     session_labels: int = 50
     refresh_labels: int = 0
@@ -265,8 +266,8 @@ def as_prefer(cfg: RLHFConfig, labels: int) -> PreferConfig:
     from coord.preference.pebble import PebbleConfig
 
     same = (
-        "reward query teacher layout rules horizon partners reward_sees_partner reward_sees_change seed members "
-        "session_labels pool_episodes answerer answer_wait_s"
+        "reward query teacher layout rules horizon partners reward_sees_partner reward_sees_change "
+        "reward_sees_moves seed members session_labels pool_episodes answerer answer_wait_s"
     )
     shared = {name: getattr(cfg, name) for name in same.split()}
     return PreferConfig(method=PebbleConfig(), algo=SACConfig(), env="overcooked", labels=labels, **shared)

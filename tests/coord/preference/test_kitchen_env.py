@@ -46,6 +46,25 @@ def test_only_possible_facts_ever_hold(layout: str, rules: str) -> None:
     assert len(possible) < env.spec.vocab_size
 
 
+def test_walking_changes_no_thing_taking_and_potting_an_onion_does() -> None:
+    """cramped_room: what the second chef does, from (3, 1) beside the onions, and how many facts about things change."""
+    env = OvercookedVectorEnv("cramped_room", 1)
+    env.reset()
+    things = set(env.spec.things(env.layouts[0]).tolist())
+    assert things < set(env.spec.possible(env.layouts[0]).tolist())
+    north, south, east, west, stay, interact = range(6)
+    take = [(east, 0), (interact, 2)]  # holds nothing -> holds an onion
+    script = [(stay, 0), *take, (west, 0), (north, 0), (interact, 3)]  # and back, and the empty pot has one
+    script += [(east, 0), *take, (west, 0), (north, 0), (interact, 4)]  # a pot with one -> with two
+    script += [(east, 0), *take, (south, 0), (south, 0), (east, 0), (interact, 3)]  # on the counter at (4, 2)
+    changes = []
+    for act, _ in script:
+        before = set(env.index_obs()[0, 1].tolist()) & things
+        env.step(np.array([[stay, act]]))
+        changes.append(len(before ^ (set(env.index_obs()[0, 1].tolist()) & things)))
+    assert changes == [count for _, count in script]
+
+
 def test_observations_are_the_facts_of_the_index_observation() -> None:
     env, gen = make(), torch.Generator().manual_seed(0)
     facts = env.kitchens.spec.possible(env.kitchens.layouts[0])

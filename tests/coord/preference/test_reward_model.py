@@ -647,6 +647,39 @@ def test_scaled_inputs_are_multiplied_by_no_more_than_the_limit() -> None:
         RewardConfig(scale_limit=0)
 
 
+def test_changes_that_are_ignored_are_not_read_and_never_scaled() -> None:
+    ignored = np.array([True, False, True])
+    options = {"unread": 1, "change": 3, "ignored": ignored, "dtype": torch.float64}
+    for config in (RewardConfig(hidden=(64,)), RewardConfig(hidden=(64,), scale_inputs=True, scale_limit=4.0)):
+        model = RewardModel.create(config, 5, 2, [1, 2], **options)
+        assert not model.is_scaled
+        if config.scale_inputs:
+            model.learn_scale([np.random.default_rng(m).normal(size=(50, 5)).astype(np.float32) for m in range(2)])
+            assert model.is_scaled
+        obs, act = torch.randn(2, 7, 5, dtype=torch.float64), torch.randn(2, 7, 2, dtype=torch.float64)
+        others = [obs.clone() for _ in range(2)]
+        others[0][..., [2, 4]] += 3  # what is ignored: the changes are the last three of an observation
+        others[1][..., 3] += 3
+        assert torch.equal(model.reward(others[0], act), model.reward(obs, act))
+        assert not torch.equal(model.reward(others[1], act), model.reward(obs, act))
+        assert torch.equal(model.select(1).reward(others[0][1:], act[1:]), model.reward(obs, act)[1:])
+        weight = model.vjp(obs, act, torch.ones(2, 7, dtype=torch.float64))["dense0.weight"]
+        inputs = weight.abs().sum((0, 1, 3)) if weight.shape[2] == 6 else weight.abs().sum((0, 1, 2))
+        assert (inputs > 0).tolist() == [True, False, True, False, True, True]
+
+
+def test_a_head_without_weights_pays_nothing_until_labels_speak() -> None:
+    model = RewardModel.create(RewardConfig(hidden=(64,), head_scale=0.0, output="linear"), 4, 2, [1, 2])
+    obs, act = torch.randn(2, 7, 4), torch.randn(2, 7, 2)
+    assert torch.equal(model.reward(obs, act), torch.zeros(2, 7))
+    labels = [Labels(torch.randn(6, 2, 5, 4).numpy(), torch.randn(6, 2, 5, 2).numpy(), np.ones(6, np.float32))] * 2
+    model.fit(labels)
+    assert (model.reward(obs, act).abs() > 0).all()
+    assert model.params["dense0.weight"].abs().min() >= 0  # the layers before it are drawn as ever
+    with pytest.raises(UserError, match="head_scale=2: allowed is 0 to 1"):
+        RewardConfig(head_scale=2)
+
+
 # ------------------------------------------------------------------------------------------- doing and undoing
 
 
