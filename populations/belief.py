@@ -26,6 +26,7 @@ from coord.context.env import ContextEnv
 from coord.errors import UserError, at_least, share_below_one
 from coord.partner_env import FrozenPartners, LivePartners, MixedPartners
 from populations.clumsy import ClumsyPartners
+from populations.whims import WhimsicalPartners
 from populations.tutor import Advice, TutoredEnv
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, one_network, partner_env
 
@@ -39,8 +40,9 @@ class BeliefConfig:
 
     hypotheses: int = 12
     share: float = 0.01
-    low_share: float = 0.35
+    low_share: float = 0.15
     self_share: float = 0.2
+    whim_share: float = 0.3
     clean: float = 0.25
     max_eps: float = 0.8
     max_spell: float = 20.0
@@ -48,10 +50,10 @@ class BeliefConfig:
     lessons_horizon: int = 1_500_000
 
     def __post_init__(self) -> None:
-        share_below_one(self, "share", "low_share", "self_share", "clean", "max_eps")
+        share_below_one(self, "share", "low_share", "self_share", "whim_share", "clean", "max_eps")
         at_least(self, 0, "lessons", "lessons_horizon")
-        if self.hypotheses < 2 or self.max_spell < 1 or self.low_share + self.self_share > 1:
-            shares = f"low_share={self.low_share}, self_share={self.self_share}"
+        if self.hypotheses < 2 or self.max_spell < 1 or self.low_share + self.self_share + self.whim_share > 1:
+            shares = f"low_share={self.low_share}, self_share={self.self_share}, whim_share={self.whim_share}"
             raise UserError(
                 f"hypotheses={self.hypotheses}, max_spell={self.max_spell}, {shares}: must be at least 2, "
                 "at least 1, and at most 1 together"
@@ -67,7 +69,9 @@ def make(cfg: BeliefConfig, setup: Setup) -> Training:
     spec, chosen = pool.spec or kitchens.spec, choose(level, cfg.hypotheses)
     agents = pool.net.select(chosen)
     context = PartnerBelief(agents, spec, level[chosen].tolist(), share=cfg.share, members=setup.members)
-    company = MixedPartners([LivePartners(state.net, context=context), FrozenPartners(pool.net, pool.spec)])
+    company = MixedPartners(
+        [LivePartners(state.net, context=context), FrozenPartners(pool.net, pool.spec), WhimsicalPartners()]
+    )
     partners = ClumsyPartners(company, clean=cfg.clean, max_eps=cfg.max_eps, max_spell=cfg.max_spell)
     inner = partner_env(setup, kitchens, partners, "index")
     inner.probs[:] = probabilities(cfg, level)
@@ -101,10 +105,8 @@ def _spread(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def probabilities(cfg: BeliefConfig, level: np.ndarray) -> np.ndarray:
-    """[1 + n] of the ego itself and of the pool's agents in a new episode."""
-    low = level == 0
-    trained = 1.0 - cfg.self_share - (cfg.low_share if low.any() else 0.0)
-    if low.all():
-        return np.r_[cfg.self_share, np.full(len(level), (1 - cfg.self_share) / len(level))]
-    each = np.where(low, cfg.low_share / max(1, low.sum()), trained / (~low).sum())
-    return np.r_[cfg.self_share, each]
+    """[1 + n + 1] of the ego itself, of the pool's agents, and of somebody with whims in a new episode."""
+    low, pool = level == 0, 1.0 - cfg.self_share - cfg.whim_share
+    trained = pool - (cfg.low_share if low.any() else 0.0)
+    each = np.where(low, cfg.low_share / max(1, low.sum()), trained / max(1, (~low).sum()))
+    return np.r_[cfg.self_share, np.full(len(level), pool / len(level)) if low.all() else each, cfg.whim_share]

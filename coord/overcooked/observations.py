@@ -189,6 +189,21 @@ class IndexSpec:
             blocks[name][:] = True
         return np.intersect1d(self.possible(layout), np.flatnonzero(np.concatenate(list(blocks.values()))))
 
+    def same_thing(self, layout: Layout) -> np.ndarray:
+        """int64, for each row of `things` the first one that says the same of another place: of any counter, any pot.
+
+        What a chef holds is the same thing as itself only.
+        """
+        rows, at = self.things(layout), self.offsets
+        sizes = {"object": self.cells, "pot_idle": -NUM_RECIPES, "pot_soup": -NUM_RECIPES}  # -n: place first, of n
+        kind = rows.copy()
+        for name, size in sizes.items():
+            mine = (rows >= at[name]) & (rows < at[name] + self.blocks[name])
+            number = rows[mine] - at[name]
+            kind[mine] = at[name] + (number // size if size > 0 else number % -size)
+        _, first, which = np.unique(kind, return_index=True, return_inverse=True)
+        return rows[first[which]]
+
     def table_from_dense(self, weight: np.ndarray, layout: Layout) -> np.ndarray:
         """Table [V + 1, H] whose rows sum to `weight @ lossless_obs.ravel()` for kitchens of this layout, two seats.
 

@@ -42,6 +42,7 @@ from coord.preference.answerers import Teacher
 from coord.preference.config import PreferConfig
 from coord.preference.constraint import Safety
 from coord.preference.crowds import Crowd
+from coord.preference.kitchen_env import KitchenEnv
 from coord.preference.label_store import Answer, LabelStore, StoredLabels
 from coord.preference.queries import Chooser
 from coord.preference.reward_model import RewardModel
@@ -97,7 +98,9 @@ class Feedback:
         facts = env.obs_dim if cfg.reward_sees_change else 0
         models: dict[str, Any] = {"unread": facts, "change": facts, "device": cfg.device}
         if facts and not cfg.reward_sees_moves:
-            models["ignored"] = ~env.is_thing
+            assert isinstance(env, KitchenEnv)
+            moves = [np.ones(env.beside_dim - facts, np.bool_), ~env.is_thing, np.ones(env.act_dim, np.bool_)]
+            models["ignored"] = np.concatenate(moves)
         feedback = Feedback(
             cfg,
             RewardModel.create(cfg.reward, obs_dim, env.act_dim, seeds, **models),
@@ -458,7 +461,8 @@ def _moments(cfg: PreferConfig, env: TaskEnv) -> StoredLabels:
     """What people said of moments of games; read when a run starts or goes on."""
     length = cfg.reward.stored_length(cfg.query.length)
     run = moments.run_name(load_layout(str(cfg.layout)), cfg.rules, length)
-    sight = moments.Sight(env.obs_dim, env.beside_dim, cfg.reward_sees_partner, cfg.reward_sees_change)
+    assert isinstance(env, KitchenEnv)
+    sight = moments.Sight(env.obs_dim, env.beside_dim, cfg.reward_sees_partner, cfg.reward_sees_change, env.changed)
     return moments.labels(cfg.extra_labels, run, length, sight, env.act_dim)
 
 

@@ -49,6 +49,7 @@ class KitchenEnv:
         judgement: what `TaskStep.wanted` is.
         partner_acts: whether the reward model reads what the other seats did, one-hot (`TaskStep.beside`).
         change: whether it reads the facts after the tick less those before.
+        moves: whether these are all facts; else only things are, wherever they lie (`IndexSpec.same_thing`).
         evaluation: partners stay, and steps carry what an evaluation reports (`TaskStep.measured`).
 
     Raises:
@@ -69,6 +70,7 @@ class KitchenEnv:
         judgement: Judgement,
         partner_acts: bool = False,
         change: bool = False,
+        moves: bool = True,
         evaluation: bool = False,
     ) -> None:
         _check(kitchens, partners)
@@ -91,7 +93,9 @@ class KitchenEnv:
         self._sees_others, self._sees_change = partner_acts, change
         others = NUM_ACTIONS * (kitchens.num_players - 1)
         self.beside_dim = others * partner_acts + self.obs_dim * change
-        self.is_thing = np.isin(facts, kitchens.spec.things(kitchens.layouts[0]))  # [F] not where chefs stand, or clocks
+        layout, spec = kitchens.layouts[0], kitchens.spec
+        self.is_thing = np.isin(facts, spec.things(layout))  # [F] not where chefs stand, or clocks
+        self._fold = None if moves else self._column[torch.from_numpy(spec.same_thing(layout))]
         self._before = self._counts()
 
     def observe(self) -> Tensor:
@@ -118,10 +122,17 @@ class KitchenEnv:
             final, done.rew, done.terminated, done.truncated, never, self._seats(), wanted, group, self._joint
         )
         beside = [self._others()] if self._sees_others else []
-        beside += [final - before] if before is not None else []
+        beside += [self.changed(final - before)] if before is not None else []
         if beside:
             step = step._replace(beside=torch.cat(beside, -1))
         return step._replace(measured=self._measure(step)) if self.evaluation else step
+
+    def changed(self, change: Tensor) -> Tensor:
+        """What the reward model reads of a change [..., F] of the facts; in columns that it ignores stands 0."""
+        if self._fold is None:
+            return change
+        things = change[..., torch.from_numpy(self.is_thing)]
+        return torch.zeros_like(change).index_add_(-1, self._fold, things)
 
     def _look(self) -> None:
         """Takes down what the last tick brought."""
@@ -193,7 +204,7 @@ def _rotation(rows: int, seats: int, partners: int, members: int) -> np.ndarray:
 
 def kitchen_options(cfg: PreferConfig) -> dict[str, Any]:
     """What of a configuration `KitchenEnv` is made with, whoever the partners are."""
-    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change}
+    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change, "moves": cfg.reward_sees_moves}
     return {"members": cfg.members, "judgement": judgement(cfg.teacher), **sight}
 
 

@@ -7,12 +7,14 @@ kitchen_env` writes them, so that `coord prefer env=overcooked extra_labels=<sto
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from coord.errors import UserError
 from coord.overcooked import Layout, OvercookedVectorEnv
@@ -96,6 +98,7 @@ class Sight:
     beside: int = 0  # how many it asks for
     partner: bool = False  # reward_sees_partner
     change: bool = False  # reward_sees_change
+    changed: Callable[[Tensor], Tensor] = lambda change: change  # what it reads of a change [..., facts]
 
     def columns(self, stored: int) -> NDArray[np.int64]:
         """Which of the `stored` numbers of a moment's tick: facts, what the others did, change."""
@@ -104,6 +107,13 @@ class Sight:
         kept += [everything[self.facts : others]] if self.partner else []
         kept += [everything[others:]] if self.change else []
         return np.concatenate(kept)
+
+    def of(self, stored: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a run keeps [..., facts + beside] of the numbers [..., S] of moments' ticks."""
+        seen = stored[..., self.columns(stored.shape[-1])]
+        if self.change:
+            seen[..., -self.facts :] = self.changed(torch.from_numpy(seen[..., -self.facts :])).numpy()
+        return seen
 
 
 def labels(stores: Sequence[str], run: str, length: int, sight: Sight, act_dim: int) -> StoredLabels:
@@ -130,7 +140,7 @@ def labels(stores: Sequence[str], run: str, length: int, sight: Sight, act_dim: 
                 f"{path}: moments are {stored} + {acts} numbers per step, not {sight.facts} facts, their change, "
                 f"what the others did, and {act_dim} actions"
             )
-        parts.append(replace(found, labels=found.labels._replace(obs=found.labels.obs[..., columns])))
+        parts.append(replace(found, labels=found.labels._replace(obs=sight.of(found.labels.obs))))
     every = join_stored(parts)
     return replace(every, number=-1 - np.arange(every.labels.size))
 

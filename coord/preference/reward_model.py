@@ -166,8 +166,8 @@ class RewardModel:
         """Fresh ensembles, one per seed.
 
         unread: so many of an observation's obs_dim numbers, the first ones, are not looked at; change: so many, the
-        last ones, say what a step changed (`RewardConfig.undo_penalty`); ignored [change]: of these, what is not
-        looked at.
+        last ones, say what a step changed (`RewardConfig.undo_penalty`); ignored [O - unread + A]: what is not looked
+        at either.
         """
         read = obs_dim - unread + act_dim
         table = mlps.shapes(read, config.hidden, 1)
@@ -177,7 +177,7 @@ class RewardModel:
         units = torch.stack([flat.new_zeros(len(gens)), flat.new_ones(len(gens))])
         columns = slice(read - act_dim - change, read - act_dim)
         if ignored is not None:
-            scale[:, columns] = torch.from_numpy(~ignored).to(scale)
+            scale *= torch.from_numpy(~ignored).to(scale)
         model = RewardModel(config, table, gens, flat, rn.AdamState.zeros(flat), scale, units, unread, columns)
         model.reset()
         return model

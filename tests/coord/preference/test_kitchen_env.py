@@ -10,6 +10,7 @@ from coord.agent_files import StoredAgent
 from coord.errors import UserError
 from coord.overcooked import EVENTS, OvercookedVectorEnv
 from coord.overcooked.frames import frames_of_kitchen
+from coord.overcooked.observations import NUM_RECIPES
 from coord.pair_env import Utility
 from coord.preference.answerers import TeacherConfig
 from coord.preference.kitchen_env import KitchenEnv
@@ -63,6 +64,44 @@ def test_walking_changes_no_thing_taking_and_potting_an_onion_does() -> None:
         env.step(np.array([[stay, act]]))
         changes.append(len(before ^ (set(env.index_obs()[0, 1].tolist()) & things)))
     assert changes == [count for _, count in script]
+
+
+def test_a_thing_is_the_same_on_any_counter_and_in_any_pot() -> None:
+    """coordination_ring: by the numbers of the table in `IndexSpec`."""
+    env = OvercookedVectorEnv("coordination_ring", 1)
+    spec, layout = env.spec, env.layouts[0]
+    things, same, at = spec.things(layout), spec.same_thing(layout), spec.offsets
+    where = dict(zip(things.tolist(), same.tolist(), strict=True))
+    counters = [cell for cell in range(spec.cells) if at["object"] + cell in where]
+    assert len(counters) == sum(row.count("X") for row in layout.terrain)
+    for kind in (0, 2):  # onions, dishes
+        first = at["object"] + kind * spec.cells + counters[0]
+        assert {where[at["object"] + kind * spec.cells + cell] for cell in counters} == {first}
+    for block in ("pot_idle", "pot_soup"):
+        assert where[at[block] + NUM_RECIPES] == where[at[block]] == at[block]  # the second pot, the first
+        assert where[at[block] + NUM_RECIPES + 1] == at[block] + 1
+    held = [row for row in where if at["holds"] <= row < at["faces"]]
+    assert len(held) > 8
+    assert all(where[row] == row for row in held)
+
+
+def test_a_reward_that_sees_no_moves_reads_how_many_of_each_thing_came_and_went() -> None:
+    """The folded change is the sum over places of the whole one, in the column of the first place; no other is set."""
+    kitchens = [OvercookedVectorEnv("coordination_ring", 8, horizon=TICKS) for _ in range(2)]
+    partners = [StoredAgent(made.card, made.net) for made in [index_member("a", 0, "coordination_ring")]]
+    options = {"judgement": Judgement(Utility()), "change": True, "members": 2, "seed": 5}
+    whole, folded = (KitchenEnv(kitchens[i], partners, **options, moves=not i) for i in range(2))
+    spec, layout = kitchens[0].spec, kitchens[0].layouts[0]
+    things, same = spec.things(layout).tolist(), spec.same_thing(layout).tolist()
+    column, gens, busy = {row: c for c, row in enumerate(whole.facts.tolist())}, [torch.Generator(), torch.Generator()], 0
+    for _ in range(TICKS):
+        full, short = (env.step(actions(env, gen)).beside for env, gen in zip((whole, folded), gens, strict=True))
+        expected = torch.zeros_like(full)
+        for row, first in zip(things, same, strict=True):
+            expected[..., column[first]] += full[..., column[row]]
+        assert torch.equal(short, expected)
+        busy += int((short != 0).any())
+    assert busy > 5
 
 
 def test_observations_are_the_facts_of_the_index_observation() -> None:

@@ -648,7 +648,7 @@ def test_scaled_inputs_are_multiplied_by_no_more_than_the_limit() -> None:
 
 
 def test_changes_that_are_ignored_are_not_read_and_never_scaled() -> None:
-    ignored = np.array([True, False, True])
+    ignored = np.array([False, True, False, True, False, True])  # of 4 numbers that are read and 2 actions
     options = {"unread": 1, "change": 3, "ignored": ignored, "dtype": torch.float64}
     for config in (RewardConfig(hidden=(64,)), RewardConfig(hidden=(64,), scale_inputs=True, scale_limit=4.0)):
         model = RewardModel.create(config, 5, 2, [1, 2], **options)
@@ -660,12 +660,14 @@ def test_changes_that_are_ignored_are_not_read_and_never_scaled() -> None:
         others = [obs.clone() for _ in range(2)]
         others[0][..., [2, 4]] += 3  # what is ignored: the changes are the last three of an observation
         others[1][..., 3] += 3
+        act2 = act + torch.tensor([0.0, 5.0])
+        assert torch.equal(model.reward(obs, act2), model.reward(obs, act))
         assert torch.equal(model.reward(others[0], act), model.reward(obs, act))
         assert not torch.equal(model.reward(others[1], act), model.reward(obs, act))
         assert torch.equal(model.select(1).reward(others[0][1:], act[1:]), model.reward(obs, act)[1:])
         weight = model.vjp(obs, act, torch.ones(2, 7, dtype=torch.float64))["dense0.weight"]
         inputs = weight.abs().sum((0, 1, 3)) if weight.shape[2] == 6 else weight.abs().sum((0, 1, 2))
-        assert (inputs > 0).tolist() == [True, False, True, False, True, True]
+        assert (inputs > 0).tolist() == (~ignored).tolist()
 
 
 def test_a_head_without_weights_pays_nothing_until_labels_speak() -> None:
