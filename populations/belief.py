@@ -26,9 +26,9 @@ from coord.context.env import ContextEnv
 from coord.errors import UserError, at_least, share_below_one
 from coord.partner_env import FrozenPartners, LivePartners, MixedPartners
 from populations.clumsy import ClumsyPartners
-from populations.whims import WhimsicalPartners
-from populations.tutor import Advice, TutoredEnv
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, one_network, partner_env
+from populations.tutor import Advice, TutoredEnv
+from populations.whims import WhimsicalPartners
 
 if TYPE_CHECKING:
     from coord.agent_files import StoredAgent

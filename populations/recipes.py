@@ -30,7 +30,7 @@ class Recipe:
     words: tuple[str, ...] = ()  # our budget, left out with preset=
     human_data: bool = False  # whether it learns from human games
     any_layout: bool = False  # one training serves every kitchen
-    among_partners: bool = True  # whether the ego plays with the members of its pools
+    explores: bool = True  # whether the ego learns to cook among the members of its pools, by `EGO_BUDGETS`
     note: str = ""
 
 
@@ -56,7 +56,7 @@ POOLS: dict[str, tuple[str, ...]] = {
     "mep": (),
     "trajedi": (),
     "pbt": ("members=3",),  # as many as Carroll et al. have
-    "hsp": (),
+    "hsp": ("members=10", "method.candidates=16"),
     "bp": ("members=6", "method.candidates=12"),  # for protocol B only: 12 partners, experts and half trained ones
 }
 # A pool's agents have learned enough when they earn what published self-play does (see README), long before an agent of
@@ -76,13 +76,18 @@ RECIPES: dict[str, Recipe] = {
     "trajedi": Recipe(method="ppo", pools=("trajedi",), words=MANY_PARTNERS, note="5 agents x 3 checkpoints"),
     "mep": Recipe(method="mep", pools=("mep",), note="5 agents x 3 checkpoints, weak partners drawn more often"),
     "pecan": Recipe(method="pecan", pools=("mep",), note="MEP's pool in groups and ensembles, group inferred"),
-    "belief": Recipe(method="belief", pools=("mep",), note="ours: MEP's pool, clumsy; partner inferred every tick"),
-    "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="4 hidden utilities of 12, MEP's pool"),
+    "belief": Recipe(
+        method="belief",
+        pools=("mep", "hsp", "fcp"),
+        explores=False,
+        note="ours: pools of MEP, HSP and FCP, clumsy, and whims; lessons of the scripted cook; partner inferred every tick",
+    ),
+    "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="10 hidden utilities of 16, MEP's pool"),
     "cole": Recipe(method="cole", words=("algo.total_steps=3000000",), note="the ego's own past"),
     "e3t": Recipe(method="e3t", words=E3T, note="noisy copy of itself, next action predicted"),
     "recurrent": Recipe(method="recurrent", pools=("fcp",), words=MANY_PARTNERS, note="memory, FCP's pool"),
     "state_aug": Recipe(
-        method="state_aug", pools=("fcp",), among_partners=False, note="self-play from states of FCP's pool"
+        method="state_aug", pools=("fcp",), explores=False, note="self-play from states of FCP's pool"
     ),
     "upd": Recipe(method="upd", note="noisy, biased copies of itself"),
     "cec": Recipe(method="cec", any_layout=True, note="generated kitchens only; one ego for all layouts"),
@@ -196,8 +201,8 @@ def pool_words(name: str, layout: str) -> tuple[str, ...]:
 
 def ego_words(recipe: Recipe, layout: str) -> tuple[str, ...]:
     """Our budget of a recipe's egos on a layout."""
-    is_met = recipe.pools and recipe.among_partners
-    return (*recipe.words, *(EGO_BUDGETS.get(layout, ()) if is_met else ()))
+    is_ours = recipe.pools and recipe.explores
+    return (*recipe.words, *(EGO_BUDGETS.get(layout, ()) if is_ours else ()))
 
 
 def _ego_step(name: str, recipe: Recipe, layout: str, budget: Budget, pools: Sequence[Path]) -> Step:

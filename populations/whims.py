@@ -2,9 +2,9 @@
 
 In each episode a partner draws how much it likes each kind of station (dispensers, pots, the hatch, free counters,
 things that lie about), and refuses some kinds altogether. It goes to a station it can use with what it holds, near
-ones rather than far ones, interacts, and chooses again; where somebody stands in its way it insists for as long as it is
-patient, and then gives up its errand or steps aside. Hoarders of dishes, cooks who never serve, and chefs who block a
-corridor come about in numbers for which a pool of trained partners (`populations.hsp`) would have to be very large.
+ones rather than far ones, interacts, and chooses again; where somebody stands in its way it insists for as long as it
+is patient, and then gives up its errand or steps aside. Hoarders of dishes, cooks who never serve, and chefs who block
+a corridor come about in numbers for which a pool of trained partners (`populations.hsp`) would have to be very large.
 
 An ego that meets them learns what no partner of a pool demands of it: to do what is left undone, and to give way.
 """
@@ -34,9 +34,9 @@ from coord.overcooked.rules import (
     PLAYER,
     POS,
     POT,
+    SEQ_MASK,
     SERVING,
     SOUP,
-    SEQ_MASK,
     TOMATO,
     cooking_tick,
 )
@@ -84,7 +84,7 @@ def errand(terrain, inside, held):  # type: ignore[no-untyped-def]
         return -1, 0
     if terrain == POT:
         cooks = inside != NOTHING and cooking_tick(inside) >= 0
-        if held == ONION or held == TOMATO:
+        if held in (ONION, TOMATO):
             return (-1, 0) if cooks or inside & SEQ_MASK >= FULL else (FILL, INGREDIENT)
         return (PLATE, CROCKERY) if held == DISH and cooks else (-1, 0)
     if terrain == SERVING:
@@ -113,6 +113,19 @@ def choose(terrain, stations, way, row, pose, held, like, luck):  # type: ignore
 
 
 @nb.njit(cache=True)
+def towards(facing, floor, way, pose, goal, luck):  # type: ignore[no-untyped-def]
+    """The press that brings a chef nearer to facing the goal, a random one of equally good ones; the interaction."""
+    if way[pose, goal] == 0:
+        return INTERACT
+    after = np.empty(4, np.int64)
+    for press in range(4):
+        to = facing[pose // 4, press]
+        after[press] = way[4 * (to if floor[to] else pose // 4) + press, goal]
+    best = np.flatnonzero(after == after.min())
+    return best[int(luck * len(best))]
+
+
+@nb.njit(cache=True)
 def act(kit_terrain, stations, facing, floor, way, state, whims, kitchens, seats, luck, out):  # type: ignore[no-untyped-def]
     """One tick of every seat; luck float64 [n, 3] in [0, 1)."""
     like, patience, goal, was, waited, last = whims
@@ -134,19 +147,7 @@ def act(kit_terrain, stations, facing, floor, way, state, whims, kitchens, seats
         if goal[at] < 0:
             goal[at] = choose(kit_terrain, stations, way, row, pose, held, like[at], luck[n, 0])
             was[at], waited[at], last[at] = held, 0, FAR
-        if way[pose, goal[at]] == 0:
-            out[n] = INTERACT
-            continue
-        best, count = FAR, 0
-        for press in range(4):
-            to = facing[pose // 4, press]
-            after = way[4 * (to if floor[to] else pose // 4) + press, goal[at]]
-            if after < best:
-                best, count = after, 0
-            if after == best:
-                count += 1
-                if luck[n, 1] * count < 1:  # each of the equally good ones with the same probability
-                    out[n] = press
+        out[n] = towards(facing, floor, way, pose, goal[at], luck[n, 1])
 
 
 class WhimsicalPartners:

@@ -83,8 +83,10 @@ def test_nonsense_is_refused() -> None:
 
 def test_egos_among_partners_have_a_budget_of_the_kitchen() -> None:
     kitchen = "counter_circuit_o_1order"
-    for name in ("fcp", "trajedi", "mep", "pecan", "belief", "hsp", "recurrent"):
+    for name in ("fcp", "trajedi", "mep", "pecan", "hsp", "recurrent"):
         algo = config.load("train", plan(name, kitchen, BUDGET).steps[-1].words).algo
         assert (algo.total_steps, algo.ent_coef, algo.ent_horizon) == (5_000_000, 0.05, 1_000_000)
     alone = config.load("train", plan("state_aug", kitchen, BUDGET).steps[-1].words).algo
     assert alone.ent_coef == 0.2  # nobody from a pool plays beside it
+    taught = config.load("train", plan("belief", kitchen, BUDGET).steps[-1].words).algo
+    assert (taught.total_steps, taught.ent_coef) == (2_500_000, 0.05)  # the scripted cook shows it what there is to do

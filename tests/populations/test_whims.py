@@ -56,7 +56,7 @@ def test_what_can_be_done_where(terrain: int, inside: int, held: int, expected: 
 def play(
     partners: WhimsicalPartners, layout: str = "cramped_room", games: int = 32, ticks: int = 200, ego: int = 0
 ) -> tuple[OvercookedVectorEnv, np.ndarray]:
-    """Games of an ego that walks north and stays there in seat 0 with partners in seat 1; what these did [ticks, games]."""
+    """Games of an ego that walks north and stays there in seat 0 with partners in seat 1, who did [ticks, games]."""
     env = OvercookedVectorEnv(layout, games, horizon=ticks)
     env.reset()
     view, rows, seats, acts = KitchenView(env), np.arange(games), np.ones(games, np.int64), []
@@ -84,26 +84,26 @@ def only(*likes: tuple[int, int], patience: int = 20, games: int = 32) -> Whimsi
 
 
 def test_a_cook_who_likes_what_a_soup_needs_makes_soups() -> None:
-    """It fetches onions and dishes alike, so it does not serve all that it might; the ego stays at the side."""
-    env, _ = play(only((FETCH, 0), (FETCH, 1), (FILL, 0), (PLATE, 1), (SERVE, 1), (PUT_DOWN, 1), (PICK_UP, 1)), ticks=400)
+    """Not as many as it might: it fetches onions and dishes alike, and the ego stands in its way."""
+    env, _ = play(only((FETCH, 0), (FETCH, 1), (FILL, 0), (PLATE, 1), (SERVE, 1)), ticks=400)
     found = counts(env)
     assert (found["potting_onion"] >= 3).mean() > 0.8
     assert found["delivery"].sum() > 5
 
 
-def test_who_refuses_to_serve_never_does_and_a_hoarder_of_dishes_has_them_on_the_counters() -> None:
+def test_a_hoarder_of_dishes_has_them_on_the_counters_and_does_nothing_else() -> None:
     env, _ = play(only((FETCH, 1), (PUT_DOWN, 1)))
     found = counts(env)
-    assert (found["dish_from_dispenser"] > 3).all()
+    assert found["dish_from_dispenser"].mean() > 1
     assert found["onion_from_dispenser"].sum() == found["delivery"].sum() == 0
-    np.testing.assert_array_equal(found["put_dish_on_counter"] <= found["dish_from_dispenser"], True)
+    assert (found["dish_from_dispenser"] - found["put_dish_on_counter"] <= 1).all()
 
 
 def test_it_pushes_on_as_long_as_it_is_patient() -> None:
     """The ego stands in the only way to the dishes (coordination_ring's corridors are one cell wide)."""
     blocked = {}
     for patience in (3, 150):
-        env, acts = play(only((FETCH, 0), (FILL, 0), patience=patience), "coordination_ring", ticks=150)
+        _, acts = play(only((FETCH, 0), (FILL, 0), patience=patience), "coordination_ring", ticks=150)
         moved = np.diff(acts, axis=0) != 0
         blocked[patience] = moved.mean()
     assert blocked[150] < blocked[3]

@@ -48,7 +48,7 @@ def test_only_possible_facts_ever_hold(layout: str, rules: str) -> None:
 
 
 def test_walking_changes_no_thing_taking_and_potting_an_onion_does() -> None:
-    """cramped_room: what the second chef does, from (3, 1) beside the onions, and how many facts about things change."""
+    """cramped_room: what the second chef does, from (3, 1) beside the onions, and how many facts of things change."""
     env = OvercookedVectorEnv("cramped_room", 1)
     env.reset()
     things = set(env.spec.things(env.layouts[0]).tolist())
@@ -93,7 +93,8 @@ def test_a_reward_that_sees_no_moves_reads_how_many_of_each_thing_came_and_went(
     whole, folded = (KitchenEnv(kitchens[i], partners, **options, moves=not i) for i in range(2))
     spec, layout = kitchens[0].spec, kitchens[0].layouts[0]
     things, same = spec.things(layout).tolist(), spec.same_thing(layout).tolist()
-    column, gens, busy = {row: c for c, row in enumerate(whole.facts.tolist())}, [torch.Generator(), torch.Generator()], 0
+    column, busy = {row: c for c, row in enumerate(whole.facts.tolist())}, 0
+    gens = [torch.Generator(), torch.Generator()]
     for _ in range(TICKS):
         full, short = (env.step(actions(env, gen)).beside for env, gen in zip((whole, folded), gens, strict=True))
         expected = torch.zeros_like(full)
