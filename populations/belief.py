@@ -1,11 +1,15 @@
 """An ego that infers its partner online and acts on it (ours).
 
-The ego reads a Bayesian belief over agents of the pool, their level and their noise, renewed every tick
-(`coord.context.belief`). Partners are those of the pool, untrained ones in a share `low_share` of the episodes,
-and in a share `self_share` the ego itself; all of them are clumsy to an extent that is drawn for each episode
-(`populations.clumsy`): from flawless to hardly ever doing what it should. The ego thus meets what it will find in
-people: partners that are slow, that stand around or get stuck, with whom it pays to see it early and to work around
-them, and partners that do their part, with whom it pays to share.
+The ego reads a Bayesian belief over agents of the pool, their level and their noise, renewed every tick, and for how
+long it and its partner have got nowhere (`coord.context.belief`). Partners are those of the pool, untrained ones in a
+share `low_share` of the episodes, in a share `whim_share` somebody who has whims (`populations.whims`), and in a share
+`self_share` the ego itself; all of them are clumsy to an extent that is drawn for each episode (`populations.clumsy`):
+from flawless to hardly ever doing what it should. The ego thus meets what it will find in people: partners that are
+slow, that stand around or get stuck, who like one chore and never do another, with whom it pays to see it early and to
+work around them, and partners that do their part, with whom it pays to share.
+
+So many partners are too much to learn from at once for somebody who cannot cook: at first the scripted cook tells it in
+every state what it would do there (`populations.tutor`), with a weight that falls to 0.
 
 The belief compares with at most `hypotheses` agents: of the untrained ones, whose policies are all but uniform, one; of
 the others as many of each level as there is room for. They are part of the agent's file.

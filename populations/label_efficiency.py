@@ -25,7 +25,7 @@ from coord.evaluation import efficiency
 from coord.evaluation.efficiency import ORACLE, PARTS, UNTRAINED, WANTS, Point
 from coord.evaluation.scoreboard import Settings
 from coord.overcooked import load_layout
-from coord.preference.kitchen_teachers import UTILITIES
+from coord.preference.kitchen_teachers import UTILITIES, minds_moves
 from coord.run.commands.rlhf import RESULT_FILE, STEPS
 from coord.run.logger import read_metrics
 from populations.contest import LAYOUT_MARK, layout_name
@@ -136,6 +136,8 @@ class Report:
         words = {ORACLE: ("method=true_reward",), UNTRAINED: ("method=pebble", "labels=0")} | METHODS
         budget = (f"labels={labels}", f"session_labels={math.ceil(labels / cfg.sessions)}") if labels else ()
         teacher = ("teacher.wants=utility", f"teacher.utility={wants}") if told else (f"teacher.wants={wants}",)
+        if told and minds_moves(UTILITIES[wants]):
+            teacher = (*teacher, "reward_sees_moves=true")
         own = cfg.ppo_words if learner == "ppo" else cfg.sac_words
         proxies = f"eval_partners={','.join(cfg.proxies)}"
         chosen = ("env=overcooked", f"learner={learner}", *words[method], *budget, *teacher, proxies, *own)

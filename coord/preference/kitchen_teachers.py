@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coord.errors import unknown
+from coord.overcooked import EVENTS
 from coord.pair_env import Utility
 from coord.preference.answerers import TeacherConfig
 
@@ -22,6 +23,13 @@ UTILITIES: dict[str, Utility] = {
         {"useful_dish_pickup": 5.0, "soup_pickup": 10.0, "delivery": 10.0, "placement_in_pot": -5.0}
     ),
 }
+
+MOVES = EVENTS[EVENTS.index("stay") :]  # events in which no thing is moved
+
+
+def minds_moves(utility: Utility) -> bool:
+    """Whether a reward that learns it must read chefs' steps too (`reward_sees_moves`)."""
+    return any(utility.weights.get(name) for name in MOVES)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def test_the_plan_says_what_is_missing_and_how_long_that_takes(tmp_path: Path) -
 
 
 def test_protocol_a_of_the_published_methods_fits_two_cores(tmp_path: Path) -> None:
-    """Eight methods, five layouts, three seeds: two hours at 40 k steps/s and core; ours, with HSP's pools, one more."""
+    """Eight methods, five layouts, three seeds: two hours at 40 k steps/s and core; ours, with HSP's pools, one."""
 
     def hours(methods: str) -> float:
         words = config.load("scoreboard", [f"methods={methods}", f"out={tmp_path}"])

@@ -95,6 +95,7 @@ def test_the_words_of_a_training(tmp_path: Path) -> None:
     assert "method=true_reward" in entries["ppo-oracle"].step.words
     polite = entries["no_collisions-ppo-mrn_corrected-500"].step.words
     assert {"teacher.wants=utility", "teacher.utility=no_collisions", "labels=500"} <= set(polite)
+    assert "reward_sees_moves=true" in polite  # collisions move no thing
     assert "kl.coef=0" in entries["without_kl"].step.words
     assert "kl.coef=0" not in entries["with_kl"].step.words
     seeds = {word for one in entries.values() for word in one.step.words if word.startswith("seed=")}
