@@ -114,13 +114,21 @@ class RowUniforms:
             raise ValueError(f"seed must be one number or one per kitchen [{num_envs}], got shape {keys.shape}")
         seat_keys = self._GOLDEN * np.arange(1, num_players + 1, dtype=np.uint64)
         self._keys = _mix64(_mix64(keys)[:, None] + seat_keys[None])  # [N, P]
-        self.drawn = np.zeros((num_envs, num_players), np.uint64)
+        self._drawn = np.zeros((num_envs, num_players), np.uint64)
 
     def draw(self, rows: np.ndarray, seats: np.ndarray) -> NDArray[np.float64]:
         """One number per (row, seat) pair [n]; a pair may appear once per call."""
-        self.drawn[rows, seats] += np.uint64(1)
-        bits = _mix64(self._keys[rows, seats] + self._GOLDEN * self.drawn[rows, seats])
+        self._drawn[rows, seats] += np.uint64(1)
+        bits = _mix64(self._keys[rows, seats] + self._GOLDEN * self._drawn[rows, seats])
         return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Seeds and counts, for exact resume; as int64, which every checkpoint can hold."""
+        return {"keys": self._keys.view(np.int64).copy(), "drawn": self._drawn.view(np.int64).copy()}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `get_state`."""
+        self._keys, self._drawn = (np.array(state[name], np.int64).view(np.uint64) for name in ("keys", "drawn"))
 
 
 class RandomAgent:

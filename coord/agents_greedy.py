@@ -101,11 +101,11 @@ class GreedyAgent:
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Everything remembered, for exact resume."""
-        return {"drawn": self._uniforms.drawn.copy()} | {k: v.copy() for k, v in self._memory._asdict().items()}
+        return self._uniforms.get_state() | {k: v.copy() for k, v in self._memory._asdict().items()}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Inverse of `get_state`, after `start` with the same seed."""
-        self._uniforms.drawn[:] = state["drawn"]
+        """Inverse of `get_state`, after `start`."""
+        self._uniforms.set_state(state)
         for name, values in self._memory._asdict().items():
             values[:] = state[name]
 

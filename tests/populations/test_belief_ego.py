@@ -103,11 +103,11 @@ def test_agents_of_every_level_are_compared_with() -> None:
 
 
 def test_untrained_agents_and_the_ego_have_their_shares() -> None:
-    cfg = BeliefConfig(low_share=0.1, self_share=0.2)
+    cfg = BeliefConfig(low_share=0.1, self_share=0.2, whim_share=0.3)
     found = belief.probabilities(cfg, np.array([0, 1, 2, 0, 1, 2]))
-    np.testing.assert_allclose(found, [0.2, 0.05, 0.175, 0.175, 0.05, 0.175, 0.175])
-    np.testing.assert_allclose(belief.probabilities(cfg, np.array([1, 2])), [0.2, 0.4, 0.4])
-    np.testing.assert_allclose(belief.probabilities(cfg, np.array([0, 0])), [0.2, 0.4, 0.4])
+    np.testing.assert_allclose(found, [0.2, 0.05, 0.1, 0.1, 0.05, 0.1, 0.1, 0.3])
+    np.testing.assert_allclose(belief.probabilities(cfg, np.array([1, 2])), [0.2, 0.25, 0.25, 0.3])
+    np.testing.assert_allclose(belief.probabilities(cfg, np.array([0, 0])), [0.2, 0.25, 0.25, 0.3])
     np.testing.assert_allclose(training().env.inner.inner.probs.sum(1), 1)
 
 

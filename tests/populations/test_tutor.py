@@ -109,8 +109,8 @@ def test_the_cook_goes_on_where_it_was() -> None:
     env.reset()
     view, rows = SelfPlayEnv(env).view, np.arange(8)
     seats, one, two = np.zeros(8, np.int64), GreedyAgent(0.8), GreedyAgent(0.8)
-    for cook in (one, two):
-        cook.start(8, 2, 5)
+    for seed, cook in enumerate((one, two)):
+        cook.start(8, 2, seed)
     rng = np.random.default_rng(1)
     for tick in range(80):
         mine = one.act(view, rows, seats)
