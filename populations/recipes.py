@@ -82,7 +82,7 @@ RECIPES: dict[str, Recipe] = {
         explores=False,
         note="ours: pools of MEP, HSP, FCP, and whims, all clumsy; lessons of the cook; partner inferred every tick",
     ),
-    "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="10 hidden utilities of 16, MEP's pool"),
+    "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="10 of 16 hidden utilities, MEP"),
     "cole": Recipe(method="cole", words=("algo.total_steps=3000000",), note="the ego's own past"),
     "e3t": Recipe(method="e3t", words=E3T, note="noisy copy of itself, next action predicted"),
     "recurrent": Recipe(method="recurrent", pools=("fcp",), words=MANY_PARTNERS, note="memory, FCP's pool"),

@@ -183,7 +183,7 @@ class Wish:
     by_return: Interval | None  # of the ego of the same learner on the reward of the curves' teachers
     rank_correlation: float | None  # of predicted and judged returns of segments that the ego played
     returns: Interval  # what the taught ego earns for the team
-    events: Mapping[str, tuple[float, float | None]]  # those that it is about: per game, taught and paid by the return
+    events: Mapping[str, tuple[float, float | None]]  # it is about and that occur: per game, taught and paid by return
 
 
 def wishes(found: Found) -> list[Wish]:
@@ -202,6 +202,7 @@ def _wish(found: Found, layout: str, cell: Cell) -> Wish:
     plain = found.of("curves", layout, method=ORACLE, learner=learner)
     scores = [next((figure(one["scores"][wants]) for one in some), None) for some in (paid, plain)]
     names = [name for name, weight in UTILITIES[wants].weights.items() if weight]
+    pairs = {name: (cell["events"][name], plain[0]["events"][name] if plain else None) for name in names}
     return Wish(
         layout=layout,
         wants=wants,
@@ -213,7 +214,7 @@ def _wish(found: Found, layout: str, cell: Cell) -> Wish:
         by_return=scores[1],
         rank_correlation=cell["training"].get("rank_correlation"),
         returns=figure(cell["returns"]),
-        events={name: (cell["events"][name], plain[0]["events"][name] if plain else None) for name in names},
+        events={name: pair for name, pair in pairs.items() if any(pair)},
     )
 
 
