@@ -108,7 +108,13 @@ class StoredAgent:
         """A fresh one for every player: each has its own memory."""
         if self.card.context is None:
             return None
-        return kinds.build(self.context, self.card.context, self.spec)
+        context, reads = kinds.build(self.context, self.card.context, self.spec), self.card.arch.extra
+        if context.size != reads:
+            raise UserError(
+                f"agent '{self.card.agent_id}' is from another version: it reads {reads} numbers about its partner, "
+                f"context '{self.card.context['kind']}' now has {context.size}; train it again"
+            )
+        return context
 
     def check_kitchen(self, layout: Layout, rules: str) -> None:
         """Raise `UserError` unless the agent was trained for this layout under these rules."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from coord.agent_files import AGENT_FILE
+from coord.agent_files import AGENT_FILE, StoredAgent
 from coord.algos import ppo
 from coord.context.belief import SIZE, PartnerBelief
 from coord.errors import UserError
@@ -140,5 +140,9 @@ def test_what_was_trained_is_saved_small_and_plays_the_same(tmp_path) -> None:
         pair = [agent, load_agent("random", "cramped_room", "classic")]
         games.append(play_matches(where, pair, both_seats(0, [1]), episodes=2, record=True))
     assert (games[0].joint_acts == games[1].joint_acts).all()
+    stored = made.agents()[0]
+    older = dataclasses.replace(stored.card, arch=dataclasses.replace(stored.card.arch, extra=13))
+    with pytest.raises(UserError, match="reads 13 numbers about its partner.*now has 17; train it again"):
+        StoredAgent(older, stored.net, stored.context).player()
     for name, tensor in agent.context.net.tensors().items():
         assert torch.equal(tensor, made.env.inner.context.net.tensors()[name])
