@@ -142,7 +142,7 @@ def test_what_was_trained_is_saved_small_and_plays_the_same(tmp_path) -> None:
     assert (games[0].joint_acts == games[1].joint_acts).all()
     stored = made.agents()[0]
     older = dataclasses.replace(stored.card, arch=dataclasses.replace(stored.card.arch, extra=13))
-    with pytest.raises(UserError, match="reads 13 numbers about its partner.*now has 17; train it again"):
+    with pytest.raises(UserError, match=r"reads 13 numbers about its partner.*now has 17; train it again"):
         StoredAgent(older, stored.net, stored.context).player()
     for name, tensor in agent.context.net.tensors().items():
         assert torch.equal(tensor, made.env.inner.context.net.tensors()[name])
