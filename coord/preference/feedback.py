@@ -462,7 +462,11 @@ def _moments(cfg: PreferConfig, env: TaskEnv) -> StoredLabels:
     length = cfg.reward.stored_length(cfg.query.length)
     run = moments.run_name(load_layout(str(cfg.layout)), cfg.rules, length)
     assert isinstance(env, KitchenEnv)
-    sight = moments.Sight(env.obs_dim, env.beside_dim, cfg.reward_sees_partner, cfg.reward_sees_change, env.changed)
+
+    def changed(change: NDArray[np.float32]) -> NDArray[np.float32]:
+        return env.changed(torch.from_numpy(change)).numpy()
+
+    sight = moments.Sight(env.obs_dim, env.beside_dim, cfg.reward_sees_partner, cfg.reward_sees_change, changed)
     return moments.labels(cfg.extra_labels, run, length, sight, env.act_dim)
 
 

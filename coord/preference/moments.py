@@ -12,9 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from coord.errors import UserError
 from coord.overcooked import Layout, OvercookedVectorEnv
@@ -98,7 +96,7 @@ class Sight:
     beside: int = 0  # how many it asks for
     partner: bool = False  # reward_sees_partner
     change: bool = False  # reward_sees_change
-    changed: Callable[[Tensor], Tensor] = lambda change: change  # what it reads of a change [..., facts]
+    changed: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda change: change  # what it reads of [..., F]
 
     def columns(self, stored: int) -> NDArray[np.int64]:
         """Which of the `stored` numbers of a moment's tick: facts, what the others did, change."""
@@ -112,7 +110,7 @@ class Sight:
         """What a run keeps [..., facts + beside] of the numbers [..., S] of moments' ticks."""
         seen = stored[..., self.columns(stored.shape[-1])]
         if self.change:
-            seen[..., -self.facts :] = self.changed(torch.from_numpy(seen[..., -self.facts :])).numpy()
+            seen[..., -self.facts :] = self.changed(seen[..., -self.facts :])
         return seen
 
 
