@@ -201,8 +201,8 @@ def pool_words(name: str, layout: str) -> tuple[str, ...]:
 
 def ego_words(recipe: Recipe, layout: str) -> tuple[str, ...]:
     """Our budget of a recipe's egos on a layout."""
-    is_ours = recipe.pools and recipe.explores
-    return (*recipe.words, *(EGO_BUDGETS.get(layout, ()) if is_ours else ()))
+    is_long = recipe.pools and recipe.explores
+    return (*recipe.words, *(EGO_BUDGETS.get(layout, ()) if is_long else ()))
 
 
 def _ego_step(name: str, recipe: Recipe, layout: str, budget: Budget, pools: Sequence[Path]) -> Step:

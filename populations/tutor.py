@@ -91,9 +91,9 @@ class Advice:
     def on_rollout(self, state: PPOState, roll: Rollout) -> None:
         """See `Hooks.on_rollout`."""
         self._coef = self.coef(state.env_step)
-        self._obs = roll.obs.transpose(0, 1).flatten(1, 2)  # [M, T*B, ...]
         self.agreed: list[Tensor] = []
         if self.env.advice:
+            self._obs = roll.obs.transpose(0, 1).flatten(1, 2)  # [M, T*B, ...]
             advice = torch.from_numpy(np.stack(self.env.advice)).view(*roll.act.shape)
             self._advice = advice.transpose(0, 1).flatten(1)  # [M, T*B]
             self.env.advice = []

@@ -97,10 +97,8 @@ class Feedback:
         obs_dim = env.obs_dim + env.beside_dim
         facts = env.obs_dim if cfg.reward_sees_change else 0
         models: dict[str, Any] = {"unread": facts, "change": facts, "device": cfg.device}
-        if facts and not cfg.reward_sees_moves:
-            assert isinstance(env, KitchenEnv)
-            moves = [np.ones(env.beside_dim - facts, np.bool_), ~env.is_thing, np.ones(env.act_dim, np.bool_)]
-            models["ignored"] = np.concatenate(moves)
+        if facts and not cfg.reward_sees_moves:  # actions; what else moves no thing is 0 in the change itself
+            models["ignored"] = np.repeat([True, False, True], [env.beside_dim - facts, facts, env.act_dim])
         feedback = Feedback(
             cfg,
             RewardModel.create(cfg.reward, obs_dim, env.act_dim, seeds, **models),

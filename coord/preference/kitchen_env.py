@@ -94,7 +94,7 @@ class KitchenEnv:
         others = NUM_ACTIONS * (kitchens.num_players - 1)
         self.beside_dim = others * partner_acts + self.obs_dim * change
         layout, spec = kitchens.layouts[0], kitchens.spec
-        self.is_thing = np.isin(facts, spec.things(layout))  # [F] not where chefs stand, or clocks
+        self._things = self._column[torch.from_numpy(spec.things(layout))]  # not where chefs stand, or clocks
         self._fold = None if moves else self._column[torch.from_numpy(spec.same_thing(layout))]
         self._before = self._counts()
 
@@ -128,11 +128,10 @@ class KitchenEnv:
         return step._replace(measured=self._measure(step)) if self.evaluation else step
 
     def changed(self, change: Tensor) -> Tensor:
-        """What the reward model reads of a change [..., F] of the facts; in columns that it ignores stands 0."""
+        """What the reward model reads of a change [..., F] of the facts; 0 where it is not to look."""
         if self._fold is None:
             return change
-        things = change[..., torch.from_numpy(self.is_thing)]
-        return torch.zeros_like(change).index_add_(-1, self._fold, things)
+        return torch.zeros_like(change).index_add_(-1, self._fold, change[..., self._things])
 
     def _look(self) -> None:
         """Takes down what the last tick brought."""
