@@ -1,8 +1,10 @@
 """`coord efficiency run`: the trainings behind the report on labels, and the games that score them.
 
 Every training is a command that can be typed: `coord population` for the partners, then `coord prefer env=overcooked`
-or `coord rlhf`. As with the scoreboard, a training is done when its folder holds its agents, a cell when its file says
-that it was played by these agents under these settings. All runs on a kitchen have the same seed and partners.
+or `coord rlhf`. The learner `ppo_from_imitation` is PPO that begins as what `coord rlhf` imitates (`init_from`); that
+alone is what it is worth without labels. As with the scoreboard, a training is done when its folder holds its agents,
+a cell when its file says that it was played by these agents under these settings. All runs on a kitchen have the same
+seed and partners.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from coord.evaluation import efficiency
 from coord.evaluation.efficiency import ORACLE, PARTS, UNTRAINED, WANTS, Point
 from coord.evaluation.scoreboard import Settings
 from coord.overcooked import load_layout
-from coord.preference.kitchen_teachers import UTILITIES, minds_moves
+from coord.preference.kitchen_teachers import UTILITIES
 from coord.run.commands.rlhf import RESULT_FILE, STEPS
 from coord.run.logger import read_metrics
 from populations.contest import LAYOUT_MARK, layout_name
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from coord.run.commands.efficiency import EfficiencyConfig
 
 POOL = "fcp"  # recipe of the partners, unless others are given
-LEARNERS = ("ppo", "sac")
+LEARNERS: dict[str, str] = {"ppo": "ppo", "ppo_from_imitation": "ppo", "sac": "sac"}  # those of coord prefer
+IMITATOR = "ppo_from_imitation"  # begins as what `coord rlhf` imitates
 METHODS: dict[str, tuple[str, ...]] = {  # words of coord prefer
     "pebble": ("method=pebble",),
     "mrn_released": ("method=mrn", "method.form=released"),
@@ -51,6 +54,7 @@ class Entry(NamedTuple):
     point: Point
     step: Step
     refs: tuple[str, ...]
+    before: tuple[Step, ...] = ()  # trainings that this one starts from
 
 
 @dataclass
@@ -92,7 +96,7 @@ class Report:
         cfg = self.cfg
         asked: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
             ("part", cfg.parts, PARTS),
-            ("learner", (*cfg.learners, cfg.utility_learner), LEARNERS),
+            ("learner", (*cfg.learners, cfg.utility_learner), tuple(LEARNERS)),
             ("method", (*cfg.methods, cfg.utility_method), tuple(METHODS)),
             ("utility", cfg.utilities, tuple(UTILITIES)),
             ("wish of a teacher (wants)", (cfg.wants,), WANTS),
@@ -115,6 +119,9 @@ class Report:
             if cfg.oracle:
                 found.append(self._preferred("curves", layout, learner, ORACLE, None))
             for labels in cfg.labels:
+                if not labels and learner == IMITATOR:
+                    found.append(self._imitation(layout, "curves", f"{learner}-no_labels", UNTRAINED, 0))
+                    continue
                 methods = cfg.methods if labels else (UNTRAINED,)
                 found += [self._preferred("curves", layout, learner, method, labels) for method in methods]
         return found
@@ -136,32 +143,48 @@ class Report:
         words = {ORACLE: ("method=true_reward",), UNTRAINED: ("method=pebble", "labels=0")} | METHODS
         budget = (f"labels={labels}", f"session_labels={math.ceil(labels / cfg.sessions)}") if labels else ()
         teacher = ("teacher.wants=utility", f"teacher.utility={wants}") if told else (f"teacher.wants={wants}",)
-        if told and minds_moves(UTILITIES[wants]):
-            teacher = (*teacher, "reward_sees_moves=true")
-        own = cfg.ppo_words if learner == "ppo" else cfg.sac_words
+        taught_by = LEARNERS[learner]
+        own = cfg.ppo_words if taught_by == "ppo" else cfg.sac_words
+        start = self._imitation(layout) if learner == IMITATOR else None
+        begin = () if start is None else (f"init_from={start.refs[0]}",)
         proxies = f"eval_partners={','.join(cfg.proxies)}"
-        chosen = ("env=overcooked", f"learner={learner}", *words[method], *budget, *teacher, proxies, *own)
+        chosen = ("env=overcooked", f"learner={taught_by}", *begin, *words[method], *budget, *teacher, proxies, *own)
         point = Point(part=part, name=name, layout=layout, learner=learner, method=method, labels=labels, wants=wants)
-        return self._entry(point, "prefer", chosen, MANIFEST if cfg.seeds > 1 else AGENT_FILE)
+        entry = self._entry(point, "prefer", chosen, MANIFEST if cfg.seeds > 1 else AGENT_FILE)
+        return entry if start is None else entry._replace(before=(start.step,))
 
     def _rlhf(self, layout: str) -> list[Entry]:
-        cfg, found = self.cfg, []
+        return [self._imitation(layout), *(self._pipeline(layout, name) for name in RLHF)]
+
+    def _pipeline(self, layout: str, name: str) -> Entry:
+        """A run of `coord rlhf`."""
+        cfg = self.cfg
         proxies = (f"proxies={','.join(cfg.proxies)}", f"episodes={cfg.episodes}")
-        for name, words in RLHF.items():
-            point = Point(
-                part="rlhf",
-                name=name,
-                layout=layout,
-                learner="ppo",
-                method="rlhf",
-                labels=cfg.rlhf_labels,
-                wants=cfg.wants,
-            )
-            chosen = (f"labels={cfg.rlhf_labels}", f"teacher.wants={cfg.wants}", *proxies, *words, *cfg.rlhf_words)
-            found.append(self._entry(point, "rlhf", chosen, RESULT_FILE))
-        one = found[0]
-        imitation = replace(one.point, name="imitation", method="imitation", labels=None)
-        return [Entry(imitation, one.step, ((one.step.folder / STEPS[0]).as_posix(),)), *found]
+        point = Point(
+            part="rlhf",
+            name=name,
+            layout=layout,
+            learner="ppo",
+            method="rlhf",
+            labels=cfg.rlhf_labels,
+            wants=cfg.wants,
+        )
+        chosen = (f"labels={cfg.rlhf_labels}", f"teacher.wants={cfg.wants}", *proxies, *RLHF[name], *cfg.rlhf_words)
+        return self._entry(point, "rlhf", chosen, RESULT_FILE)
+
+    def _imitation(
+        self,
+        layout: str,
+        part: str = "rlhf",
+        name: str = "imitation",
+        method: str = "imitation",
+        labels: int | None = None,
+    ) -> Entry:
+        """What imitation alone leaves: the first step of the pipeline with the penalty."""
+        whole = self._pipeline(layout, "with_kl")
+        learner = whole.point.learner if part == "rlhf" else IMITATOR
+        point = replace(whole.point, part=part, name=name, method=method, labels=labels, learner=learner)
+        return Entry(point, whole.step, ((whole.step.folder / STEPS[0]).as_posix(),))
 
     def _entry(self, point: Point, command: str, chosen: Sequence[str], result: str) -> Entry:
         layout, cfg = point.layout, self.cfg
@@ -195,10 +218,11 @@ class Report:
         return step.result.exists()
 
     def _do(self, entry: Entry) -> None:
-        self.work.train(entry.point.name, entry.step)
+        for step in (*entry.before, entry.step):
+            self.work.train(entry.point.name, step)
         facts: dict[str, Any] = checkpoint.portable(training_facts(entry.step))
-        if entry.point.method == "imitation":
-            facts["kl"] = None  # that is the policy's, after it
+        if entry.refs[0] != entry.step.folder.as_posix():
+            facts["kl"] = None  # that is the policy's, after the imitation
         point = replace(entry.point, refs=entry.refs, training=facts)
         if efficiency.play(self.out, point, self.settings, self.cfg.proxies):
             cell = efficiency.read(self.out).cells[point.part][point.name, point.layout]

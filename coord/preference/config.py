@@ -70,9 +70,11 @@ class PreferConfig:
     horizon: int = 400
     partners: tuple[str, ...] = ()
     eval_partners: tuple[str, ...] = ()
+    init_from: str | None = None
+    value_updates: int = 10
     reward_sees_partner: bool = False
     reward_sees_change: bool = False
-    reward_sees_moves: bool = True
+    reward_sees_moves: bool | None = None
     seed: int = 0
     members: int = 3
     envs_per_member: int = 1
@@ -119,7 +121,7 @@ class PreferConfig:
         at_least(self, 1, "members", "envs_per_member", "total_steps", "session_labels", "session_every")
         at_least(self, 1, "pool_episodes", "knn", "eval_every", "eval_episodes", "log_every")
         at_least(self, 1, "answers_every", "min_answers", "annotators_per_query")
-        at_least(self, 0, "seed_steps", "unsup_steps", "labels", "reset_updates", "answer_wait_s")
+        at_least(self, 0, "value_updates", "seed_steps", "unsup_steps", "labels", "reset_updates", "answer_wait_s")
         at_least(self, 0, "env_processes", "ask_ahead")
         if not 0 < self.updates_per_step <= 64:
             raise UserError(f"updates_per_step={self.updates_per_step}: must be above 0 and at most 64")

@@ -43,6 +43,7 @@ from coord.preference.config import PreferConfig
 from coord.preference.constraint import Safety
 from coord.preference.crowds import Crowd
 from coord.preference.kitchen_env import KitchenEnv
+from coord.preference.kitchen_teachers import sees_moves
 from coord.preference.label_store import Answer, LabelStore, StoredLabels
 from coord.preference.queries import Chooser
 from coord.preference.reward_model import RewardModel
@@ -97,7 +98,7 @@ class Feedback:
         obs_dim = env.obs_dim + env.beside_dim
         facts = env.obs_dim if cfg.reward_sees_change else 0
         models: dict[str, Any] = {"unread": facts, "change": facts, "device": cfg.device}
-        if facts and not cfg.reward_sees_moves:  # actions; what else moves no thing is 0 in the change itself
+        if facts and not sees_moves(cfg):  # actions; what else moves no thing is 0 in the change itself
             models["ignored"] = np.repeat([True, False, True], [env.beside_dim - facts, facts, env.act_dim])
         feedback = Feedback(
             cfg,

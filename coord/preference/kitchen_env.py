@@ -28,7 +28,7 @@ from coord.agent_files import StoredAgent, stack_agents
 from coord.errors import UserError
 from coord.overcooked import EVENTS, OvercookedVectorEnv
 from coord.partner_env import PartnerEnv, as_pool
-from coord.preference.kitchen_teachers import Judgement, judgement
+from coord.preference.kitchen_teachers import Judgement, judgement, sees_moves
 from coord.preference.task_env import TaskEnvs, TaskStep
 from coord.types import NUM_ACTIONS
 
@@ -203,7 +203,7 @@ def _rotation(rows: int, seats: int, partners: int, members: int) -> np.ndarray:
 
 def kitchen_options(cfg: PreferConfig) -> dict[str, Any]:
     """What of a configuration `KitchenEnv` is made with, whoever the partners are."""
-    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change, "moves": cfg.reward_sees_moves}
+    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change, "moves": sees_moves(cfg)}
     return {"members": cfg.members, "judgement": judgement(cfg.teacher), **sight}
 
 

@@ -37,6 +37,7 @@ from coord.partner_env import Episodes, RowStep
 from coord.preference import meta_gradient as mg
 from coord.preference import reward_net as rn
 from coord.preference import value_meta as vm
+from coord.preference import warm_start
 from coord.preference.config import PreferConfig
 from coord.preference.feedback import Feedback
 from coord.preference.intrinsic import RunningStd, knn_reward
@@ -147,6 +148,11 @@ class Run:
             return "true reward"
         return self.feedback.phase(self.switched)
 
+    @property
+    def learns(self) -> bool:
+        """Whether rollouts move the policy: one that begins as another waits for the first answers, if any come."""
+        return self.feedback is None or not self.cfg.init_from or (self.switched and self.cfg.labels > 0)
+
     def open(self, folder: Path) -> LabelStore | None:
         """Opens the label store of the run folder, from which labels are read and to which queries go."""
         return self.feedback.open(folder) if self.feedback is not None else None
@@ -183,8 +189,10 @@ def check(cfg: PreferConfig) -> None:
         )
 
 
-def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
+def build(cfg: PreferConfig, method: Method, envs: TaskEnvs, start: PopulationNet | None = None) -> Run:
     """A run at its start. Member m depends on its own seed and on the partners' draws, which are shared.
+
+    start: policies that the members begin as, one each; None: fresh ones.
 
     Raises:
         UserError: see `check`.
@@ -195,7 +203,11 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
     assert isinstance(cfg.algo, PPOConfig)
     kitchens = env.env.env
     algo = replace(cfg.algo, total_steps=cfg.total_steps, num_envs=cfg.envs_per_member)
-    state = ppo.create(algo, ppo.make_arch(algo, kitchens), seeds)
+    arch = ppo.make_arch(algo, kitchens)
+    if start is not None and start.arch != arch:
+        theirs, own = (f"{one.kind} of widths {list(one.hidden)}" for one in (start.arch, arch))
+        raise UserError(f"init_from={cfg.init_from} is {theirs}, this run's network {own} (algo.network, algo.hidden)")
+    state = ppo.create(algo, arch, seeds) if start is None else warm_start.start_from(algo, start, seeds)
     judges = [seeding.torch_generator(seed, "evaluation") for seed in seeds]
     feedback = Feedback.create(cfg, env, seeds) if method.learns_reward else None
     run = Run(cfg, state, feedback, env.obs_dim, torch.from_numpy(env.facts), env.rows, judges)
@@ -246,7 +258,7 @@ def pay(run: Run, roll: Rollout, known: Tensor, before: int) -> None:
 
     known: [T, M, N, O + E] what the reward model reads of it; before: steps before it.
     """
-    if run.feedback is None:
+    if run.feedback is None or not run.learns:
         return
     roll.shaped_rew.zero_()
     if not run.switched:
@@ -361,7 +373,8 @@ def train(run: Run, envs: TaskEnvs, hooks: Hooks | None = None) -> Run:
         state.env_step += state.cfg.rollout_len * rows.kitchens
         pay(run, roll, torch.stack(rows.seen), before)
         rows.seen.clear()
-        run.tally.add(ppo.update(state, roll))
+        if run.learns:
+            run.tally.add(warm_start.learn(state, roll, value_updates=cfg.value_updates if cfg.init_from else 0))
         take_news(run)
         found = {}
         if crossed(before, run.env_step, cfg.eval_every) or run.env_step >= cfg.total_steps:

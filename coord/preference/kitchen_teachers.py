@@ -9,11 +9,15 @@ HSP (Yu et al. 2023), but of a teacher instead of a partner. `UTILITIES` are by 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from coord.errors import unknown
 from coord.overcooked import EVENTS
 from coord.pair_env import Utility
 from coord.preference.answerers import TeacherConfig
+
+if TYPE_CHECKING:
+    from coord.preference.config import PreferConfig
 
 # A soup is worth 20 points. Beside it a good ego causes one to three of these events.
 UTILITIES: dict[str, Utility] = {
@@ -28,8 +32,15 @@ MOVES = EVENTS[EVENTS.index("stay") :]  # events in which no thing is moved
 
 
 def minds_moves(utility: Utility) -> bool:
-    """Whether a reward that learns it must read chefs' steps too (`reward_sees_moves`)."""
+    """Whether a reward that learns it must read chefs' steps too."""
     return any(utility.weights.get(name) for name in MOVES)
+
+
+def sees_moves(cfg: PreferConfig) -> bool:
+    """Whether the reward model reads chefs' steps: as told, else if the teacher has a utility that minds them."""
+    if cfg.reward_sees_moves is not None:
+        return cfg.reward_sees_moves
+    return minds_moves(judgement(cfg.teacher).utility)
 
 
 @dataclass(frozen=True)

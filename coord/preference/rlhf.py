@@ -29,7 +29,6 @@ from torch import Tensor
 from coord import seeding
 from coord.algos import ppo
 from coord.nets import PopulationNet, sample_actions
-from coord.optim import PopulationAdam
 from coord.preference import kl
 from coord.preference.answerers import Teacher, TeacherConfig
 from coord.preference.feedback import Feedback
@@ -38,6 +37,7 @@ from coord.preference.kitchen_ppo import Rows
 from coord.preference.kl import Coefficient, KLConfig
 from coord.preference.segments import labelled
 from coord.preference.tally import restore, state_of
+from coord.preference.warm_start import learn
 from coord.rollout import Rollout
 from coord.types import NUM_ACTIONS
 
@@ -204,35 +204,6 @@ def refresh(tuning: Tuning, env_step: int) -> None:
         return
     tuning.found |= tuning.feedback.session(env_step) | tuning.feedback.report()
     tuning.scale, tuning.last_session = reward_scale(tuning.feedback), env_step
-
-
-def start_from(cfg: ppo.PPOConfig, policy: PopulationNet, seeds: list[int]) -> ppo.PPOState:
-    """PPO with copies of these policies; their values are what imitation left, that is untrained."""
-    state = ppo.create(cfg, policy.arch, seeds)
-    for name, tensor in state.net.tensors().items():
-        tensor.copy_(policy.tensors()[name])
-    return state
-
-
-def value_gradients(state: ppo.PPOState, batch: ppo.Batch, rows: Tensor, coefs: Tensor) -> Tensor:
-    """As `ppo.row_gradients`, but only the value's row of the last layer learns: the policy stays as it is."""
-    parts = ppo.row_gradients(state, batch, rows, coefs)
-    for name, param in state.net.named_parameters():
-        if not name.startswith("head_"):
-            param.grad = None
-        elif param.grad is not None:
-            param.grad[:, :NUM_ACTIONS] = 0
-    return parts
-
-
-def learn(state: ppo.PPOState, roll: Rollout, extra_loss: ppo.Loss | None, *, value_updates: int) -> dict[str, Tensor]:
-    """An update of PPO; the first `value_updates` are about the value alone. Then Adam starts afresh."""
-    if state.update_step >= value_updates:
-        return ppo.update(state, roll, extra_loss)
-    metrics = ppo.update(state, roll, extra_loss, gradients=value_gradients)
-    if state.update_step == value_updates:
-        state.optim = PopulationAdam(state.net)
-    return metrics
 
 
 def tune(tuning: Tuning, state: ppo.PPOState, env: Rows, hooks: ppo.Hooks) -> ppo.PPOState:

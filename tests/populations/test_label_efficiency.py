@@ -73,9 +73,9 @@ def test_the_plan_has_every_cell_once(tmp_path: Path) -> None:
     names = [(one.point.part, one.point.name) for one in entries["cramped_room"]]
     assert len(set(names)) == len(names)
     # per learner an oracle, a start without labels, and 3 methods x 4 budgets; 3 of RLHF; 2 per utility
-    assert len(names) == 2 * (1 + 1 + 12) + 3 + 6
+    assert len(names) == 3 * (1 + 1 + 12) + 3 + 6
     folders = {one.step.folder for one in entries["cramped_room"]}
-    assert len(folders) == len(names) - 1  # the imitation is a step of the pipeline with the penalty
+    assert len(folders) == len(names) - 2  # twice the imitation, a step of the pipeline with the penalty
 
 
 def test_the_words_of_a_training(tmp_path: Path) -> None:
@@ -93,9 +93,13 @@ def test_the_words_of_a_training(tmp_path: Path) -> None:
     assert "teacher.wants=shaped" in entries["with_kl"].step.words
     assert "labels=0" in entries["ppo-no_labels"].step.words
     assert "method=true_reward" in entries["ppo-oracle"].step.words
+    begun = entries["ppo_from_imitation-mrn_released-200"]
+    whole = entries["with_kl"].step
+    assert {"learner=ppo", f"init_from={whole.folder.as_posix()}/imitation"} <= set(begun.step.words)
+    assert begun.before == (whole,)
+    assert entries["ppo_from_imitation-no_labels"].refs == entries["imitation"].refs
     polite = entries["no_collisions-ppo-mrn_corrected-500"].step.words
     assert {"teacher.wants=utility", "teacher.utility=no_collisions", "labels=500"} <= set(polite)
-    assert "reward_sees_moves=true" in polite  # collisions move no thing
     assert "kl.coef=0" in entries["without_kl"].step.words
     assert "kl.coef=0" not in entries["with_kl"].step.words
     seeds = {word for one in entries.values() for word in one.step.words if word.startswith("seed=")}
@@ -125,6 +129,16 @@ def test_everything_is_done_once(tmp_path: Path, fake: Fake) -> None:
     report(tmp_path, *words).run()
     assert not fake.ran
     assert {path: path.stat().st_mtime_ns for path in cells.values()} == stamps
+
+
+def test_imitation_comes_before_what_begins_with_it(tmp_path: Path, fake: Fake) -> None:
+    words = ("learners=ppo_from_imitation", "methods=pebble", "labels=0,50", "parts=curves", "pool=bc_train")
+    report(tmp_path, "layouts=cramped_room", *words).run()
+    assert [command for command, _ in fake.ran] == ["rlhf", "prefer", "prefer"]
+    curves = tmp_path / "cells/curves/cramped_room"
+    start = json.loads((curves / "ppo_from_imitation-no_labels.json").read_text())
+    assert (start["labels"], start["learner"], start["training"]["kl"]) == (0, "ppo_from_imitation", None)
+    assert start["egos"] == hashes_of([str(tmp_path / "train/cramped_room/rlhf/with_kl/imitation")])
 
 
 def test_what_fails_is_noted_and_the_rest_goes_on(tmp_path: Path, fake: Fake) -> None:

@@ -30,7 +30,7 @@ class EfficiencyConfig:
     parts: tuple[str, ...] = ()
     layouts: tuple[str, ...] = ("cramped_room", "coordination_ring")
     wants: str = "shaped"
-    learners: tuple[str, ...] = ("ppo", "sac")
+    learners: tuple[str, ...] = ("ppo", "ppo_from_imitation", "sac")
     methods: tuple[str, ...] = ("pebble", "mrn_released", "mrn_corrected")
     labels: tuple[int, ...] = (0, 50, 200, 500, 1000)
     oracle: bool = True

@@ -55,16 +55,18 @@ def learn(cfg: PreferConfig) -> Path:
     method, loop = METHODS[name], loop_of(cfg, name)
     set_threads(cfg.threads)
     # Before the folder is made: whatever cannot be built leaves nothing behind.
-    partners = partners_of(cfg)
+    partners, begun_as = partners_of(cfg), models_of(cfg)
     with make_envs(cfg, *partners) as envs:
         check(cfg, envs.train, learns_reward=method.learns_reward)
-        run = loop.build(cfg, method, envs)
+        run = loop.build(cfg, method, envs, **({"start": stacked(begun_as, cfg.members)} if begun_as else {}))
         folder = open_run(cfg, name)
         if is_finished(folder):
             return folder
         run_job(job_of(cfg, name, folder, run, envs, loop.train))
         if isinstance(envs.train, KitchenEnv):
-            write_kitchen_egos(folder, cfg, name, loop.nets(run, envs.train), envs.train.kitchens, partners[0])
+            write_kitchen_egos(
+                folder, cfg, name, loop.nets(run, envs.train), envs.train.kitchens, [*partners[0], *begun_as]
+            )
         else:
             head = "argmax" if envs.train.discrete else "clip" if method.on_policy else "tanh"
             write_policies(folder, cfg, name, head, loop.policies(run))
@@ -104,6 +106,32 @@ def partners_of(cfg: PreferConfig) -> tuple[list[StoredAgent], list[StoredAgent]
         return [], []
     where = str(cfg.layout), cfg.rules
     return load_training_partners(cfg.partners, *where), load_networks(cfg.eval_partners, *where)
+
+
+def models_of(cfg: PreferConfig) -> list[StoredAgent]:
+    """The agents that the egos begin as (`init_from`); none: they begin afresh.
+
+    Raises:
+        UserError: agents that do not exist, are held out, do not fit, or are neither one nor one per member.
+    """
+    from coord.errors import UserError
+    from coord.evaluation.agents import load_training_partners
+
+    if not cfg.init_from:
+        return []
+    if cfg.learner != "ppo":
+        raise UserError(f"init_from={cfg.init_from} is for learner=ppo, not for learner={cfg.learner}")
+    found = load_training_partners([cfg.init_from], str(cfg.layout), cfg.rules)
+    if len(found) not in (1, cfg.members):
+        raise UserError(f"init_from={cfg.init_from} holds {len(found)} agents: one is needed, or members={cfg.members}")
+    return found
+
+
+def stacked(found: list[StoredAgent], members: int) -> PopulationNet:
+    """One network for each member: its own, or the only one there is."""
+    from coord.nets import PopulationNet
+
+    return PopulationNet.stack([found[m % len(found)].net for m in range(members)])
 
 
 def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, train: Any) -> Job:
@@ -172,9 +200,12 @@ def write_kitchen_egos(
     name: str,
     nets: list[PopulationNet],
     kitchens: OvercookedVectorEnv,
-    partners: list[StoredAgent],
+    learned_with: list[StoredAgent],
 ) -> None:
-    """One agent per member: a lone one as `agent.safetensors`, several as a pool."""
+    """One agent per member: a lone one as `agent.safetensors`, several as a pool.
+
+    learned_with: partners, and whom the egos began as.
+    """
     from coord.evaluation.agents import hashes_of
     from coord.preference.kitchen_files import ego_card
     from populations.pool import NewMember
@@ -188,7 +219,9 @@ def write_kitchen_egos(
     }
     if cfg.teacher.wants == "utility":
         wanted |= {"utility": dict(cfg.teacher.weights) or cfg.teacher.utility}
-    human_data = next((who.card.human_data for who in partners if who.card.human_data), "")
+    if cfg.init_from:
+        wanted["init_from"] = hashes_of([cfg.init_from])
+    human_data = next((who.card.human_data for who in learned_with if who.card.human_data), "")
     found = []
     for m, net in enumerate(nets):
         agent_id = f"{name}{cfg.seed}" + (f"-{m}" if len(nets) > 1 else "")

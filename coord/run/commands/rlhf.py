@@ -57,7 +57,7 @@ class RLHFConfig:
     partners: tuple[str, ...] = ("bc_train",)
     reward_sees_partner: bool = True
     reward_sees_change: bool = True
-    reward_sees_moves: bool = False
+    reward_sees_moves: bool | None = None
     labels: int = 500
     session_labels: int = 50
     refresh_labels: int = 0
@@ -209,7 +209,7 @@ def learn_reward(whole: Pipeline) -> dict[str, Any]:
 
 def learn_policy(whole: Pipeline) -> dict[str, Any]:
     """Step 3; its score with the proxies."""
-    from coord.preference import rlhf
+    from coord.preference import rlhf, warm_start
 
     cfg, policy = whole.cfg, imitated(whole)
     env = kitchens(whole, "policy", whole.partners, cfg.algo.num_envs)
@@ -218,7 +218,7 @@ def learn_policy(whole: Pipeline) -> dict[str, Any]:
     env.on_step = feedback.record if cfg.refresh_labels else env.on_step
     settings = rlhf.TuningConfig(kl=cfg.kl, value_updates=cfg.value_updates, refresh_every=cfg.refresh_every)
     tuning = rlhf.Tuning(settings, policy, feedback, rlhf.reward_scale(feedback))
-    state = rlhf.start_from(cfg.algo, policy, whole.seeds)
+    state = warm_start.start_from(cfg.algo, policy, whole.seeds)
     shown = {"return": "rollout/return", "KL": "reward/kl", "beta": "reward/kl_coef"}
     run_step(whole, "policy", state, env, train=partial(rlhf.tune, tuning), shown=shown, extra=tuning)
     facts = {"labels": feedback.report()["reward/labels"].tolist(), "teacher": teacher_name(cfg)}

@@ -24,12 +24,12 @@ def partners() -> tuple[StoredAgent, ...]:
     return tuple(StoredAgent(one.card, one.net) for one in found)
 
 
-def kitchen_job(loop: Any, cfg: PreferConfig, folder: Path) -> Job:
+def kitchen_job(loop: Any, cfg: PreferConfig, folder: Path, **start: Any) -> Job:
     """A run beside `partners`, by the loop of the module `loop`."""
     method = METHODS[name_of(cfg)]
     envs = kitchen_envs(cfg, partners())
     check(cfg, envs.train, learns_reward=method.learns_reward)
-    run = loop.build(cfg, method, envs)
+    run = loop.build(cfg, method, envs, **start)
     folder.mkdir(exist_ok=True)
     run.open(folder)
     return Job(folder, "test", "", run, envs, train=loop.train)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from coord.algos.ppo import Hooks, PPOConfig
 from coord.algos.sac import SACConfig
 from coord.errors import UserError
+from coord.nets import Arch, PopulationNet
+from coord.overcooked import OvercookedVectorEnv
 from coord.preference import kitchen_ppo as kp
 from coord.preference.answerers import TeacherConfig
 from coord.preference.config import PreferConfig
@@ -29,7 +32,7 @@ from coord.preference.surf import SurfConfig
 from coord.preference.task_env import TaskEnvs
 from coord.preference.training import evaluate
 from coord.run.training import Job
-from tests.coord.preference.jobs import assert_same, finish, kitchen_job, until
+from tests.coord.preference.jobs import assert_same, copied, finish, kitchen_job, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -81,11 +84,20 @@ VARIANTS: dict[str, PreferConfig] = {
     ),
     "true_reward": small(method=OracleConfig(), labels=0),
     "mrn that sees the partner": small(method=mrn(), reward_sees_partner=True),
+    "mrn that begins as another": small(method=mrn(), init_from="others", value_updates=6),
+    "true_reward that begins as another": small(method=OracleConfig(), labels=0, init_from="others", value_updates=6),
 }  # fmt: skip
 
 
 def build(cfg: PreferConfig, folder: Path) -> Job:
-    return kitchen_job(kp, cfg, folder)
+    return kitchen_job(kp, cfg, folder, **({"start": others()} if cfg.init_from else {}))
+
+
+def others() -> PopulationNet:
+    """Two policies to begin as."""
+    table = OvercookedVectorEnv("cramped_room", 1, rules="classic").spec.vocab_size
+    arch = Arch(kind="mlp_index", inputs=table, hidden=PPO.hidden)
+    return PopulationNet.create(arch, [torch.Generator().manual_seed(seed) for seed in (5, 6)])
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +253,43 @@ def test_every_parameter_of_the_reward_model_is_moved_by_the_meta_gradient_alone
     first = moved.pop("dense0.weight").any(-1)
     assert first.all()
     assert all(bool(part.all()) for part in moved.values())
+
+
+# ---------------------------------------------------------------------------------------------- beginning as others
+
+
+def policy_of(net: PopulationNet) -> dict[str, torch.Tensor]:
+    """Everything that the action probabilities depend on."""
+    heads = {name: tensor[:, : kp.VALUE] for name, tensor in net.tensors().items() if name.startswith("head.")}
+    return copied(net.tensors() | heads)
+
+
+def test_who_begins_as_another_moves_when_answers_and_a_value_are_there(tmp_path: Path) -> None:
+    """Sessions from step 160 on; then six rollouts of 40 steps teach the value alone."""
+    job = build(VARIANTS["mrn that begins as another"], tmp_path)
+    assert_same(policy_of(job.state.ppo.net), policy_of(others()))
+    run = until(job, 160)
+    assert (run.switched, run.ppo.update_step) == (True, 0)
+    assert not run.ppo.net.tensors()["head.weight"][:, kp.VALUE].any()
+    run = until(job, 400)
+    assert run.ppo.update_step == 6
+    assert_same(policy_of(run.ppo.net), policy_of(others()))
+    assert bool(run.ppo.net.tensors()["head.weight"][:, kp.VALUE].any(-1).all())
+    run = until(job, 440)
+    assert all(not torch.equal(new, policy_of(others())[name]) for name, new in policy_of(run.ppo.net).items())
+
+
+def test_who_begins_as_another_and_asks_nobody_stays_it(tmp_path: Path) -> None:
+    end = finish(build(small(init_from="others", labels=0), tmp_path))
+    net = {name.removeprefix("ppo.net."): tensor for name, tensor in end.items() if name.startswith("ppo.net.")}
+    for name, tensor in policy_of(others()).items():
+        assert torch.equal(net[name][:, : kp.VALUE] if name.startswith("head.") else net[name], tensor), name
+
+
+def test_only_what_fits_can_be_begun_as(tmp_path: Path) -> None:
+    said = "init_from=others is mlp_index of widths [64, 16], this run's network mlp_index of widths [64]"
+    with pytest.raises(UserError, match=re.escape(said)):
+        build(small(init_from="others", algo=dataclasses.replace(PPO, hidden=(64,))), tmp_path)
 
 
 # ---------------------------------------------------------------------------------------------------- refusals

@@ -15,7 +15,7 @@ from coord.algos.sac import SACConfig
 from coord.nets import Arch, PopulationNet
 from coord.overcooked import OvercookedVectorEnv
 from coord.pair_env import Utility
-from coord.preference import kl, rlhf
+from coord.preference import kl, rlhf, warm_start
 from coord.preference.answerers import TeacherConfig
 from coord.preference.config import PreferConfig
 from coord.preference.feedback import Feedback
@@ -152,7 +152,7 @@ def tuning_of(env: Rows, folder: Path, *, labels: int = 4, coef: float = 0.5, wa
 def tuned(folder: Path, stop: int | None = None, **how: Any) -> tuple[Tuning, ppo.PPOState, Rows]:
     env = kitchens()
     tuning = tuning_of(env, folder, **how)
-    state = rlhf.start_from(ALGO, policy(env), SEEDS)
+    state = warm_start.start_from(ALGO, policy(env), SEEDS)
     rlhf.tune(tuning, state, env, Hooks(should_stop=lambda state: state.update_step == stop))
     return tuning, state, env
 
@@ -168,7 +168,7 @@ def test_tuning_resumes_bit_for_bit(tmp_path: Path, labels: int) -> None:
     rest.feedback.load_state_dict(copied(half.feedback.state_dict()))
     rest_env.on_step = rest.feedback.record if labels > 4 else nobody
     rest.is_frozen = half.is_frozen
-    rest_state = rlhf.start_from(ALGO, policy(rest_env, seed=9), SEEDS)
+    rest_state = warm_start.start_from(ALGO, policy(rest_env, seed=9), SEEDS)
     rest_state.load_state_dict(copied(half_state.state_dict()))
     rest_env.set_state(half_env.get_state())
     rest.load_state_dict(copied(half.state_dict()))
@@ -180,7 +180,7 @@ def test_tuning_resumes_bit_for_bit(tmp_path: Path, labels: int) -> None:
 def test_the_reward_of_a_rollout_is_what_the_formula_says(tmp_path: Path) -> None:
     env = kitchens()
     tuning = tuning_of(env, tmp_path / "a")
-    state = rlhf.start_from(ALGO, policy(env, seed=5), SEEDS)  # not pi_0
+    state = warm_start.start_from(ALGO, policy(env, seed=5), SEEDS)  # not pi_0
     seen: list[Any] = []
 
     def look(roll: Any) -> None:
@@ -244,5 +244,5 @@ def test_partial_is_what_jobs_call(tmp_path: Path) -> None:
     tuning = tuning_of(env, tmp_path / "a")
     rows: list[dict[str, Any]] = []
     hooks = Hooks(on_update=lambda state, metrics: rows.append(metrics), should_stop=lambda state: len(rows) == 1)
-    partial(rlhf.tune, tuning)(rlhf.start_from(ALGO, policy(env), SEEDS), env, hooks)
+    partial(rlhf.tune, tuning)(warm_start.start_from(ALGO, policy(env), SEEDS), env, hooks)
     assert {"reward/kl", "reward/kl_coef", "reward/predicted", "rollout/return", "train/loss"} <= rows[0].keys()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from coord.agent_files import read_manifest
+from coord.agent_files import StoredAgent, read_manifest
 from coord.evaluation.agents import hashes_of, load_agent, load_networks
 from coord.evaluation.report import build_report
-from coord.run import cli
+from coord.preference.config import check
+from coord.preference.tasks import make_envs
+from coord.run import cli, config
 from coord.run.logger import read_metrics
 from populations.pool import add_members
 from tests.agent_fixtures import index_member
@@ -98,6 +100,45 @@ def test_the_report_shows_queries_as_films_of_the_kitchen(home: Path) -> None:
     assert "cramped_room, preset fast" in page.words
     assert len(page.all("img")) >= 4
     assert "says teacher:oracle" in page.words
+
+
+@pytest.mark.parametrize("learner", ["sac", "ppo"])
+def test_presets_fit_together(learner: str) -> None:
+    cfg = config.load("prefer", ["env=overcooked", f"learner={learner}", "method=mrn", "members=1"])
+    one = index_member("a", 0)
+    with make_envs(cfg, [StoredAgent(one.card, one.net)], []) as envs:
+        check(cfg, envs.train, learns_reward=True)
+
+
+def test_egos_begin_as_others(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    ppo = [word for word in TINY if not word.startswith(("algo.", "reset_updates="))]
+    ppo += ["learner=ppo", "algo.rollout_len=10", "algo.hidden=[64,16]"]
+    assert cli.main([*ppo, "init_from=runs/ego", "out=runs/later"]) == 0
+    for entry in read_manifest(home / "runs/later"):
+        assert entry["extra"]["init_from"] == hashes_of(["runs/ego"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["init_from=runs/ego"], "for learner=ppo, not for learner=sac"),
+        (["learner=ppo", "init_from=human_proxy", "algo.rollout_len=10"], "for evaluation only"),
+        (
+            ["learner=ppo", "init_from=runs/ego", "members=3", "algo.rollout_len=10"],
+            "holds 2 agents: one is needed, or",
+        ),
+    ],
+)
+def test_who_cannot_be_begun_as(
+    home: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(home)
+    ppo = "learner=ppo" in words
+    given = [word for word in TINY if not (ppo and word.startswith(("algo.batch", "reset_updates=")))]
+    assert cli.main([*given, *words, "out=runs/other"]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (home / "runs/other").exists()
 
 
 @pytest.mark.parametrize(
