@@ -14,7 +14,7 @@ from coord import __version__
 from coord.evaluation import charts, efficiency, pages
 from coord.evaluation.charts import Series
 from coord.evaluation.efficiency import Curve, Found
-from coord.evaluation.efficiency_text import budgets, caption, share_text, shared
+from coord.evaluation.efficiency_text import LEARNERS, budgets, caption, share_text, shared
 from coord.evaluation.run_folder import Interval
 from coord.files import atomic_write_text
 
@@ -41,6 +41,7 @@ def content(found: Found) -> dict[str, Any]:
         "pictures": _pictures(curves),
         "legend": _legend(curves),
         "curves": curves,
+        "learners": LEARNERS,
         "budgets": budgets(curves),
         "shares": [share_text(curve, shared(curves)) for curve in curves],
         "shared": " / ".join(map(str, shared(curves))),
@@ -76,7 +77,7 @@ def _pictures(curves: Sequence[Curve]) -> list[dict[str, Any]]:
         if oracle is not None:
             series.append(_series("true reward", dict.fromkeys(places, oracle), places, ORACLE_STYLE))
         ticks = [(place, str(labels)) for labels, place in places.items()]
-        title = f"{layout}, {learner.upper()}"
+        title = f"{layout}, {LEARNERS[learner]}"
         svg = charts.line_chart(series, title=f"Return by labels: {title}", x_label="labels per seed", x_ticks=ticks)
         out.append({"title": title, "svg": Markup(svg)})
     return out

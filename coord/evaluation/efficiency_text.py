@@ -10,6 +10,7 @@ from coord.evaluation import efficiency
 from coord.evaluation.efficiency import Curve, Found
 from coord.evaluation.scoreboard_text import NOTHING, aligned, figure, rewrite_between
 
+LEARNERS = {"ppo": "PPO", "ppo_from_imitation": "PPO from imitation", "sac": "SAC"}  # as people read them
 BEGIN, END = "<!-- efficiency:begin -->", "<!-- efficiency:end -->"
 
 
@@ -45,7 +46,7 @@ def _curves(found: Found) -> tuple[str, list[list[str]]]:
     rows = [heads]
     for curve in curves:
         figures = [figure(curve.points.get(labels)) for labels in columns]
-        name = [curve.layout, curve.learner, curve.method]
+        name = [curve.layout, LEARNERS[curve.learner], curve.method]
         rows.append([*name, *figures, figure(curve.oracle), share_text(curve, judged)])
     return "Mean return with the held-out proxies; share: of the true reward's, with so many labels", rows
 
@@ -77,7 +78,7 @@ def _wishes(found: Found) -> tuple[str, list[list[str]]]:
     heads = ["layout", "teacher", "learner", "labels", "its score", "score if paid", "score of return's ego"]
     rows = [[*heads, "rank correlation", "return", "events per game (return's ego)"]]
     for wish in efficiency.wishes(found):
-        name = [wish.layout, wish.wants.replace("_", " "), wish.learner, str(wish.labels)]
+        name = [wish.layout, wish.wants.replace("_", " "), LEARNERS[wish.learner], str(wish.labels)]
         scores = [figure(one) for one in (wish.taught, wish.paid, wish.by_return)]
         events = [f"{name.replace('_', ' ')} {number(a, 1)} ({number(b, 1)})" for name, (a, b) in wish.events.items()]
         rows.append([*name, *scores, number(wish.rank_correlation, 2), figure(wish.returns), "; ".join(events)])
@@ -119,5 +120,6 @@ def caption(found: Found) -> str:
     return (
         f"95 % interval over {seeds} seeds and games with {', '.join(cell['proxies'])} in both seats, "
         f"{settings['episodes']} games per seed and seat, {settings['rules']} rules, {settings['horizon']} ticks. "
-        f"{wants}0 labels: a reward model that learned nothing, after pretraining on novelty."
+        f"{wants}0 labels: a reward model that learned nothing, after pretraining on novelty; from imitation: what was "
+        "imitated."
     )

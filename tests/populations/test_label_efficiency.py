@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from coord.errors import UserError
-from coord.evaluation import agents
+from coord.evaluation import agents, efficiency_text
 from coord.evaluation.agents import hashes_of
 from coord.run import cli, config
 from coord.run.commands import efficiency
 from populations import work
-from populations.label_efficiency import Report, training_facts
+from populations.label_efficiency import LEARNERS, Report, training_facts
 from populations.pool import NewMember, add_members
 from tests.agent_fixtures import card, clone_like, constant_policy
 
@@ -76,6 +76,10 @@ def test_the_plan_has_every_cell_once(tmp_path: Path) -> None:
     assert len(names) == 3 * (1 + 1 + 12) + 3 + 6
     folders = {one.step.folder for one in entries["cramped_room"]}
     assert len(folders) == len(names) - 2  # twice the imitation, a step of the pipeline with the penalty
+
+
+def test_every_learner_has_a_name_for_people() -> None:
+    assert list(efficiency_text.LEARNERS) == list(LEARNERS)
 
 
 def test_the_words_of_a_training(tmp_path: Path) -> None:

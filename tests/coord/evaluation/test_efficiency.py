@@ -123,7 +123,7 @@ def test_nobody_is_scored_with_whom_it_knows(tmp_path: Path) -> None:
 def test_text_readme_and_page_show_the_figures(made_up: Path, tmp_path: Path) -> None:
     text = efficiency_text.text(made_up)
     row = next(line for line in text.splitlines() if "mrn_corrected" in line)
-    assert row.split()[:3] == [LAYOUT, "ppo", "mrn_corrected"]
+    assert row.split()[:3] == [LAYOUT, "PPO", "mrn_corrected"]
     assert row.split()[-1] == "0.95"
     assert "–" in next(line for line in text.splitlines() if "imitation" in line)
     readme = tmp_path / "README.md"
@@ -133,7 +133,7 @@ def test_text_readme_and_page_show_the_figures(made_up: Path, tmp_path: Path) ->
     assert shown.startswith("before\n")
     assert shown.endswith("after\n")
     assert "old" not in shown
-    assert "| cramped_room | ppo | pebble | 5.0 ±" in shown
+    assert "| cramped_room | PPO | pebble | 5.0 ±" in shown
     page = efficiency_page.build_page(made_up, tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count('<svg class="chart"') == 1
     for tick in ("0", "50", "1000"):
