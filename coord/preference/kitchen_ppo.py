@@ -9,6 +9,9 @@ their scale; all games end by the clock, so a constant changes no preference amo
 the value function a new head. Populations, labels, budget and resuming are as in `coord.preference.training`;
 checkpoints are taken between rollouts.
 
+With `init_from` the egos begin as agents (`coord.preference.warm_start`) that know how to cook, say from imitation:
+there is no pretraining, and before the policy moves the first sessions ask about it as it is, while the value learns.
+
 `method=true_reward` is the same PPO on the reward that the teacher judges by, with the shaping reward of
 `coord train` falling to zero over `algo.shaping_horizon`; what is learned from labels never sees shaping.
 

@@ -219,8 +219,7 @@ def write_kitchen_egos(
     }
     if cfg.teacher.wants == "utility":
         wanted |= {"utility": dict(cfg.teacher.weights) or cfg.teacher.utility}
-    if begun_as:
-        wanted["init_from"] = hashes_of(begun_as)
+    origins = hashes_of(begun_as)
     human_data = next((who.card.human_data for who in learned_with if who.card.human_data), "")
     found = []
     for m, net in enumerate(nets):
@@ -228,6 +227,8 @@ def write_kitchen_egos(
         origin: dict[str, Any] = {"agent_id": agent_id, "method": name, "seed": cfg.seed, "member": m}
         origin |= {"env_steps": int(last["step"]), "mean_return": member_value(last, "eval/return", m)}
         learned = learned_from(cfg, name, last, m) | wanted
+        if origins:
+            learned["init_from"] = origins[m % len(origins)]
         found.append(NewMember(ego_card(net, kitchens, origin, human_data=human_data, **learned), net))
     write_egos(folder, found)
 
