@@ -173,7 +173,8 @@ class Feedback:
         """The session, or look at people's answers, that is due. Metrics [M]; {}: nothing was learned."""
         if env_step < self.cfg.seed_steps + self.cfg.unsup_steps:
             return {}
-        if not self.sessions or (self.remaining and env_step - self.last_session >= self.cfg.session_every):
+        is_first = not self.sessions and (self.remaining or not self.last_session)  # without labels: only once
+        if is_first or (self.remaining and env_step - self.last_session >= self.cfg.session_every):
             return self.session(env_step)
         if self.asks_people and env_step - self.last_look >= self.cfg.answers_every:
             return self.look(env_step)

@@ -87,6 +87,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
     return end
 
 
+def test_without_labels_the_pretraining_ends_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the replay, which nothing that is learned changes, is not relabelled at every step."""
+    held: list[int] = []
+    session = Feedback.session
+    monkeypatch.setattr(Feedback, "session", lambda self, step: held.append(step) or session(self, step))
+    job = build(small(labels=0), tmp_path)
+    finish(job)
+    assert held == [160]
+    assert job.state.switched
+
+
 @pytest.mark.parametrize(
     ("name", "stop"),
     [(n, s) for n in VARIANTS for s in (STOPS.values() if n.startswith("mrn,") else [STOPS["feedback"]])],
