@@ -275,7 +275,9 @@ class Recorder:
         }
         with self._store.transaction() as connection:
             places = ", ".join(f":{name}" for name in row)
-            self.game_id = connection.execute(f"INSERT INTO games ({', '.join(row)}) VALUES ({places})", row).lastrowid
+            self.game_id = connection.execute(
+                f"INSERT INTO games ({', '.join(row)}) VALUES ({places})", row
+            ).lastrowid
 
     def tick(self, event: TickEvent) -> None:
         """Add one tick and its events."""

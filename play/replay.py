@@ -125,7 +125,9 @@ def verify(game: RecordedGame) -> Verdict:
     bad = next((i for i in range(len(found)) if found[i] != expected[i]), None)
     if bad is not None:
         where = "the start state" if bad == 0 else f"tick {bad - 1}"
-        return Verdict(False, bad, bad - 1, f"{name}: {where} differs: replay {found[bad]}, record {expected[bad]}")
+        return Verdict(
+            False, bad, bad - 1, f"{name}: {where} differs: replay {found[bad]}, record {expected[bad]}"
+        )
     if abs(float(game.rew.sum()) - game.header.score) > 1e-6 or len(game.hashes) != game.header.ticks_played:
         return Verdict(False, len(found), None, f"{name}: its header does not fit its ticks")
     return Verdict(True, len(found), None, f"{name}: {len(game.hashes)} ticks verified")

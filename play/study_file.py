@@ -1,21 +1,21 @@
 """The YAML file that is a study: what it may say, and errors that name the line.
 
-study: 1                      # version of this format
-title: ...
-consent: |                    # shown first; its hash and the time of consent are stored
-welcome: |                    # optional text after consent
-tutorial: true                # lead through the controls first
-questionnaires:               # by name; an item with `expect` is an attention check
-  opinion:
-    - {id: fluent, kind: likert, text: "...?", points: 7, low: never, high: always}
-    - {id: check, kind: choice, text: ..., options: [a, b, c], expect: b}
-    - {id: remarks, kind: text, text: ..., required: false}
-before: [...]                 # names of questionnaires before the first block
-after: [...]                  # and after the last
-blocks_order: fixed           # or balanced
-blocks:
-  - {name: ..., layouts: [...], partners: [...], after_game: [opinion], ...}   # see `Block`
-exclude: {failed_checks: 1, idle_share: 0.9, unfinished: true}                 # see `Exclusion`
+    study: 1                      # version of this format
+    title: ...
+    consent: |                    # shown first; its hash and the time of consent are stored
+    welcome: |                    # optional text after consent
+    tutorial: true                # lead through the controls first
+    questionnaires:               # by name; an item with `expect` is an attention check
+      opinion:
+        - {id: fluent, kind: likert, text: "...?", points: 7, low: never, high: always}
+        - {id: check, kind: choice, text: ..., options: [a, b, c], expect: b}
+        - {id: remarks, kind: text, text: ..., required: false}
+    before: [...]                 # names of questionnaires before the first block
+    after: [...]                  # and after the last
+    blocks_order: fixed           # or balanced
+    blocks:
+      - {name: ..., layouts: [...], partners: [...], after_game: [opinion], ...}   # see `Block`
+    exclude: {failed_checks: 1, idle_share: 0.9, unfinished: true}                 # see `Exclusion`
 """
 
 from __future__ import annotations

@@ -98,7 +98,9 @@ def _participants(study: Study, store: Store) -> list[Row]:
 def _games(store: Store, plans: Mapping[str, Sequence[PlannedGame]]) -> list[Row]:
     """One row per finished game, in the order of participants and rounds."""
     found = [
-        store.load(header) for header in store.games() if header.participant in plans and header.outcome == "finished"
+        store.load(header)
+        for header in store.games()
+        if header.participant in plans and header.outcome == "finished"
     ]
     rows = [_game_row(game, plans[game.header.participant]) for game in found if is_mixed(game)]
     return sorted(rows, key=lambda row: (row["participant"], row["round"]))
@@ -391,7 +393,9 @@ def _table(rows: Sequence[Row], keys: Sequence[str], more: Sequence[str] = ()) -
     low, high = min(0.0, *(row["low"] for row in rows)), max(row["high"] for row in rows)
     scale = _scale(low, high if high > low else low + 1.0)
     names = [*keys, "people", "n", "mean", "95 % interval", "", *more]
-    head = "".join(f"<th{'' if name in keys else _NUMBER}>{html.escape(name.replace('_', ' '))}</th>" for name in names)
+    head = "".join(
+        f"<th{'' if name in keys else _NUMBER}>{html.escape(name.replace('_', ' '))}</th>" for name in names
+    )
     lines = []
     for row in rows:
         cells = [f"<td>{html.escape(str(row[key]))}</td>" for key in keys]

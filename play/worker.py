@@ -224,7 +224,9 @@ class Spare:
             waiting[0].join(timeout=1.0)
 
 
-def _launch_process(arguments: tuple[Any, ...], target: Callable[..., None] | None = None) -> BaseProcess:
+def _launch_process(
+    arguments: tuple[Any, ...], target: Callable[..., None] | None = None
+) -> BaseProcess:
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=target or _serve_alone, args=arguments, daemon=True)
     process.start()

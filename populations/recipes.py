@@ -86,7 +86,9 @@ RECIPES: dict[str, Recipe] = {
     "cole": Recipe(method="cole", words=("algo.total_steps=3000000",), note="the ego's own past"),
     "e3t": Recipe(method="e3t", words=E3T, note="noisy copy of itself, next action predicted"),
     "recurrent": Recipe(method="recurrent", pools=("fcp",), words=MANY_PARTNERS, note="memory, FCP's pool"),
-    "state_aug": Recipe(method="state_aug", pools=("fcp",), explores=False, note="self-play from states of FCP's pool"),
+    "state_aug": Recipe(
+        method="state_aug", pools=("fcp",), explores=False, note="self-play from states of FCP's pool"
+    ),
     "upd": Recipe(method="upd", note="noisy, biased copies of itself"),
     "cec": Recipe(method="cec", any_layout=True, note="generated kitchens only; one ego for all layouts"),
     "ppo_bc": Recipe(method="ppo_bc", human_data=True, note="clone of the train half of the human games"),

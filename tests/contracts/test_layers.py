@@ -148,7 +148,9 @@ def test_algorithms_do_not_know_preferences() -> None:
 def test_pygame_only_where_it_draws() -> None:
     users = {importer for importer, target, _ in IMPORTS if target.partition(".")[0] == "pygame"}
     # The PettingZoo environment opens a window on request only, inside the function that draws.
-    at_top = {importer for importer, target, inside in IMPORTS if target.partition(".")[0] == "pygame" and not inside}
+    at_top = {
+        importer for importer, target, inside in IMPORTS if target.partition(".")[0] == "pygame" and not inside
+    }
     lazy = users - at_top
     assert all(any(is_within(user, place) for place in PYGAME_PLACES) for user in at_top), at_top
     assert all(is_within(user, "coord.overcooked") or is_within(user, "play") for user in lazy), lazy

@@ -51,8 +51,12 @@ def test_same_content_gives_same_bytes(tmp_path: Path) -> None:
     assert first != checkpoint.save(tmp_path / "c.safetensors", some_tensors(), {"step": 2})
 
 
-def test_provenance_is_complete_and_free_of_machine_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["/usr/bin/coord", "train", f"out={tmp_path}/run", "partners=/data/a,/data/b"])
+def test_provenance_is_complete_and_free_of_machine_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["/usr/bin/coord", "train", f"out={tmp_path}/run", "partners=/data/a,/data/b"]
+    )
     config = {
         "out": str(tmp_path / "run"),
         "lr": 0.1,
@@ -180,7 +184,9 @@ def test_full_disk_leaves_the_old_file_and_no_other(
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
-def test_interruption_while_writing_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_while_writing_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def second_ctrl_c(handle: int) -> None:
         raise KeyboardInterrupt
 

@@ -304,9 +304,8 @@ def test_parameters_of_the_wrong_shape_are_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ARCHS)
 def test_an_architecture_survives_json(kind: str) -> None:
-    assert (
-        Arch.from_dict({k: list(v) if isinstance(v, tuple) else v for k, v in SMALL[kind].to_dict().items()})
-        == (SMALL[kind])
+    assert Arch.from_dict({k: list(v) if isinstance(v, tuple) else v for k, v in SMALL[kind].to_dict().items()}) == (
+        SMALL[kind]
     )
     assert "extra" not in SMALL[kind].to_dict()  # files of networks without dense inputs are what they always were
 

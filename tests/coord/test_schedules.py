@@ -11,7 +11,9 @@ def test_points_lines_and_ends() -> None:
     # From 0.2 at 0 to 0.05 at 100 (slope -0.0015), then to 0.01 at 300 (slope -0.0002).
     schedule = Schedule((0, 100, 300), (0.2, 0.05, 0.01))
     table = {-5: 0.2, 0: 0.2, 50: 0.125, 100: 0.05, 200: 0.03, 300: 0.01, 10_000: 0.01}
-    assert {step: pytest.approx(value) for step, value in table.items()} == {step: schedule(step) for step in table}
+    assert {step: pytest.approx(value) for step, value in table.items()} == {
+        step: schedule(step) for step in table
+    }
 
 
 def test_flat_before_the_first_point() -> None:
@@ -28,7 +30,9 @@ def test_linear() -> None:
     assert linear(1.0, 0.2, 0)(0) == 0.2
 
 
-@pytest.mark.parametrize(("steps", "values"), [((), ()), ((0, 1), (1.0,)), ((5, 5), (1.0, 0.0)), ((5, 1), (1.0, 0.0))])
+@pytest.mark.parametrize(
+    ("steps", "values"), [((), ()), ((0, 1), (1.0,)), ((5, 5), (1.0, 0.0)), ((5, 1), (1.0, 0.0))]
+)
 def test_bad_points_are_refused(steps: tuple[int, ...], values: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="schedule"):
         Schedule(steps, values)

@@ -449,7 +449,7 @@ def test_the_written_report(tmp_path, store, capsys):
         ("id: check", "id: fluent", "question id 'fluent' occurs twice"),
         ("kind: likert", "kind: lickert", "unknown kind of question 'lickert'; did you mean 'likert'"),
         ("consent: I agree.", "consent: ''", "consent: must be text"),
-        ("tutorial: false", "tutorial: maybe", "must be true or false"),
+                ("tutorial: false", "tutorial: maybe", "must be true or false"),
         ("ticks: 12", "ticks: 12\n    ticks: 13", "is given twice"),
         ("[greedy, stay, random]", "[greedy, greedy]", "has the same entry twice"),
         ("[greedy, stay, random]", "greedy", "must be a list"),

@@ -37,7 +37,9 @@ def ready(worker: PartnerWorker, now_s: float = 0.0) -> PartnerWorker:
 def answer(worker: PartnerWorker, tick: int, now_s: float = 0.0):
     """Submit the state of a tick and wait for what comes of it."""
     worker.submit(tick, helpers.state_at(tick), None, now_s)
-    until(lambda: worker._answer is not None or worker.status != "ready", lambda: worker.poll(now_s))
+    until(
+        lambda: worker._answer is not None or worker.status != "ready", lambda: worker.poll(now_s)
+    )
     return worker.take(tick)
 
 
@@ -134,7 +136,9 @@ def test_an_unknown_mode_is_refused():
 
 def test_processes_answer_hang_and_die_without_the_game():
     """Two processes at once, because each takes seconds to start."""
-    hanging, dying = (make(loader, "process", hang_s=2.0) for loader in (helpers.load_hangs, helpers.load_dies))
+    hanging, dying = (
+        make(loader, "process", hang_s=2.0) for loader in (helpers.load_hangs, helpers.load_dies)
+    )
     for worker in (hanging, dying):
         ready(worker)
         assert worker.status == "ready", worker.message

@@ -60,7 +60,7 @@ def test_stores_are_joined_and_skips_left_out(tmp_path: Path) -> None:
     sight = Sight(facts, facts, change=True, changed=lambda x: x[..., ::-1])  # as a run may read a change otherwise
     flipped = moments.labels(files, run, LENGTH, sight, 6).labels.obs
     assert np.array_equal(flipped[..., :facts], change[..., :facts])
-    assert np.array_equal(flipped[..., facts:], change[..., : facts - 1 : -1])
+    assert np.array_equal(flipped[..., facts:], change[..., :facts - 1 : -1])
     assert found.number.tolist() == [-1, -2, -3]
     assert found.annotator == ["ann"] * 3
     assert found.unsafe.shape == (3, 2)

@@ -552,7 +552,8 @@ def test_scaled_inputs_are_as_if_the_observations_had_been_divided() -> None:
     deviation[:, 2] = 1.0  # what hardly varies stays as it is
     divided = obs / deviation[:, None, None, None]
     results = [
-        model.fit([Labels(x[m], act[m], target[m]) for m in range(2)]) for model, x in ((scaled, obs), (plain, divided))
+        model.fit([Labels(x[m], act[m], target[m]) for m in range(2)])
+        for model, x in ((scaled, obs), (plain, divided))
     ]
     torch.testing.assert_close(results[0].loss, results[1].loss)
     torch.testing.assert_close(scaled.flat, plain.flat)
