@@ -119,9 +119,6 @@ class Report:
             if cfg.oracle:
                 found.append(self._preferred("curves", layout, learner, ORACLE, None))
             for labels in cfg.labels:
-                if not labels and learner == IMITATOR:
-                    found.append(self._imitation(layout, "curves", f"{learner}-no_labels", UNTRAINED, 0))
-                    continue
                 methods = cfg.methods if labels else (UNTRAINED,)
                 found += [self._preferred("curves", layout, learner, method, labels) for method in methods]
         return found
@@ -150,6 +147,8 @@ class Report:
         proxies = f"eval_partners={','.join(cfg.proxies)}"
         chosen = ("env=overcooked", f"learner={taught_by}", *begin, *words[method], *budget, *teacher, proxies, *own)
         point = Point(part=part, name=name, layout=layout, learner=learner, method=method, labels=labels, wants=wants)
+        if start is not None and method == UNTRAINED:
+            return start._replace(point=point)
         entry = self._entry(point, "prefer", chosen, MANIFEST if cfg.seeds > 1 else AGENT_FILE)
         return entry if start is None else entry._replace(before=(start.step,))
 
@@ -172,18 +171,10 @@ class Report:
         chosen = (f"labels={cfg.rlhf_labels}", f"teacher.wants={cfg.wants}", *proxies, *RLHF[name], *cfg.rlhf_words)
         return self._entry(point, "rlhf", chosen, RESULT_FILE)
 
-    def _imitation(
-        self,
-        layout: str,
-        part: str = "rlhf",
-        name: str = "imitation",
-        method: str = "imitation",
-        labels: int | None = None,
-    ) -> Entry:
+    def _imitation(self, layout: str) -> Entry:
         """What imitation alone leaves: the first step of the pipeline with the penalty."""
         whole = self._pipeline(layout, "with_kl")
-        learner = whole.point.learner if part == "rlhf" else IMITATOR
-        point = replace(whole.point, part=part, name=name, method=method, labels=labels, learner=learner)
+        point = replace(whole.point, name="imitation", method="imitation", labels=None)
         return Entry(point, whole.step, ((whole.step.folder / STEPS[0]).as_posix(),))
 
     def _entry(self, point: Point, command: str, chosen: Sequence[str], result: str) -> Entry:

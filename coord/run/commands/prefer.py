@@ -211,15 +211,14 @@ def write_kitchen_egos(
     from populations.pool import NewMember
     from populations.training import write_egos
 
-    last, begun_as = final_row(folder), [cfg.init_from] if cfg.init_from else []
+    last, origins = final_row(folder), hashes_of([cfg.init_from]) if cfg.init_from else []
     wanted: dict[str, Any] = {
         "wants": cfg.teacher.wants,
         "learner": cfg.learner,
-        "trained_with": hashes_of([*cfg.partners, *begun_as]),
+        "trained_with": [*hashes_of(cfg.partners), *origins],
     }
     if cfg.teacher.wants == "utility":
         wanted |= {"utility": dict(cfg.teacher.weights) or cfg.teacher.utility}
-    origins = hashes_of(begun_as)
     human_data = next((who.card.human_data for who in learned_with if who.card.human_data), "")
     found = []
     for m, net in enumerate(nets):
