@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coord.overcooked import IndexSpec, OvercookedVectorEnv, load_layout
+from coord.places import python_command
 from play.screens.game import GameScreen
 from play.settings import GameChoice
 from play.view.events import UiEvent
@@ -76,7 +77,7 @@ def bench_play(minutes: float, seconds: float = 20.0) -> dict[str, Any]:
 def start_up(folder: Path) -> float:
     """Seconds from starting a fresh Python to the menu's first frame, reading the configuration included."""
     began = time.time()
-    command = [sys.executable, "-c", FIRST_FRAME, str(folder)]
+    command = python_command(FIRST_FRAME, str(folder))
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1]) - began
 

@@ -10,7 +10,6 @@ import importlib
 import os
 import re
 import subprocess
-import sys
 from functools import cache
 from types import TracebackType
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from coord.control.tasks import EpisodeRecord, Scene, View, build, quiet_import
 from coord.errors import UserError
+from coord.places import python_command
 from coord.types import FloatArray
 
 BACKENDS = ("egl", "osmesa", "glfw")
@@ -160,7 +160,7 @@ def _why_not(name: str) -> str:
     """Why the backend does not work here; empty if it does."""
     code = f"from coord.control.frames import probe; probe({name!r})"
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PROBE_S)
+        done = subprocess.run(python_command(code), capture_output=True, text=True, timeout=PROBE_S)
     except subprocess.TimeoutExpired:
         return f"no answer in {PROBE_S:.0f} s"
     if done.returncode == 0:

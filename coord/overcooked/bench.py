@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from coord.overcooked.layouts import load_layout
 from coord.overcooked.vector_env import OvercookedVectorEnv
+from coord.places import python_command
 
 LAYOUTS = ("cramped_room", "counter_circuit_o_1order")
 _ROUNDS = 3  # the reference is timed between rounds, so that both see the same machine
@@ -59,7 +59,7 @@ def _reference_speeds(layout: str) -> dict[str, float]:
         "import json, sys; from coord.overcooked.oracle import SpeedRequest, measure_speed;"
         f"print(json.dumps(measure_speed(SpeedRequest(sys.argv[1], {_REFERENCE_STEPS}))))"
     )
-    done = subprocess.run([sys.executable, "-c", code, layout], capture_output=True, text=True, check=True)
+    done = subprocess.run(python_command(code, layout), capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,21 +1,21 @@
 """The command `coord`: finds the command, prints help, turns errors into one line and an exit code.
 
-Exit codes: 0 done, 2 bad input (also an unwritable folder or a full disk), 3 diverged, 130 interrupted.
+Exit codes: 0 done, 2 bad input (also an unwritable folder, a full disk or too little memory), 3 diverged, 70 a fault of
+our own (one line, which names the file that holds the trace), 130 interrupted.
 A command is a module in `coord/run/commands` with `HELP` (one line), `EXAMPLES` (copy-paste lines) and
 `run(overrides) -> int`. It imports what it needs inside `run`, so that help stays instant.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from coord import __version__
+from coord import __version__, places
 from coord.errors import Diverged, UserError, unknown
+from coord.run import terminal
 
 COMMANDS: dict[str, str] = {
     "train": "coord.run.commands.train",
@@ -41,37 +41,43 @@ COMMANDS: dict[str, str] = {
 }
 
 SUMMARY = "train partners for Overcooked, train an ego with them, score it with people-like partners"
-EXIT_CODES = "exit codes: 0 done, 2 bad input, 3 diverged, 130 interrupted"
+EXIT_CODES = "exit codes: 0 done, 2 bad input, 3 diverged, 70 our fault, 130 interrupted"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the entry point of the console script."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        code = dispatch(argv)
-        sys.stdout.flush()  # here, so that a closed pipe is noticed where it is expected
-        return code
-    except UserError as error:
-        return _fail(str(error), 2)
-    except Diverged as error:
-        return _fail(str(error), 3)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader of our output (head, less) went away: nothing is wrong
-        # What is still buffered would fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno not in (
-            errno.ENOSPC,
-            errno.EACCES,
-            errno.EROFS,
-            errno.EPERM,
-            errno.EDQUOT,
-            errno.ENOTDIR,
-        ):
-            raise
-        return _fail(f"{error.strerror}: {error.filename or 'while writing'}", 2)
+    places.put_first()
+    with terminal.prepared_streams():
+        try:
+            _check_text(argv)
+            code = dispatch(argv)
+            sys.stdout.flush()  # here, so that a full disk below it is noticed where it is expected
+            return code
+        except KeyboardInterrupt:
+            return _fail("interrupted", 130)
+        except Exception as error:
+            return _fail(*_explained(error))
+
+
+def _check_text(argv: Sequence[str]) -> None:
+    """Refuse words that are no text: no file of ours could hold them."""
+    for word in argv:
+        if any("\ud800" <= char <= "\udfff" for char in word):
+            raise UserError(f"'{terminal.one_line(ascii(word)[1:-1])}' is not UTF-8 text")
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """One line and an exit code for whatever ended a command."""
+    if isinstance(error, UserError):
+        return str(error), 2
+    if isinstance(error, Diverged):
+        return str(error), 3
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # the latter is PyTorch's
+        return f"out of memory: {str(error) or 'this machine cannot hold it'}", 2
+    if isinstance(error, OSError) and error.strerror:  # full disks, forbidden, deleted or impossible files
+        return f"{error.strerror}: {error.filename or 'while reading or writing'}", 2
+    return terminal.report_fault(error), 70
 
 
 def dispatch(argv: Sequence[str]) -> int:
@@ -165,5 +171,5 @@ def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"error: {terminal.one_line(text)}", file=sys.stderr)
     return code

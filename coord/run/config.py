@@ -26,11 +26,11 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from coord.errors import UserError, unknown
+from coord.places import CONFIG_FOLDER
 
 # What a config file is turned into. Names, not classes: help must not import torch.
 CONFIGS: dict[str, str] = {
@@ -124,7 +124,7 @@ def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
 
     groups = _choices(command, words)
     chosen = [f"{group}={choice}" for group, choice in groups.items()]
-    with hydra.initialize_config_module("configs", version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         node = hydra.compose(command, chosen + _overlays(command, groups, words))
     merged = typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
     values = {key: text for key, text in words.items() if key not in groups}
@@ -232,7 +232,7 @@ def split_overrides(overrides: Sequence[str], positional: Sequence[str] = ()) ->
 
 def options(group: str) -> list[str]:
     """Choices of a group, e.g. `options("algo") == ["bc", "ppo"]`."""
-    folder = resources.files("configs") / group
+    folder = CONFIG_FOLDER / group
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
@@ -253,7 +253,7 @@ class FieldHelp:
 
 def field_help(file: str, prefix: str = "") -> list[FieldHelp]:
     """The fields of one config file (`train.yaml`, `algo/ppo.yaml`) with the meaning from their comments."""
-    text = (resources.files("configs") / file).read_text(encoding="utf-8")
+    text = (CONFIG_FOLDER / file).read_text(encoding="utf-8")
     rows = re.findall(r"^(\w+):[ ]*(.*?)[ ]+#[ ](.*)$", text, flags=re.MULTILINE)
     return [FieldHelp(prefix + name, default, meaning) for name, default, meaning in rows if name != "defaults"]
 
@@ -313,7 +313,7 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
         UserError: unknown preset, or one that says nothing about the task.
     """
     preset, task = str(fields["preset"]), str(fields["env"])
-    root = resources.files("configs") / command
+    root = CONFIG_FOLDER / command
     presets = sorted(item.name for item in root.iterdir() if item.is_dir())
     if preset not in presets:
         raise unknown("preset", preset, presets)
@@ -332,7 +332,7 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
 
 
 def _exists(name: str) -> bool:
-    return (resources.files("configs") / f"{name}.yaml").is_file()
+    return (CONFIG_FOLDER / f"{name}.yaml").is_file()
 
 
 def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
@@ -359,7 +359,7 @@ def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str
 
 def _check_preset(command: str, groups: Mapping[str, str], preset: str, layout: str) -> None:
     """Raise UserError unless a preset has values for the layout and the method: a mixture would be nobody's."""
-    root = resources.files("configs")
+    root = CONFIG_FOLDER
     homes = [name for name in (command, *(f"{g}/{c}" for g, c in groups.items())) if (root / name).is_dir()]
     presets = {item.name for name in homes for item in (root / name).iterdir() if item.is_dir()}
     if preset not in presets:
@@ -409,7 +409,7 @@ def _value(text: str) -> Any:
 def _yaml(file: str) -> dict[str, Any]:
     import yaml
 
-    return yaml.safe_load((resources.files("configs") / file).read_text(encoding="utf-8"))
+    return yaml.safe_load((CONFIG_FOLDER / file).read_text(encoding="utf-8"))
 
 
 def _convert_field(field: dataclasses.Field[Any], scope: dict[str, Any], value: Any, where: str) -> Any:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from coord.run.terminal import plain, raw
+
 if TYPE_CHECKING:
     from rich.panel import Panel
 
@@ -43,7 +45,7 @@ class Progress:
         interval_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.title, self.total, self.unit, self.done = title, total, unit, start
+        self.title, self.total, self.unit, self.done = plain(title), total, unit, start
         self.metrics: dict[str, float] = {}
         self._stream = sys.stderr if stream is None else stream
         self._interval_s, self._clock = interval_s, clock
@@ -78,7 +80,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Print one line that stays, above the panel if there is one."""
         if self._live is not None:
-            self._live.console.print(text, markup=False)
+            self._live.console.print(plain(text), markup=False)
         else:
             print(text, file=self._stream, flush=True)
 
@@ -146,5 +148,5 @@ def _live_display(progress: Progress):  # type: ignore[no-untyped-def]  # rich i
     from rich.live import Live
 
     # Drawn anew several times a second, so that time passes on the panel between two updates that are far apart.
-    console = Console(file=progress._stream)
+    console = Console(file=raw(progress._stream))
     return Live(get_renderable=progress.panel, console=console, refresh_per_second=4, transient=False)

@@ -16,6 +16,7 @@ LAYERS: dict[str, int] = {
     "coord": 0,  # coord/__init__.py: version and environment only
     "coord.types": 0,
     "coord.errors": 0,
+    "coord.places": 0,
     "coord.seeding": 0,
     "coord.schedules": 0,
     "coord.stats": 0,

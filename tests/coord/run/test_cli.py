@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shlex
 import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,8 @@ import pytest
 from coord.errors import Diverged, UserError
 from coord.run import cli
 from coord.run.interrupt import Interrupted
+
+ROOT = Path(__file__).parents[3]
 
 
 def fake_command(monkeypatch: pytest.MonkeyPatch, run: Callable[[list[str]], int]) -> None:
@@ -38,6 +43,8 @@ def full_disk() -> OSError:
         (Interrupted("coord train resume=x"), 130, "interrupted and saved; continue with: coord train resume=x"),
         (full_disk(), 2, "error: No space left on device: run/metrics.jsonl"),
         (PermissionError(errno.EACCES, "Permission denied", "out"), 2, "error: Permission denied: out"),
+        (OSError(errno.EIO, "Input/output error"), 2, "error: Input/output error: while reading or writing"),
+        (MemoryError(), 2, "error: out of memory: this machine cannot hold it"),
     ],
 )
 def test_every_ending_has_its_code_and_one_line(
@@ -64,13 +71,115 @@ def test_the_command_gets_its_words_and_its_code_is_returned(monkeypatch: pytest
     assert got == ["a=1", "b"]
 
 
-def test_a_fault_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_one_line_and_a_trace_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     def fail(words: list[str]) -> int:
-        raise OSError(errno.EIO, "Input/output error")
+        raise AssertionError("never\nso \x1b[31mred" + "x" * 1000)
 
     fake_command(monkeypatch, fail)
-    with pytest.raises(OSError, match="Input/output error"):
-        cli.main(["fake"])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert cli.main(["fake", "a=1"]) == 70
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"error: a fault in coord itself: AssertionError: never so \\x1b\[31mredx+…; .*\n", err)
+    assert len(err) < 400
+    trace = Path(err.split("the full trace is in ")[1].strip())
+    assert trace.parent == tmp_path
+    assert "in fail" in trace.read_text()
+
+
+def test_a_fault_is_told_where_no_trace_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    fake_command(monkeypatch, lambda words: 1 // 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    assert cli.main(["fake"]) == 70
+    assert "the trace could not be kept: No such file or directory" in capsys.readouterr().err
+
+
+def test_words_that_are_no_text_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "out=\udcff"]) == 2
+    assert capsys.readouterr().err == "error: 'out=\\udcff' is not UTF-8 text\n"
+
+
+def test_no_escape_code_reaches_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(words: list[str]) -> int:
+        print("a\x1b]0;title\x07\tb\x9b31m\u202ec\r")
+        print("d\x1b[2J", file=sys.stderr)
+        return 0
+
+    fake_command(monkeypatch, run)
+    assert cli.main(["fake"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "a\\x1b]0;title\\x07\tb\\x9b31m\\u202ec\\x0d\n"
+    assert err == "d\\x1b[2J\n"
+
+
+HOSTILE = """
+import sys, types
+from coord.run import cli
+module = types.ModuleType("fake")
+def run(words):
+    for i in range(3000):
+        print("ü", i)
+    print("end", file=sys.stderr)
+    open("file.txt", "w").write("kept")
+    return 0
+module.run = run
+sys.modules["fake"] = module
+cli.COMMANDS["fake"] = "fake"
+sys.exit(cli.main(["fake"]))
+"""
+
+
+@pytest.mark.parametrize("redirect", ["", ">&-", "2>&-", ">&- 2>&- <&-", "| true", ">/dev/null 2>/dev/full"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_command_goes_on_whatever_becomes_of_its_streams(tmp_path: Path, redirect: str, encoding: str) -> None:
+    (tmp_path / "run.py").write_text(HOSTILE)
+    shell = f"set -o pipefail; {shlex.quote(sys.executable)} run.py {redirect}"
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=env, capture_output=True, timeout=60)
+    assert done.returncode == 0, done
+    assert "Traceback" not in done.stderr.decode()
+    assert (tmp_path / "file.txt").read_text() == "kept"
+
+
+FOREIGN = """
+import multiprocessing, sys
+from coord.run import cli
+from coord.run.terminal import one_line
+def child(queue):
+    import play.clock, populations.pool
+    queue.put([play.clock.__file__, populations.pool.__file__])
+if __name__ == "__main__":
+    assert cli.main(["layouts", "--help"]) == 0
+    assert cli.main(["report"]) == 2
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    print(queue.get(timeout=60))
+    process.join()
+"""
+
+
+def test_packages_of_the_same_names_do_not_get_in_the_way(tmp_path: Path) -> None:
+    """Folders and packages in the working directory and on PYTHONPATH, for workers too."""
+    for name in ("configs", "play", "populations"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise RuntimeError('the wrong {name}')\n")
+    (tmp_path / "coord").mkdir()
+    (tmp_path / "main.py").write_text(FOREIGN)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "main.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(ROOT / "play" / "clock.py") in done.stdout
+    assert str(ROOT / "populations" / "pool.py") in done.stdout
 
 
 def test_unknown_command_names_the_closest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,16 +162,13 @@ def test_per_layout_values_apply_by_themselves_and_yield_to_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in {
-        "__init__.py": "",
         "train.yaml": "defaults:\n  - algo: ppo\n  - _self_\n\nlayout: small  # kitchen\n",
         "algo/ppo.yaml": "lr: 0.1  # step\ngamma: 0.9  # discount\n",
         "algo/ppo/big.yaml": "lr: 0.2\n",
     }.items():
         (tmp_path / "configs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "configs" / name).write_text(textwrap.dedent(text))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in [name for name in sys.modules if name.partition(".")[0] == "configs"]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(config, "CONFIG_FOLDER", tmp_path / "configs")
 
     assert config.compose("train", {})["algo"] == {"name": "ppo", "lr": 0.1, "gamma": 0.9}
     assert config.compose("train", {"layout": "big"})["algo"] == {"name": "ppo", "lr": 0.2, "gamma": 0.9}
