@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coord.agent_files import StoredAgent, stack_agents
-from coord.agents import KitchenView, StuckMemory, feature_poses
-from coord.context.base import Context
-from coord.nets import PopulationNet, append_dense, rows_by_member, sample_actions
+from coord.agents.context.base import Context
+from coord.agents.files import StoredAgent, stack_agents
+from coord.agents.players import KitchenView, StuckMemory, feature_poses
+from coord.nets.population import PopulationNet, append_dense, rows_by_member, sample_actions
 from coord.overcooked import IndexSpec, OvercookedVectorEnv
 from coord.seeding import derive
 from coord.types import NUM_ACTIONS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coord.nets import PopulationNet, sample_actions
+from coord.nets.population import PopulationNet, sample_actions
 from coord.partner_env import Episodes, RowEnv
 from coord.returns import gae, next_values
 

@@ -19,11 +19,11 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
 
 from coord.errors import UserError
-from play import settings as settings_file
+from play.game import settings as settings_file
+from play.game.preloader import Shelf
+from play.game.settings import GameChoice
 from play.screens.base import Screen, message
 from play.screens.menu import MenuScreen
-from play.settings import GameChoice
-from play.shelf import Shelf
 from play.view import theme, window
 from play.view.events import Translator, UiEvent
 from play.view.sound import Sound
@@ -46,7 +46,7 @@ class Options:
     open_first: Callable[[App], Screen] | None = None
     instead: Callable[[App], Screen] | None = None
     caption: str = window.CAPTION
-    moments: Path | None = None  # label store for moments of games; None: see `play.moments.place_of`
+    moments: Path | None = None  # label store for moments of games; None: see `play.game.moments.place_of`
 
 
 class App:

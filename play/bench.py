@@ -24,13 +24,13 @@ import numpy as np
 
 from coord.overcooked import IndexSpec, OvercookedVectorEnv, load_layout
 from coord.places import python_command
+from play.game.settings import GameChoice
+from play.game.worker import GameSpec, PartnerSpec, PartnerWorker, load_partner
 from play.screens.game import GameScreen
-from play.settings import GameChoice
 from play.view.events import UiEvent
-from play.worker import GameSpec, PartnerSpec, PartnerWorker, load_partner
 
 if TYPE_CHECKING:
-    from coord.agents import Agent
+    from coord.agents.players import Agent
     from play.app import App
 
 SIZE = (1280, 720)
@@ -155,8 +155,8 @@ def untrained(spec: PartnerSpec, game: GameSpec) -> Agent:
     """A fresh network of the kind `spec.ref` (mlp, cnn), as large as the published ones."""
     import torch
 
-    from coord.agents import PolicyAgent
-    from coord.nets import Arch, PopulationNet
+    from coord.agents.players import PolicyAgent
+    from coord.nets.population import Arch, PopulationNet
 
     index = IndexSpec.for_layouts((game.layout,), game.rules, game.layout.num_players)
     arch, vocabulary = {

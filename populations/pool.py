@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from coord.agent_files import (
+from coord.agents.files import (
     MANIFEST,
     MANIFEST_SCHEMA,
     AgentCard,
@@ -25,10 +25,10 @@ from coord.agent_files import (
     save_agent,
     spec_hash,
 )
-from coord.agents import PolicyAgent
+from coord.agents.players import PolicyAgent
 from coord.errors import UserError
 from coord.files import atomic_write_json
-from coord.nets import PopulationNet
+from coord.nets.population import PopulationNet
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

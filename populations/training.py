@@ -1,7 +1,7 @@
 """What every method starts from and what it hands back: a `Setup` in, a `Training` out.
 
-A method is one function `make(config, setup) -> Training`, listed in `populations.methods`. It builds learners and
-kitchens (the functions below do the usual ones), attaches what is its own as hooks of PPO, and says which agents it
+A method is one function `make(config, setup) -> Training`, listed in `populations.methods.table`. It builds learners
+and kitchens (the functions below do the usual ones), attaches what is its own as hooks of PPO, and says which agents it
 leaves. `coord population` and `coord train` do the rest: run folder, logs, checkpoints, Ctrl-C, exact resume, files.
 """
 
@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from coord import seeding
-from coord.agent_files import AGENT_FILE, MANIFEST, AgentCard, AgentGroup, StoredAgent, save_agent, stack_agents
+from coord.agents.context.base import Context
+from coord.agents.files import AGENT_FILE, MANIFEST, AgentCard, AgentGroup, StoredAgent, save_agent, stack_agents
 from coord.algos import ppo
-from coord.context.base import Context
 from coord.errors import UserError, at_least
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import PartnerEnv, Partners, RowEnv, SelfPlayEnv, as_pool
@@ -72,7 +72,7 @@ class Training:
 
 
 class Method(Protocol):
-    """How a published method enters: `POOL_METHODS` and `EGO_METHODS` of `populations.methods` list them."""
+    """How a published method enters: `POOL_METHODS` and `EGO_METHODS` of `populations.methods.table` list them."""
 
     def __call__(self, cfg: Any, setup: Setup, /) -> Training:
         """Builds everything; raises UserError for what cannot be built, before a folder is made."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from coord.agent_files import AgentCard, StoredAgent
+from coord.agents.files import AgentCard, StoredAgent
 from coord.algos.bc import recorded_layout
-from coord.nets import Arch, PopulationNet
+from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import IndexSpec, Layout, load_layout
 from coord.types import NUM_ACTIONS
 from populations.pool import NewMember

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coord.nets import NUM_ACTIONS
+from coord.nets.population import NUM_ACTIONS
 from coord.partner_env import Episodes, RowStep
 
 

@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coord import seeding
-from coord.agent_files import HELD_OUT_ID, AgentCard, StoredAgent
-from coord.agents import KitchenView
+from coord.agents.files import HELD_OUT_ID, AgentCard, StoredAgent
+from coord.agents.players import KitchenView
 from coord.errors import UserError, unknown
-from coord.nets import Arch, PopulationNet
-from coord.optim import PopulationAdam
+from coord.nets.optim import PopulationAdam
+from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import Layout, OvercookedVectorEnv, load_layout
 from coord.overcooked.human_data import HumanGame, load_games
 from coord.overcooked.recorded import RecordedGame, read_games

@@ -6,8 +6,8 @@ gradient. Learning rate, clip range, entropy and value coefficients are [M] tens
 member its own (PBT). Rows are [M, B] of any `RowEnv`: self-play, an ego among partners, or a control task.
 
 Deviations from the published Overcooked PPO (Carroll et al. 2019): the default network reads indices
-(`coord.nets`), time limits bootstrap instead of terminating (`time_limit`), advantages are normalised per member over
-the whole rollout, and the learning rate falls linearly to `lr_final` of its start.
+(`coord.nets.population`), time limits bootstrap instead of terminating (`time_limit`), advantages are normalised per
+member over the whole rollout, and the learning rate falls linearly to `lr_final` of its start.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coord import fused, seeding
+from coord import seeding
 from coord.errors import Diverged, UserError, at_least, between
-from coord.fused import ppo_loss
-from coord.nets import Arch, PopulationNet
-from coord.optim import PopulationAdam
+from coord.kernels import fused
+from coord.kernels.fused import ppo_loss
+from coord.nets.optim import PopulationAdam
+from coord.nets.population import Arch, PopulationNet
 from coord.partner_env import Episodes, RowEnv
 from coord.returns import TIME_LIMITS
 from coord.rollout import Rollout, advantages, allocate, collect

@@ -2,8 +2,8 @@
 
 Haarnoja et al. (2018) with learned temperature and two critics, as B-Pref and MRN set it (Lee et al. 2021; Liu et al.
 2022), and its exact form for discrete actions (Christodoulou 2019). All critics of all members are one batched network.
-Losses are pure functions (`sac_losses`); updates take their gradients by hand (`coord.backprop`), and tests compare
-these with autograd. Where the continuous head has one sampled action, the discrete head has the
+Losses are pure functions (`sac_losses`); updates take their gradients by hand (`coord.kernels.backprop`), and tests
+compare these with autograd. Where the continuous head has one sampled action, the discrete head has the
 expectation over all actions; the losses are linear in what is averaged, so both heads share them.
 
 Deviations from the published code: none at the defaults. Options it lacks: layer normalisation and decoupled weight
@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coord import heads, mlps, seeding
+from coord import seeding
 from coord.algos.sac_losses import actor_loss, alpha_loss, critic_loss, critic_target, expected_soft_value, soft_value
-from coord.backprop import Learner, Net
 from coord.buffers import Batch
 from coord.errors import Diverged, UserError, at_least, between
-from coord.mlps import Params
-from coord.optim import FusedAdam
+from coord.kernels.backprop import Learner, Net
+from coord.nets import heads, mlps
+from coord.nets.mlps import Params
+from coord.nets.optim import FusedAdam
 from coord.returns import TIME_LIMITS
 
 CHECK_EVERY = 100  # updates between looks at whether the losses are finite (NaN stays, and a look halts a GPU)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from coord import agent_files, checkpoint
-from coord.agent_files import AGENT_FILE, HELD_OUT_ID, MANIFEST, StoredAgent
-from coord.agents import Agent, RandomAgent, StayAgent
-from coord.agents_greedy import GreedyAgent
+from coord import checkpoint
+from coord.agents import files
+from coord.agents.files import AGENT_FILE, HELD_OUT_ID, MANIFEST, StoredAgent
+from coord.agents.greedy import GreedyAgent
+from coord.agents.players import Agent, RandomAgent, StayAgent
 from coord.algos.bc import has_human_games
 from coord.errors import UserError, unknown
 from coord.evaluation.proxies import SPLIT_OF, load_clone
@@ -57,7 +58,7 @@ def files_of(ref: str) -> list[Path]:
     path, _, member = ref.partition("#")
     folder = Path(path)
     if (folder / MANIFEST).is_file():
-        entries = agent_files.read_manifest(folder)
+        entries = files.read_manifest(folder)
         return [folder / entry["file"] for entry in entries if member in ("", entry["id"])]
     if (folder / AGENT_FILE).is_file():
         return [folder / AGENT_FILE]
@@ -107,9 +108,9 @@ def load_training_partners(refs: Sequence[str], layout: str | Layout, rules: str
 def _refuse_held_out(found: StoredAgent, ref: str, layout: Layout) -> None:
     """Parameters are compared with the proxy's only where they could be its own: in a file, on features."""
     source = f"partner {ref}" if ref.endswith(found.card.agent_id) else f"partner {ref} ({found.card.agent_id})"
-    agent_files.refuse_held_out(found, source)
+    files.refuse_held_out(found, source)
     if ref not in BUILT_IN and found.net.obs_kind == "features" and has_human_games(layout):
-        agent_files.refuse_held_out(found, source, load_clone(HELD_OUT_ID, layout).net.tensors())
+        files.refuse_held_out(found, source, load_clone(HELD_OUT_ID, layout).net.tensors())
 
 
 def _find(ref: str, layout: Layout) -> list[StoredAgent | Agent]:
@@ -120,14 +121,14 @@ def _find(ref: str, layout: Layout) -> list[StoredAgent | Agent]:
         return [load_clone(ref, layout)]
     path, _, member = ref.partition("#")
     if member:
-        return [agent_files.read_pool_member(path, member)]
+        return [files.read_pool_member(path, member)]
     folder = Path(ref)
     if (folder / MANIFEST).is_file():
-        return [agent_files.read_member(folder, entry) for entry in agent_files.read_manifest(folder)]
+        return [files.read_member(folder, entry) for entry in files.read_manifest(folder)]
     if (folder / AGENT_FILE).is_file():
-        return [agent_files.read_agent(folder / AGENT_FILE)]
+        return [files.read_agent(folder / AGENT_FILE)]
     if folder.is_file():
-        return [agent_files.read_agent(folder)]
+        return [files.read_agent(folder)]
     if folder.suffix or folder.exists() or "/" in ref:
         raise UserError(f"no agent at '{ref}': expected a .safetensors file, a run folder with {AGENT_FILE}, or a pool")
     raise unknown("agent", ref, [*BUILT_IN, "<file>.safetensors", "<run folder>", "<pool>", "<pool>#<member>"])

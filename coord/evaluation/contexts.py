@@ -1,4 +1,4 @@
-"""When an ego makes up its mind about its partner: within a game, between games, or both (`coord.context.carry`).
+"""When an ego makes up its mind about its partner: within a game, between games, or both (`agents.context.carry`).
 
 Played where all three are open to a contestant (PECAN, whose released code does it between games only): series of
 `GAMES_IN_A_ROW` games with the same partner, as part of the cell of protocol A. Game 1 of "between" is played with the
@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from coord.context.carry import CARRIES, can_choose
+from coord.agents.context.carry import CARRIES, can_choose
 from coord.evaluation.agents import load_agents
-from coord.evaluation.run_folder import Interval, combine
+from coord.evaluation.report.run_folder import Interval, combine
 from coord.evaluation.scores import ScoreRequest, score
 
 GAMES_IN_A_ROW = 4

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coord.agents import Agent
+from coord.agents.players import Agent
 from coord.evaluation import metrics
 from coord.evaluation.matches import Match, MatchRules, play_matches
 from coord.files import atomic_write_figure

@@ -6,7 +6,7 @@ a partner to a list, or another chunk size, leaves the other games as they were.
 their own for the whole batch are repeatable, but not independent of it.)
 
 The same two may play several games in a row (`games_in_a_row`): to them it is a new episode with the partner they know,
-and what they make of that is up to them (`coord.context.carry`).
+and what they make of that is up to them (`coord.agents.context.carry`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord import seeding
-from coord.agents import Agent, KitchenView
+from coord.agents.players import Agent, KitchenView
 from coord.errors import UserError
 from coord.overcooked import EVENTS, Layout, OvercookedVectorEnv
 

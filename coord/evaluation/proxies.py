@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 import coord.algos.bc as bc
-from coord.agent_files import StoredAgent, locked_folder, read_agent, save_agent
+from coord.agents.files import StoredAgent, locked_folder, read_agent, save_agent
 from coord.errors import UserError
 from coord.overcooked import Layout, load_layout
 

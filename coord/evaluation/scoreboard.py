@@ -24,14 +24,15 @@ from typing import Any
 
 import numpy as np
 
-from coord import agent_files, checkpoint
-from coord.agent_files import HELD_OUT_ID
-from coord.agents import Agent
+from coord import checkpoint
+from coord.agents import files
+from coord.agents.files import HELD_OUT_ID
+from coord.agents.players import Agent
 from coord.errors import UserError
 from coord.evaluation import br_div, contexts, metrics
 from coord.evaluation.agents import files_of, hashes_of, load_agents
 from coord.evaluation.matches import Match, MatchRules, play_matches
-from coord.evaluation.run_folder import Interval
+from coord.evaluation.report.run_folder import Interval
 from coord.evaluation.scores import ScoreRequest, score
 from coord.files import atomic_write_json
 from coord.overcooked import load_layout
@@ -84,7 +85,7 @@ def refuse_leaks(egos: Sequence[str], partners: Sequence[str]) -> None:
 
 
 def _refuse_leak(path: Path, barred: set[str]) -> None:
-    card = agent_files.read_agent(path).card
+    card = files.read_agent(path).card
     shared = barred & set(card.extra.get("trained_with", ()))
     if shared:
         raise UserError(f"{path} was trained with a partner of this evaluation (SHA-256 {min(shared)[:12]}...)")
@@ -224,7 +225,7 @@ def best_returns(pool: str) -> dict[str, tuple[float, ...]]:
         UserError: no pool, or a member without that figure.
     """
     best = {}
-    for card in (agent_files.read_agent(path).card for path in files_of(pool)):
+    for card in (files.read_agent(path).card for path in files_of(pool)):
         returns = card.extra.get("best_returns")
         if not returns:
             raise UserError(f"{pool}: '{card.agent_id}' has no best response; make partners with population method=bp")

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coord.agents import Agent, PolicyAgent
-from coord.context.carry import carry
+from coord.agents.context.carry import carry
+from coord.agents.players import Agent, PolicyAgent
 from coord.errors import UserError
 from coord.evaluation import metrics
 from coord.evaluation.matches import Games, Match, MatchRules, both_seats, play_matches
@@ -39,7 +39,7 @@ class ScoreRequest:
     drop_stay: bool = False
     seed: int = 0
     games_in_a_row: int = 1
-    context: str | None = None  # what egos keep of their partner meanwhile, see `coord.context.carry`; None: as they do
+    context: str | None = None  # what egos keep of their partner meanwhile (`agents.context.carry`); None: as they do
 
 
 def score(egos: Sequence[Agent], partners: Sequence[Agent], request: ScoreRequest) -> dict[str, Any]:

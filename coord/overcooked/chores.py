@@ -1,4 +1,4 @@
-"""Who does what: divides a kitchen's open work among its chefs, for the scripted player (`coord.agents_greedy`).
+"""Who does what: divides a kitchen's open work among its chefs, for the scripted player (`coord.agents.greedy`).
 
 Every tick the work is listed anew from the packed row (ingredients that pots lack, pots to start, soups to plate and to
 serve) and given out in order of urgency, then of steps: first to chefs whose hands already hold something for it, then

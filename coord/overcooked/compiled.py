@@ -14,7 +14,7 @@ from numba import config, njit
 
 _SOURCES = (
     *("compiled.py", "events.py", "layouts.py", "rules.py", "observations.py", "vector_env.py", "features.py"),
-    *("planner.py", "chores.py", "../agents_greedy.py"),
+    *("planner.py", "chores.py", "../agents/greedy.py"),
 )
 
 

@@ -6,24 +6,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coord.errors import UserError, at_least, unknown
-from coord.preference.annotators import MixtureConfig, PooledConfig, ReliabilityConfig
+from coord.preference.reward.annotators import MixtureConfig, PooledConfig, ReliabilityConfig
 
 if TYPE_CHECKING:  # the annotations say what a group may be; help reads them without loading torch
     from coord.algos.ppo import PPOConfig
-    from coord.algos.ppo_continuous import PPOContinuousConfig
+    from coord.algos.ppo_gaussian import PPOContinuousConfig
     from coord.algos.sac import SACConfig
-    from coord.preference.answerers import TeacherConfig
-    from coord.preference.methods import OracleConfig, TrueRewardConfig
-    from coord.preference.mrn import MRNConfig
-    from coord.preference.ours import OursConfig
-    from coord.preference.pebble import PebbleConfig
-    from coord.preference.qpa import QPAConfig
-    from coord.preference.queries import QueryConfig
-    from coord.preference.reward_model import RewardConfig
-    from coord.preference.rune import RuneConfig
-    from coord.preference.safety import SafetyConfig
-    from coord.preference.surf import SurfConfig
-    from coord.preference.task_env import TaskEnv
+    from coord.preference.labels.answerers import TeacherConfig
+    from coord.preference.labels.queries import QueryConfig
+    from coord.preference.methods.mrn.mrn import MRNConfig
+    from coord.preference.methods.ours import OursConfig
+    from coord.preference.methods.pebble import PebbleConfig
+    from coord.preference.methods.qpa import QPAConfig
+    from coord.preference.methods.rune import RuneConfig
+    from coord.preference.methods.surf import SurfConfig
+    from coord.preference.methods.table import OracleConfig, TrueRewardConfig
+    from coord.preference.reward.model import RewardConfig
+    from coord.preference.reward.safety import SafetyConfig
+    from coord.preference.tasks.task_env import TaskEnv
 
 KITCHENS = "overcooked"  # the task that has a layout, rules, a horizon and partners
 ANSWERERS = ("teacher", "human")
@@ -36,7 +36,7 @@ PRESETS = {
 
 
 def _no_hazards() -> SafetyConfig:
-    from coord.preference.safety import SafetyConfig
+    from coord.preference.reward.safety import SafetyConfig
 
     return SafetyConfig()
 
@@ -137,7 +137,8 @@ class PreferConfig:
 def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
     """Raise UserError where settings do not fit together, before anything is trained or written."""
     from coord.algos.ppo import PPOConfig
-    from coord.preference import crowds, queries
+    from coord.preference.labels import queries
+    from coord.preference.reward import crowds
 
     if isinstance(cfg.algo, PPOConfig) != (cfg.learner == "ppo"):
         raise UserError(f"learner={cfg.learner} does not go with the fields of another algo: say learner=, not algo=")
@@ -169,8 +170,8 @@ def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
 def _check_task(cfg: PreferConfig, env: TaskEnv) -> None:
     """What only kitchens have is asked of kitchens only, and of the learner that knows it."""
     from coord.algos.sac import SACConfig
-    from coord.preference.kitchen_env import KitchenEnv
-    from coord.preference.kitchen_files import arch_of
+    from coord.preference.learners.kitchen_files import arch_of
+    from coord.preference.tasks.kitchen_env import KitchenEnv
 
     if not isinstance(env, KitchenEnv):
         asked = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from coord.preference.label_store import LabelStore
+from coord.preference.labels.store import LabelStore
 
 
 def target_of(choice: str, left: int) -> float:

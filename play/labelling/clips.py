@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord.errors import UserError
-from coord.preference.label_store import QueryRecord
+from coord.preference.labels.store import QueryRecord
 
 SIZE = 320  # pixels of a drawn frame
 HZ = 20.0  # frames per second of a control task at speed 1
@@ -181,8 +181,8 @@ def draw_pair(file: Path, record: QueryRecord) -> Pair:
     """
     from contextlib import closing
 
-    from coord.preference import episodes
-    from coord.preference.label_store import LabelStore
+    from coord.preference.labels import episodes
+    from coord.preference.labels.store import LabelStore
 
     recorded = episodes.load(file.parent, record.session)
     gone = [number for number in record.episode if (record.member, number) not in recorded]
@@ -199,7 +199,7 @@ def draw_pair(file: Path, record: QueryRecord) -> Pair:
 
 def _side(record: QueryRecord, recorded: Mapping[Any, Any], query: Any, side: int, length: int, step: int) -> Side:
     from coord.preference.config import KITCHENS
-    from coord.preference.films import frames_of_segment
+    from coord.preference.tasks.films import frames_of_segment
 
     played = recorded[record.member, record.episode[side]]
     start, about, obs = int(query.start[0, side]), record.provenance, query.obs[0, side, 0]

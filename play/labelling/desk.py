@@ -24,8 +24,8 @@ import yaml
 
 from coord import __version__, seeding
 from coord.errors import UserError
-from coord.preference.label_store import Answer, LabelStore, QueryRecord
-from coord.preference.moments import is_moment
+from coord.preference.labels.moments import is_moment
+from coord.preference.labels.store import Answer, LabelStore, QueryRecord
 from play.labelling.answers import choice_of, left_of, ordered, standing, target_of
 
 CHOICES = ("left", "right", "equal", "skip")

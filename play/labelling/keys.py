@@ -1,4 +1,4 @@
-"""Which keys mean what while labelling. Keys are strings as in `play.inputs`; pads are `pad0:a` and so on."""
+"""Which keys mean what while labelling. Keys are strings as in `play.game.inputs`; pads are `pad0:a` and so on."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from coord.errors import UserError
-from coord.preference.label_store import LabelStore
+from coord.preference.labels.store import LabelStore
 from coord.stats import proportion_ci
 from play.labelling.answers import choice_of, left_of, standing
 

@@ -17,7 +17,7 @@ from play.view.widgets import Button, Form
 
 if TYPE_CHECKING:
     from play.app import App
-    from play.settings import GameChoice
+    from play.game.settings import GameChoice
 
 PAUSE_HINT = (("Esc", "pause"),)
 

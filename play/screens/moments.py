@@ -5,15 +5,15 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, cast
 
+from play.game.moments import LENGTH, REASONS, GameMoments, MomentsDesk, beside, judged_seat
 from play.labelling.clips import Studio
 from play.labelling.desk import Clerk, Desk
 from play.labelling.session import Sitting
-from play.moments import LENGTH, REASONS, GameMoments, MomentsDesk, beside, judged_seat
 from play.screens.label import LabelScreen
 
 if TYPE_CHECKING:
     from play.app import App
-    from play.session import Session
+    from play.game.session import Session
 
 QUESTION = "Which was better?"
 

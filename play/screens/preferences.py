@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pygame
 
-from play.inputs import BINDABLE, PRESETS, Bindings, Conflict, conflicts
+from play.game.inputs import BINDABLE, PRESETS, Bindings, Conflict, conflicts
+from play.game.settings import TEXT_SCALES, THEMES
 from play.screens.base import FormScreen
-from play.settings import TEXT_SCALES, THEMES
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pygame
 
 from coord.errors import UserError
-from play import film
-from play.inputs import ACTION_NAMES
-from play.replay import SPEEDS, Replay, verify
+from play.game import film
+from play.game.inputs import ACTION_NAMES
+from play.game.replay import SPEEDS, Replay, verify
 from play.screens.base import FormScreen, message
 from play.screens.stage import wanted
 from play.view import theme

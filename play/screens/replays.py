@@ -66,7 +66,7 @@ def open_replay(app: App, game_id: int | str) -> None:
 
 def replay_screen(app: App, game_id: int | str) -> Screen:
     """The screen for one game, or a page that says why it cannot be watched."""
-    from play.replay import Replay
+    from play.game.replay import Replay
     from play.screens.replay import ReplayScreen
 
     store = app.shelf.store()

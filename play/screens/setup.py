@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pygame
 
 from coord.errors import UserError
+from play.game.settings import GameChoice
 from play.screens.base import PickScreen, message
 from play.screens.preferences import TICK_RATES
-from play.settings import GameChoice
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame
@@ -21,7 +21,7 @@ from play.view.widgets import Button, Choice, Form, toggle
 
 if TYPE_CHECKING:
     from play.app import App
-    from play.catalogue import LayoutEntry, PartnerEntry
+    from play.game.catalogue import LayoutEntry, PartnerEntry
 
 LENGTHS = (100, 200, 400, 600, 800, 1200)
 RULES = {"classic": "classic: pots start by themselves", "overcooked-ai": "overcooked-ai: start pots by hand"}

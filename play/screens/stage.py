@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pygame
 
 from coord.errors import UserError
-from play.inputs import Bindings
+from play.game.inputs import Bindings
 from play.screens.opening import draw_dots
 from play.view import theme
 from play.view.events import UiEvent
@@ -27,10 +27,10 @@ from play.view.ui import Ui
 if TYPE_CHECKING:
     from coord.overcooked import Layout
     from play.app import App
-    from play.record import Recorder
-    from play.session import Session, TickEvent
-    from play.settings import GameChoice
-    from play.worker import Spare
+    from play.game.record import Recorder
+    from play.game.session import Session, TickEvent
+    from play.game.settings import GameChoice
+    from play.game.worker import Spare
 
 COUNT_FROM, COUNT_S = 3, 0.7  # 3-2-1 and how long each number stands
 FLY_S = 1.2  # how long "+20" is seen
@@ -65,9 +65,9 @@ def make_session(
 ) -> Session:
     """The game of `cast`, its partners' workers already loading. UserError if it cannot be played."""
     from coord.overcooked import load_layout
-    from play.seats import AgentSeat, HumanSeat
-    from play.session import Session
-    from play.worker import GameSpec, PartnerSpec, PartnerWorker
+    from play.game.seats import AgentSeat, HumanSeat
+    from play.game.session import Session
+    from play.game.worker import GameSpec, PartnerSpec, PartnerWorker
 
     choice = cast.choice
     layout = load_layout(choice.layout)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pygame
 
 from coord.errors import UserError
+from play.game.settings import GameChoice
 from play.screens import moments
 from play.screens.base import FormScreen, Screen, message
 from play.screens.game import GameScreen
 from play.screens.stage import Cast, Stage
 from play.screens.tutorial import TutorialScreen
-from play.settings import GameChoice
-from play.study import Question, Step, Study, StudyRun, load_study, unfinished, withdraw
+from play.study.run import Question, Step, Study, StudyRun, load_study, unfinished, withdraw
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import banner, draw_frame

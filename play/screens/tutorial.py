@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pygame
 
-from play.inputs import Bindings
+from play.game.inputs import Bindings
+from play.game.settings import GameChoice
+from play.game.tutorial import PHASES, Tutorial
 from play.screens.base import message
 from play.screens.preferences import key_title
 from play.screens.stage import Cast, Stage
-from play.settings import GameChoice
-from play.tutorial import PHASES, Tutorial
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import cap_name, dim, panel

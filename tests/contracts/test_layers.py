@@ -25,25 +25,18 @@ LAYERS: dict[str, int] = {
     "coord.overcooked": 1,
     "coord.control": 1,
     "coord.nets": 1,
-    "coord.fused": 1,
-    "coord.gru": 1,
-    "coord.optim": 1,
+    "coord.kernels": 1,
     "coord.returns": 1,
     "coord.buffers": 1,
-    "coord.backprop": 1,
-    "coord.gridworld": 1,
-    "coord.heads": 1,
-    "coord.mlps": 1,
-    "coord.context": 2,
     "coord.agents": 2,
-    "coord.agents_greedy": 2,
-    "coord.agent_files": 2,
     "coord.partner_env": 2,
     "coord.pair_env": 2,
     "coord.rollout": 2,
     "coord.algos": 3,
     "coord.preference": 3,
     "coord.evaluation": 4,
+    "coord.studies": 4,
+    "coord.bench": 4,
     "coord.run": 5,
     "coord.__main__": 6,
     "populations": 6,
@@ -171,4 +164,4 @@ def test_nothing_is_pickled() -> None:
     users = {importer for importer, target, _ in IMPORTS if target.partition(".")[0] in ("pickle", "dill", "joblib")}
     # The packaged human games are pickles of overcooked-ai, read by an unpickler that executes nothing; and a partner's
     # worker process is handed its game by its parent. Neither is a file of ours.
-    assert users <= {"coord.overcooked.human_data", "play.worker"}, users
+    assert users <= {"coord.overcooked.human_data", "play.game.worker"}, users

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from coord.nets import NUM_ACTIONS, Arch, PopulationNet
+from coord.nets.population import NUM_ACTIONS, Arch, PopulationNet
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import FrozenPartners, LivePartners, MixedPartners, PartnerEnv, Partners, SelfPlayEnv
 

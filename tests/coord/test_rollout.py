@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from coord.nets import NUM_ACTIONS, Arch, PopulationNet, sample_actions
+from coord.nets.population import NUM_ACTIONS, Arch, PopulationNet, sample_actions
 from coord.partner_env import Episodes
 from coord.rollout import Rollout, allocate, collect
 from tests.row_envs import ToyEnv, repeat_the_cue

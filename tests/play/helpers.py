@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coord.agents import RandomAgent
+from coord.agents.players import RandomAgent
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv, load_layout
-from play.inputs import STAY
-from play.seats import AGENT, HUMAN, Choice, SeatInfo
-from play.session import Session
+from play.game.inputs import STAY
+from play.game.seats import AGENT, HUMAN, Choice, SeatInfo
+from play.game.session import Session
 
 
 class ScriptSeat:

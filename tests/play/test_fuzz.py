@@ -12,6 +12,7 @@ from pathlib import Path
 import pygame
 import pytest
 
+from play.game.settings import GameChoice
 from play.screens import opening
 from play.screens import replay as replay_module
 from play.screens.base import Screen
@@ -23,8 +24,7 @@ from play.screens.setup import SetupScreen
 from play.screens.stage import Stage
 from play.screens.study import StudyScreen, study_screen
 from play.screens.tutorial import TutorialScreen
-from play.settings import GameChoice
-from play.study import StudyRun, load_study
+from play.study.run import StudyRun, load_study
 from tests.play.window_driver import use_threads, window
 
 EVENTS = 100_000

@@ -13,8 +13,8 @@ from coord.evaluation.human_games import score_recorded
 from coord.overcooked import EVENTS, OvercookedVectorEnv
 from coord.overcooked.recorded import read_games
 from coord.run.cli import main
-from play.record import Store
-from play.session import Session
+from play.game.record import Store
+from play.game.session import Session
 from tests.play.helpers import ScriptSeat, play_cook, run_session
 
 
@@ -105,7 +105,7 @@ def test_a_clone_of_people_is_trained_and_plays(recordings, tmp_path, capsys):
     out = tmp_path / "people"
     words = ["train", "algo=bc", f"data={recordings}", f"out={out}", "algo.epochs=30", "threads=1"]
     assert main(words) == 0
-    from coord.agent_files import read_agent
+    from coord.agents.files import read_agent
 
     stored = read_agent(out / "agent.safetensors")
     assert (stored.card.agent_id, stored.card.human_data) == ("bc_people", "recorded")

@@ -11,7 +11,7 @@ import sys
 import pygame
 import pytest
 
-from play import film
+from play.game import film
 from play.screens.preferences import BindingsScreen, settings_screen
 from play.screens.setup import SetupScreen
 from play.view import theme
@@ -148,7 +148,7 @@ def test_setup_keeps_what_is_chosen(driver, tmp_path):
 
 
 def reload(folder):
-    from play import settings
+    from play.game import settings
 
     return settings.load(folder / "settings.json")[0]
 
@@ -308,7 +308,7 @@ def test_fresh_start_for_a_broken_partner(tmp_path, monkeypatch):
 
 
 def test_missing_checkpoint_is_one_clear_page(tmp_path, monkeypatch):
-    from play.worker import load_partner
+    from play.game.worker import load_partner
 
     use_threads(monkeypatch, load_partner)
     with window(tmp_path) as driver:

@@ -6,7 +6,7 @@ import pytest
 
 from coord.errors import UserError
 from play.screens.study import study_screen
-from play.study import StudyRun, load_study
+from play.study.run import StudyRun, load_study
 from tests.play.window_driver import use_threads, window
 
 FILE = """

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from play import settings as settings_file
-from play.settings import GameChoice, Settings
+from play.game import settings as settings_file
+from play.game.settings import GameChoice, Settings
 
 TOOLS = ("Xvfb", "xdotool")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -154,7 +154,7 @@ def test_two_moments_of_a_game(tmp_path):
         person.await_page("Break")
         person.press("End", "Return")
         person.await_page("result")
-    from coord.preference.label_store import LabelStore
+    from coord.preference.labels.store import LabelStore
 
     store = LabelStore(tmp_path / "labels.sqlite", create=False)
     first, undone, second = store.answers()

@@ -14,10 +14,10 @@ os.environ["SDL_AUDIODRIVER"] = "dummy"
 
 import pygame
 
-from coord.agents import StayAgent
-from play import worker
+from coord.agents.players import StayAgent
 from play.app import App, Options
-from play.settings import GameChoice
+from play.game import worker
+from play.game.settings import GameChoice
 
 FRAME_S = 1 / 30
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from coord import checkpoint
-from coord.agent_files import AgentCard, read_agent, read_pool_member, save_agent, stack_agents
+from coord.agents.files import AgentCard, read_agent, read_pool_member, save_agent, stack_agents
 from coord.algos.ppo import PPOConfig
 from coord.errors import UserError
 from coord.overcooked import load_layout
-from populations import fcp
-from populations.fcp import FCPConfig
+from populations.methods import fcp
+from populations.methods.fcp import FCPConfig
 from populations.pool import add_members, open_pool
 from populations.training import Setup
 from tests.agent_fixtures import card, index_member, member, network

@@ -46,15 +46,15 @@ def measure(cfg: BenchConfig) -> dict[str, Any]:
 
         return bench_play(cfg.minutes)
     if cfg.what == "sac":
-        from coord.algos.sac_bench import bench_sac
+        from coord.bench.sac import bench_sac
 
         return bench_sac(threads=(cfg.threads,) if cfg.threads else (1, 2), seed=cfg.seed)
     if cfg.what == "mrn":
-        from coord.preference.bench import bench_mrn
+        from coord.bench.mrn import bench_mrn
 
         return bench_mrn(cfg.sizes, (cfg.threads,) if cfg.threads else (1, 2), cfg.repeats, cfg.seed)
     if cfg.what == "kitchen":
-        from coord.overcooked.bench import bench_kitchen
+        from coord.bench.kitchen import bench_kitchen
 
         return bench_kitchen()
     from coord.run.config import load

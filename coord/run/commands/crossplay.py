@@ -48,7 +48,7 @@ def crossplay(cfg: CrossplayConfig) -> dict[str, Any]:
     Raises:
         UserError: no pool, a damaged one, or one whose members play different layouts and none was chosen.
     """
-    from coord.agents import Agent
+    from coord.agents.players import Agent
     from coord.errors import UserError
     from coord.evaluation.crossplay import cross_play
     from coord.evaluation.matches import MatchRules

@@ -52,8 +52,8 @@ def experiment(cfg: CrowdCommandConfig) -> str:
     """Runs the experiment, writes its figures and its picture; what to print."""
     from coord.checkpoint import provenance
     from coord.files import atomic_write_json
-    from coord.preference.crowd_experiment import draw_figure, reward_config, run_crowds, summary
     from coord.run.config import to_dict
+    from coord.studies.crowd_experiment import draw_figure, reward_config, run_crowds, summary
 
     out = Path(cfg.out)
     result = run_crowds(out, cfg.seeds, cfg.queries, cfg.per_query, cfg.seed)
@@ -70,10 +70,10 @@ def report(cfg: CrowdCommandConfig) -> str:
         UserError: no store is named, it cannot be read, or nobody has answered yet.
     """
     from coord.errors import UserError
-    from coord.evaluation.annotator_report import annotator_report, table
-    from coord.preference.annotators import MixtureConfig, ReliabilityConfig
-    from coord.preference.feedback import STORE_FILE
-    from coord.preference.label_store import LabelStore
+    from coord.evaluation.report.annotator_report import annotator_report, table
+    from coord.preference.labels.feedback import STORE_FILE
+    from coord.preference.labels.store import LabelStore
+    from coord.preference.reward.annotators import MixtureConfig, ReliabilityConfig
 
     if cfg.store is None:
         raise UserError("which label store? name it with store=, for example store=runs/pebble")

@@ -156,7 +156,7 @@ def record_games(cfg: DemoConfig, out: Path) -> None:
     """Games of the first ego of each method with the human proxy, as files that the report can show."""
     from coord.evaluation.agents import load_agent, load_agents
     from coord.evaluation.matches import Match, MatchRules, play_matches
-    from coord.evaluation.replay import Game, save_game
+    from coord.evaluation.report.replay import Game, save_game
     from coord.files import atomic_write_json
     from coord.overcooked import load_layout
 

@@ -79,20 +79,20 @@ def _run(cfg: EfficiencyConfig, command: str) -> None:
         UserError: bad input before anything is done; or what failed, after everything else was done.
         Interrupted: Ctrl-C; all that was finished is kept.
     """
-    from populations.label_efficiency import Report
-    from populations.work import carry_out
+    from populations.board.label_efficiency import Report
+    from populations.board.work import carry_out
 
     carry_out(Report(cfg), command, lambda: _table(cfg, command))
 
 
 def _table(cfg: EfficiencyConfig, command: str) -> None:
-    from coord.evaluation import efficiency_text
+    from coord.evaluation.report import efficiency_text
 
     print(efficiency_text.text(Path(cfg.out)))
 
 
 def _plot(cfg: EfficiencyConfig, command: str) -> None:
-    from coord.evaluation import efficiency_page, efficiency_text
+    from coord.evaluation.report import efficiency_page, efficiency_text
 
     page = Path(cfg.page) if cfg.page else Path(cfg.out) / efficiency_page.FILE_NAME
     print(efficiency_page.build_page(Path(cfg.out), page))

@@ -13,7 +13,7 @@ from coord.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from coord.overcooked.recorded import GameHeader, RecordedGame
-    from play.record import Store
+    from play.game.record import Store
 
 HELP = "list, show, verify and export the games that people played"
 EXAMPLES = (
@@ -55,7 +55,7 @@ def open_store(data: str | None) -> Store:
     Raises:
         UserError: there are none yet, or the file is damaged.
     """
-    from play.record import Store, default_path
+    from play.game.record import Store, default_path
 
     path = default_path() if data is None else Path(data)
     if not path.exists():
@@ -125,7 +125,7 @@ def _header_lines(head: GameHeader) -> list[tuple[str, object]]:
 
 
 def _verify(store: Store, cfg: GamesConfig) -> None:
-    from play.replay import verify
+    from play.game.replay import verify
 
     verdicts = [verify(game) for game in _chosen(store, cfg)]
     for verdict in verdicts:
@@ -135,7 +135,7 @@ def _verify(store: Store, cfg: GamesConfig) -> None:
 
 
 def _export(store: Store, cfg: GamesConfig) -> None:
-    from play.export import FORMATS
+    from play.game.export import FORMATS
 
     if cfg.out is None:
         raise UserError("coord games export needs out=<file>")

@@ -68,7 +68,7 @@ def report(file: Path) -> str:
     """How consistently people labelled, as text. UserError: no store, or nobody has answered anything."""
     from contextlib import closing
 
-    from coord.preference.label_store import LabelStore
+    from coord.preference.labels.store import LabelStore
     from play.labelling.report import text
 
     with closing(LabelStore(file, create=False)) as store:
@@ -77,7 +77,7 @@ def report(file: Path) -> str:
 
 def check(file: Path) -> None:
     """Open the store once, so that a damaged or newer one is said in the terminal and no window opens."""
-    from coord.preference.label_store import LabelStore
+    from coord.preference.labels.store import LabelStore
 
     LabelStore(file, create=False).close()
 
@@ -90,7 +90,7 @@ def newest_waiting(runs: Path) -> Path:
     """
     from contextlib import closing
 
-    from coord.preference.label_store import LabelStore
+    from coord.preference.labels.store import LabelStore
 
     notes = []
     for file in sorted(runs.glob(f"**/{STORE_FILE}"), key=_written, reverse=True):

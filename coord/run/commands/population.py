@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from coord.algos.ppo import PPOConfig
-    from populations.bp import BPConfig
-    from populations.fcp import FCPConfig
-    from populations.hsp import HSPConfig
-    from populations.mep import MEPConfig
-    from populations.pbt import PBTConfig
-    from populations.self_play import SPConfig
-    from populations.trajedi import TrajeDiConfig
+    from populations.methods.bp import BPConfig
+    from populations.methods.fcp import FCPConfig
+    from populations.methods.hsp import HSPConfig
+    from populations.methods.mep import MEPConfig
+    from populations.methods.pbt import PBTConfig
+    from populations.methods.self_play import SPConfig
+    from populations.methods.trajedi import TrajeDiConfig
 
 HELP = "train a pool of partners and write it to a folder"
 EXAMPLES = (
@@ -63,7 +63,7 @@ def train_pool(cfg: PopulationConfig) -> Path:
     from coord.run.config import choice_of
     from coord.run.training import Job, open_run, run_job, set_threads
     from populations import pool
-    from populations.methods import POOL_METHODS
+    from populations.methods.table import POOL_METHODS
     from populations.training import Setup
 
     _, name = choice_of(cfg.method)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coord.agent_files import StoredAgent
-    from coord.nets import PopulationNet
+    from coord.agents.files import StoredAgent
+    from coord.nets.population import PopulationNet
     from coord.overcooked import OvercookedVectorEnv
     from coord.preference.config import PreferConfig
     from coord.run.training import Job
@@ -46,9 +46,9 @@ def learn(cfg: PreferConfig) -> Path:
             a full disk; see also `run_job`.
     """
     from coord.preference.config import check
-    from coord.preference.kitchen_env import KitchenEnv
-    from coord.preference.methods import METHODS, name_of
-    from coord.preference.tasks import make_envs
+    from coord.preference.methods.table import METHODS, name_of
+    from coord.preference.tasks.kitchen_env import KitchenEnv
+    from coord.preference.tasks.registry import make_envs
     from coord.run.training import run_job, set_threads
 
     name = name_of(cfg)
@@ -75,17 +75,17 @@ def learn(cfg: PreferConfig) -> Path:
 
 def loop_of(cfg: PreferConfig, name: str) -> Any:
     """The module that trains the learner by the method of that name."""
-    from coord.preference import kitchen_ppo, prefppo, training
-    from coord.preference.methods import METHODS
+    from coord.preference.learners import kitchen_ppo, prefppo, sac
+    from coord.preference.methods.table import METHODS
 
     if cfg.learner == "ppo":
         return kitchen_ppo
-    return prefppo if METHODS[name].on_policy else training
+    return prefppo if METHODS[name].on_policy else sac
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a run wrote what it leaves behind."""
-    from coord.agent_files import AGENT_FILE, MANIFEST
+    from coord.agents.files import AGENT_FILE, MANIFEST
 
     return any((folder / name).exists() for name in ("agents", AGENT_FILE, MANIFEST))
 
@@ -129,14 +129,14 @@ def models_of(cfg: PreferConfig) -> list[StoredAgent]:
 
 def stacked(found: list[StoredAgent], members: int) -> PopulationNet:
     """One network for each member: its own, or the only one there is."""
-    from coord.nets import PopulationNet
+    from coord.nets.population import PopulationNet
 
     return PopulationNet.stack([found[m % len(found)].net for m in range(members)])
 
 
 def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, train: Any) -> Job:
     """The run as a job, its label store open."""
-    from coord.preference.tasks import has_success
+    from coord.preference.tasks.registry import has_success
     from coord.run.training import Job
 
     run.open(folder)
@@ -174,7 +174,7 @@ def open_run(cfg: PreferConfig, name: str) -> Path:
 
 def write_policies(folder: Path, cfg: PreferConfig, name: str, head: str, policies: list[dict[str, Any]]) -> None:
     """One policy file per member under `agents/`, with what it learned from and how it did at last."""
-    from coord.preference.policy_files import PolicyCard, save_policy
+    from coord.preference.learners.policy_files import PolicyCard, save_policy
     from coord.run.config import to_dict
 
     last = final_row(folder)
@@ -207,7 +207,7 @@ def write_kitchen_egos(
     learned_with: partners, and whom the egos began as.
     """
     from coord.evaluation.agents import hashes_of
-    from coord.preference.kitchen_files import ego_card
+    from coord.preference.learners.kitchen_files import ego_card
     from populations.pool import NewMember
     from populations.training import write_egos
 
@@ -234,7 +234,7 @@ def write_kitchen_egos(
 
 def learned_from(cfg: PreferConfig, name: str, last: dict[str, Any], m: int) -> dict[str, Any]:
     """What a card says of a member's labels: how many, who gave them, and under which preset."""
-    from coord.preference.methods import METHODS
+    from coord.preference.methods.table import METHODS
 
     labels, skipped = (int(member_value(last, f"reward/{key}", m) or 0) for key in ("labels", "skipped"))
     teacher = "" if not METHODS[name].learns_reward else cfg.teacher.kind if cfg.answerer == "teacher" else cfg.answerer
@@ -257,7 +257,7 @@ def member_value(row: dict[str, Any], key: str, m: int) -> float | None:
 def summary(cfg: PreferConfig, folder: Path) -> str:
     """The final evaluation as a table: mean, interquartile mean and interval over members (seeds)."""
     from coord.preference.config import KITCHENS, PRESETS
-    from coord.preference.tasks import has_success
+    from coord.preference.tasks.registry import has_success
     from coord.stats import bootstrap_ci, iqm, mean
 
     row = final_row(folder)

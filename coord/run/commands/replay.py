@@ -40,7 +40,7 @@ def run(overrides: Sequence[str]) -> int:
     finally:
         store.close()
     if cfg.out is not None:
-        from play.film import save_game
+        from play.game.film import save_game
 
         save_game(game, Path(cfg.out), cfg.speed)
         print(f"game {game.header.id}: {len(game.rew)} ticks written to {cfg.out}")

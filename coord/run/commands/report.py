@@ -30,7 +30,7 @@ class ReportConfig:
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.errors import UserError
-    from coord.evaluation.report import build_report
+    from coord.evaluation.report.build import build_report
     from coord.run.config import load
     from coord.run.logger import GLOSSARY
 

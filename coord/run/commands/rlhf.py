@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 from coord.errors import UserError, at_least, unknown
 
 if TYPE_CHECKING:
-    from coord.agent_files import StoredAgent
+    from coord.agents.files import StoredAgent
     from coord.algos.ppo import PPOConfig
-    from coord.nets import PopulationNet
+    from coord.nets.population import PopulationNet
     from coord.overcooked import Layout
-    from coord.preference.answerers import TeacherConfig
     from coord.preference.config import PreferConfig
-    from coord.preference.feedback import Feedback
-    from coord.preference.imitation import ImitationConfig
-    from coord.preference.kitchen_ppo import Rows
-    from coord.preference.kl import KLConfig
-    from coord.preference.queries import QueryConfig
-    from coord.preference.reward_model import RewardConfig
+    from coord.preference.labels.answerers import TeacherConfig
+    from coord.preference.labels.feedback import Feedback
+    from coord.preference.labels.queries import QueryConfig
+    from coord.preference.learners.imitation import ImitationConfig
+    from coord.preference.learners.kitchen_ppo import Rows
+    from coord.preference.learners.kl import KLConfig
+    from coord.preference.reward.model import RewardConfig
 
 HELP = "learn from human games and comparisons: imitation, reward model, PPO with a KL penalty"
 EXAMPLES = (
@@ -156,7 +156,7 @@ def prepare(cfg: RLHFConfig) -> tuple[Layout, tuple[StoredAgent, ...], tuple[Sto
     from coord.algos.bc import recorded_layout
     from coord.evaluation.agents import hashes_of, load_networks, load_training_partners
     from coord.overcooked import load_layout
-    from coord.preference import queries
+    from coord.preference.labels import queries
 
     queries.check(cfg.query, cfg.reward)
     stored = cfg.reward.stored_length(cfg.query.length)
@@ -176,8 +176,8 @@ def prepare(cfg: RLHFConfig) -> tuple[Layout, tuple[StoredAgent, ...], tuple[Sto
 
 def imitate(whole: Pipeline) -> dict[str, Any]:
     """Step 1; its score with the proxies."""
-    from coord.preference import imitation
-    from coord.preference.imitation import Imitators
+    from coord.preference.learners import imitation
+    from coord.preference.learners.imitation import Imitators
 
     cfg = whole.cfg
     games = imitation.read_games(whole.home, cfg.imitation, cfg.seed)
@@ -191,7 +191,7 @@ def imitate(whole: Pipeline) -> dict[str, Any]:
 
 def learn_reward(whole: Pipeline) -> dict[str, Any]:
     """Step 2; how well its models order games of the imitation policy with the proxies."""
-    from coord.preference import rlhf
+    from coord.preference.learners import rlhf
 
     cfg, policy = whole.cfg, imitated(whole)
     env = kitchens(whole, "reward", whole.partners, cfg.algo.num_envs)
@@ -209,7 +209,7 @@ def learn_reward(whole: Pipeline) -> dict[str, Any]:
 
 def learn_policy(whole: Pipeline) -> dict[str, Any]:
     """Step 3; its score with the proxies."""
-    from coord.preference import rlhf, warm_start
+    from coord.preference.learners import rlhf, warm_start
 
     cfg, policy = whole.cfg, imitated(whole)
     env = kitchens(whole, "policy", whole.partners, cfg.algo.num_envs)
@@ -241,8 +241,8 @@ def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: 
     """`rows` kitchens per member; draws of partners are a step's own."""
     from coord import seeding
     from coord.overcooked import OvercookedVectorEnv
-    from coord.preference.kitchen_env import KitchenEnv, kitchen_options
-    from coord.preference.kitchen_ppo import Rows
+    from coord.preference.learners.kitchen_ppo import Rows
+    from coord.preference.tasks.kitchen_env import KitchenEnv, kitchen_options
 
     cfg, seed = whole.cfg, seeding.derive(whole.cfg.seed, "rlhf", name)
     env = OvercookedVectorEnv(whole.home, cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules, seed=seed)
@@ -252,7 +252,7 @@ def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: 
 
 def open_feedback(whole: Pipeline, env: Rows, labels: int) -> Feedback:
     """Sessions with a budget of `labels`; the answers of all steps lie in the second one's folder."""
-    from coord.preference.feedback import Feedback
+    from coord.preference.labels.feedback import Feedback
 
     feedback = Feedback.create(as_prefer(whole.cfg, labels), env.env, whole.seeds)
     feedback.open(whole.step("reward"))
@@ -263,7 +263,7 @@ def as_prefer(cfg: RLHFConfig, labels: int) -> PreferConfig:
     """What feedback sessions read of a configuration."""
     from coord.algos.sac import SACConfig
     from coord.preference.config import PreferConfig
-    from coord.preference.pebble import PebbleConfig
+    from coord.preference.methods.pebble import PebbleConfig
 
     same = (
         "reward query teacher layout rules horizon partners reward_sees_partner reward_sees_change "
@@ -286,7 +286,7 @@ def after_reward(whole: Pipeline) -> dict[str, Any]:
 def imitated(whole: Pipeline) -> PopulationNet:
     """pi_0 of all members, read from the first step's agents."""
     from coord.evaluation.agents import load_training_partners
-    from coord.nets import PopulationNet
+    from coord.nets.population import PopulationNet
 
     found = load_training_partners([str(whole.agents["imitation"])], whole.home, whole.cfg.rules)
     return PopulationNet.stack([agent.net for agent in found])
@@ -302,7 +302,7 @@ def teacher_name(cfg: RLHFConfig) -> str:
 
 def write_agents(whole: Pipeline, step: str, net: PopulationNet, steps: int, facts: dict[str, Any]) -> None:
     """One agent per member, with where it comes from on its card: a lone file, or a pool."""
-    from coord.agent_files import AGENT_FILE, MANIFEST, AgentCard
+    from coord.agents.files import AGENT_FILE, MANIFEST, AgentCard
     from coord.evaluation.agents import hashes_of
     from coord.overcooked import OvercookedVectorEnv
     from populations.pool import NewMember

@@ -54,10 +54,10 @@ class SafetyStudyConfig:
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.checkpoint import provenance
-    from coord.evaluation import safety_study
     from coord.files import atomic_write_json
     from coord.run.config import load, to_dict
     from coord.run.training import set_threads
+    from coord.studies import safety_study
 
     cfg = load("safety", overrides)
     set_threads(cfg.threads)
@@ -84,7 +84,7 @@ def arms_of(cfg: SafetyStudyConfig) -> list[str]:
         UserError: an arm that the task does not have.
     """
     from coord.errors import unknown
-    from coord.preference.direct_policy import VARIANTS
+    from coord.studies.direct_policy import VARIANTS
 
     known = [*REWARD_ARMS, *(VARIANTS if cfg.task == "island" else ())]
     for name in cfg.arms:
@@ -95,10 +95,10 @@ def arms_of(cfg: SafetyStudyConfig) -> list[str]:
 
 def run_arm(cfg: SafetyStudyConfig, name: str) -> dict[str, Any]:
     """One arm from start to end, or what is left of it; its figures."""
-    from coord.evaluation import safety_study
     from coord.run.commands import prefer
     from coord.run.config import load
     from coord.run.logger import read_metrics
+    from coord.studies import safety_study
 
     if name not in REWARD_ARMS:
         return run_direct_arm(cfg, name)
@@ -114,8 +114,8 @@ def run_direct_arm(cfg: SafetyStudyConfig, name: str) -> dict[str, Any]:
     """An arm without a reward, or what an earlier call kept of it."""
     import json
 
-    from coord.evaluation import safety_study
     from coord.files import atomic_write_json
+    from coord.studies import safety_study
 
     kept, asked = Path(cfg.out) / f"{name}.json", {"direct_seeds": cfg.direct_seeds, "seed": cfg.seed}
     found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}

@@ -70,10 +70,10 @@ def run(overrides: Sequence[str]) -> int:
 
 
 def _plan(cfg: ScoreboardConfig, command: str) -> None:
-    from populations import contest_plan
-    from populations.contest import Contest
+    from populations.board import plan
+    from populations.board.runner import Contest
 
-    print(contest_plan.text(Contest(cfg)))
+    print(plan.text(Contest(cfg)))
 
 
 def _run(cfg: ScoreboardConfig, command: str) -> None:
@@ -83,21 +83,21 @@ def _run(cfg: ScoreboardConfig, command: str) -> None:
         UserError: bad input before anything is done; or what failed, after everything else was done.
         Interrupted: Ctrl-C; all that was finished is kept.
     """
-    from populations.contest import Contest
-    from populations.work import carry_out
+    from populations.board.runner import Contest
+    from populations.board.work import carry_out
 
     carry_out(Contest(cfg), command, lambda: _table(cfg, command))
 
 
 def _table(cfg: ScoreboardConfig, command: str) -> None:
-    from coord.evaluation import scoreboard_text
+    from coord.evaluation.report import scoreboard_text
 
     print(scoreboard_text.text(Path(cfg.out), cfg.variant))
 
 
 def _plot(cfg: ScoreboardConfig, command: str) -> None:
-    from coord.evaluation import scoreboard_page, scoreboard_text
-    from populations.recipes import RECIPES, REFERENCES
+    from coord.evaluation.report import scoreboard_page, scoreboard_text
+    from populations.board.recipes import RECIPES, REFERENCES
 
     known = {name: recipe.note for name, recipe in (RECIPES | REFERENCES).items()}
     page = Path(cfg.page) if cfg.page else Path(cfg.out) / scoreboard_page.FILE_NAME

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from coord.errors import UserError
 
 if TYPE_CHECKING:
-    from play.study import Study
+    from play.study.run import Study
 
 HELP = "run a study with people: consent, games with blinded partners, questions, report"
 EXAMPLES = (
@@ -42,7 +42,7 @@ def run(overrides: Sequence[str]) -> int:
 
 
 def _study(cfg: StudyConfig) -> Study:
-    from play.study import load_study
+    from play.study.run import load_study
 
     if cfg.file is None:
         raise UserError(f"coord study {cfg.what} needs a study file, for example configs/study/example.yaml")
@@ -52,7 +52,7 @@ def _study(cfg: StudyConfig) -> Study:
 def _check(cfg: StudyConfig) -> int:
     """Read the file, load every partner where it is to play, and show what participants will meet."""
     from coord.evaluation.agents import load_agent
-    from play.study import plan_games
+    from play.study.run import plan_games
 
     study = _study(cfg)
     for block in study.blocks:
@@ -85,7 +85,7 @@ def _run(cfg: StudyConfig) -> int:
 
 def _report(cfg: StudyConfig) -> int:
     from coord.run.commands.games import open_store
-    from play.study_report import make_report, summary, write_report
+    from play.study.study_report import make_report, summary, write_report
 
     study, store = _study(cfg), open_store(cfg.data)
     try:
@@ -100,7 +100,7 @@ def _report(cfg: StudyConfig) -> int:
 
 def _withdraw(cfg: StudyConfig) -> int:
     from coord.run.commands.games import open_store
-    from play.study import withdraw
+    from play.study.run import withdraw
 
     if cfg.participant is None:
         raise UserError("coord study withdraw needs participant=<id>")

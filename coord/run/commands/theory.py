@@ -29,9 +29,9 @@ def run(overrides: Sequence[str]) -> int:
 
     from coord.checkpoint import provenance
     from coord.files import atomic_write_json
-    from coord.preference.theory import draw_figure, run_theory, summary
     from coord.run.config import load, to_dict
     from coord.run.training import set_threads
+    from coord.studies.theory import draw_figure, run_theory, summary
 
     cfg = load("theory", overrides)
     set_threads(cfg.threads)

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from coord.algos.bc import BCConfig
     from coord.algos.ppo import PPOConfig
-    from populations.belief import BeliefConfig
-    from populations.cec import CECConfig
-    from populations.cole import COLEConfig
-    from populations.e3t import E3TConfig
-    from populations.mep import MEPConfig
-    from populations.pecan import PECANConfig
-    from populations.ppo_bc import PPOBCConfig
-    from populations.recurrent import RecurrentConfig
-    from populations.state_aug import StateAugConfig
+    from populations.methods.belief import BeliefConfig
+    from populations.methods.cec import CECConfig
+    from populations.methods.cole import COLEConfig
+    from populations.methods.e3t import E3TConfig
+    from populations.methods.mep import MEPConfig
+    from populations.methods.pecan import PECANConfig
+    from populations.methods.ppo_bc import PPOBCConfig
+    from populations.methods.recurrent import RecurrentConfig
+    from populations.methods.state_aug import StateAugConfig
+    from populations.methods.uniform import UniformConfig
+    from populations.methods.upd import UPDConfig
     from populations.training import Setup
-    from populations.uniform import UniformConfig
-    from populations.upd import UPDConfig
 
 HELP = "train one agent: alone with itself, with a pool of partners, or from human games"
 EXAMPLES = (
@@ -98,7 +98,7 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
     from coord.errors import UserError
     from coord.run.config import choice_of
     from coord.run.training import Job, open_run, run_job, set_threads
-    from populations.methods import EGO_METHODS
+    from populations.methods.table import EGO_METHODS
     from populations.training import egos_file, write_egos
 
     if cfg.data is not None:
@@ -139,7 +139,7 @@ def train_clone(cfg: TrainConfig, algo: BCConfig) -> Path:
     Raises:
         UserError: a layout without human games, unreadable data, a folder that holds another run, a full disk.
     """
-    from coord.agent_files import AGENT_FILE, save_agent
+    from coord.agents.files import AGENT_FILE, save_agent
     from coord.algos import bc
     from coord.run.config import to_dict
     from coord.run.logger import Logger

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from coord.agent_files import StoredAgent, read_agent
+from coord.agents.files import StoredAgent, read_agent
 from coord.algos.bc import (
     PUBLISHED_EPOCHS,
     BCConfig,

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from coord import fused
 from coord.algos import ppo
 from coord.algos.ppo import PPOConfig, PPOState
 from coord.errors import Diverged, UserError
-from coord.nets import HEADS, NUM_ACTIONS, Arch, PopulationNet, append_dense
+from coord.kernels import fused
+from coord.nets.population import HEADS, NUM_ACTIONS, Arch, PopulationNet, append_dense
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import SelfPlayEnv
 from coord.rollout import allocate, collect

@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 from torch.nn import functional as F
 
-from coord import backprop, checkpoint, heads, mlps
+from coord import checkpoint
 from coord.algos import sac
 from coord.algos import sac_losses as losses
-from coord.algos.sac_bench import Reference
+from coord.bench.sac import Reference
 from coord.buffers import Batch, ReplayBuffer
 from coord.errors import Diverged, UserError
+from coord.kernels import backprop
+from coord.nets import heads, mlps
 
 OBS, ACT, ROWS = 5, 3, 7
 F64 = torch.float64

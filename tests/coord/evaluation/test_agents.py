@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import coord.evaluation.proxies as proxies
-from coord.agent_files import AgentCard, StoredAgent, save_agent
-from coord.agents import PolicyAgent, RandomAgent
+from coord.agents.files import AgentCard, StoredAgent, save_agent
+from coord.agents.players import PolicyAgent, RandomAgent
 from coord.errors import UserError
 from coord.evaluation.agents import load_agent, load_agents, load_training_partners
 from coord.evaluation.proxies import load_clone
-from coord.nets import PopulationNet
+from coord.nets.population import PopulationNet
 from coord.overcooked import Layout, load_layout
 from populations.pool import NewMember, add_members
 from tests.agent_fixtures import card, index_member, member, network

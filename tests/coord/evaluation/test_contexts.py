@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from coord.agent_files import save_agent
-from coord.context.groups import GroupEncoder, PartnerGroup
-from coord.evaluation import contexts, scoreboard_page, scoreboard_text
+from coord.agents.context.groups import GroupEncoder, PartnerGroup
+from coord.agents.files import save_agent
+from coord.evaluation import contexts
 from coord.evaluation.matches import MatchRules
+from coord.evaluation.report import scoreboard_page, scoreboard_text
 from coord.evaluation.scoreboard_tables import read_board
 from coord.evaluation.scores import ScoreRequest
-from coord.nets import Arch
+from coord.nets.population import Arch
 from coord.overcooked import IndexSpec, load_layout
 from tests.agent_fixtures import card, index_member, network
 from tests.coord.evaluation.test_scoreboard_tables import with_proxy

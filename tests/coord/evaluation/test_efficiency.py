@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from coord.errors import UserError
-from coord.evaluation import efficiency, efficiency_page, efficiency_text, scoreboard
+from coord.evaluation import efficiency, scoreboard
 from coord.evaluation.efficiency import ORACLE, UNTRAINED, Point
 from coord.evaluation.matches import Games, Match
+from coord.evaluation.report import efficiency_page, efficiency_text
 from coord.evaluation.scoreboard import Settings
 from coord.overcooked import EVENTS
-from coord.preference.kitchen_teachers import UTILITIES
+from coord.preference.tasks.kitchen_teachers import UTILITIES
 from populations.pool import NewMember, add_members
 from tests.agent_fixtures import card, constant_policy, member
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coord.agents import KitchenView, PolicyAgent, RandomAgent, StayAgent
-from coord.agents_greedy import GreedyAgent
+from coord.agents.greedy import GreedyAgent
+from coord.agents.players import KitchenView, PolicyAgent, RandomAgent, StayAgent
 from coord.errors import UserError
 from coord.evaluation.matches import Match, MatchRules, _game_seed, both_seats, play_matches
 from coord.overcooked import EVENTS, OvercookedVectorEnv, load_layout

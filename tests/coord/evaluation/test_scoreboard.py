@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from coord import checkpoint
-from coord.agent_files import save_agent
+from coord.agents.files import save_agent
 from coord.errors import UserError
 from coord.evaluation import scoreboard
 from coord.evaluation.agents import files_of

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coord.agents import StayAgent
+from coord.agents.players import StayAgent
 from coord.errors import UserError
 from coord.evaluation import agents, scores
 from coord.evaluation.matches import Games, MatchRules

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from coord.bench import kitchen
 from coord.errors import UserError
-from coord.overcooked import EVENTS, OvercookedVectorEnv, bench, layout_names, load_layout
+from coord.overcooked import EVENTS, OvercookedVectorEnv, layout_names, load_layout
 
 BUSY = [0.14, 0.14, 0.14, 0.14, 0.04, 0.4]  # chances of the six actions
 MIXED = ["cramped_room", "forced_coordination", "mdp_test", "corridor"]
@@ -274,8 +275,8 @@ def test_threads_do_not_change_games() -> None:
 
 
 def test_the_benchmark_reports_every_mode_beside_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_ROUNDS", 1)
-    report = bench.bench_kitchen(num_envs=64, seconds=0.01, layouts=["cramped_room"])
+    monkeypatch.setattr(kitchen, "_ROUNDS", 1)
+    report = kitchen.bench_kitchen(num_envs=64, seconds=0.01, layouts=["cramped_room"])
     room = report["layouts"]["cramped_room"]
     assert report["num_envs"] == 64
     assert all(room[mode] > 0 and room["ratio"][mode] >= 0 for mode in ("step", "step_index", "step_lossless"))

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from coord import seeding
 from coord.algos.sac import SACConfig
-from coord.preference.answerers import TeacherConfig
 from coord.preference.config import PreferConfig
-from coord.preference.pebble import PebbleConfig
-from coord.preference.queries import QueryConfig
-from coord.preference.reward_model import RewardConfig
-from coord.preference.task_env import TaskEnvs, TaskStep
+from coord.preference.labels.answerers import TeacherConfig
+from coord.preference.labels.queries import QueryConfig
+from coord.preference.methods.pebble import PebbleConfig
+from coord.preference.reward.model import RewardConfig
+from coord.preference.tasks.task_env import TaskEnvs, TaskStep
 
 STEPS = 10  # per episode
 

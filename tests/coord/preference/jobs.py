@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from coord.agent_files import StoredAgent
+from coord.agents.files import StoredAgent
 from coord.algos.ppo import Hooks
 from coord.preference.config import PreferConfig, check
-from coord.preference.kitchen_env import kitchen_envs
-from coord.preference.methods import METHODS, name_of
+from coord.preference.methods.table import METHODS, name_of
+from coord.preference.tasks.kitchen_env import kitchen_envs
 from coord.run.training import Job
 from tests.agent_fixtures import index_member
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from coord.preference.label_store import Answer, LabelStore
+from coord.preference.labels.store import Answer, LabelStore
 
 
 def label(path: Path, name: str, seed: int, log: Path) -> None:

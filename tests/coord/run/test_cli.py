@@ -152,8 +152,8 @@ import multiprocessing, sys
 from coord.run import cli
 from coord.run.terminal import one_line
 def child(queue):
-    import play.clock, populations.pool
-    queue.put([play.clock.__file__, populations.pool.__file__])
+    import play.game.clock, populations.pool
+    queue.put([play.game.clock.__file__, populations.pool.__file__])
 if __name__ == "__main__":
     assert cli.main(["layouts", "--help"]) == 0
     assert cli.main(["report"]) == 2

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from coord.agent_files import StoredAgent, read_manifest
+from coord.agents.files import StoredAgent, read_manifest
 from coord.evaluation.agents import hashes_of, load_agent, load_networks
-from coord.evaluation.report import build_report
+from coord.evaluation.report.build import build_report
 from coord.preference.config import check
-from coord.preference.tasks import make_envs
+from coord.preference.tasks.registry import make_envs
 from coord.run import cli, config
 from coord.run.logger import read_metrics
 from populations.pool import add_members

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from coord.agent_files import AGENT_FILE, read_agent
+from coord.agents.files import AGENT_FILE, read_agent
 from coord.evaluation.agents import hashes_of
-from coord.evaluation.preference_runs import TRUE_REWARD
-from coord.evaluation.report import build_report
+from coord.evaluation.report.build import build_report
+from coord.evaluation.report.preference_runs import TRUE_REWARD
 from coord.run import cli
 from populations.pool import add_members
 from tests.agent_fixtures import index_member

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from coord.agent_files import read_agent
+from coord.agents.files import read_agent
 from coord.algos import bc
 from coord.evaluation import agents
 from coord.evaluation.agents import files_of, hashes_of, load_agents
 from coord.overcooked import OvercookedVectorEnv
 from coord.overcooked.human_data import HumanGame
-from coord.preference.label_store import LabelStore
+from coord.preference.labels.store import LabelStore
 from coord.run import cli
 from coord.run.commands import rlhf
 from coord.run.logger import Logger

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from coord.evaluation import safety_study
-from coord.preference import direct_policy
 from coord.run import cli
 from coord.run.commands import safety
 from coord.run.config import load
+from coord.studies import direct_policy, safety_study
 
 TINY = "words=[total_steps=230,labels=10,log_every=115]"
 

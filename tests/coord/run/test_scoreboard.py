@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from coord import agent_files
+from coord.agents import files as agent_files
 from coord.evaluation import agents
 from coord.evaluation.agents import files_of, hashes_of
 from coord.run import cli, logger

@@ -22,7 +22,7 @@ from coord.run import cli, training
 from coord.run.interrupt import Interrupted
 from coord.run.logger import read_metrics
 from coord.run.training import STATE_FILE, Job, run_job
-from populations.fcp import FictitiousCoPlay
+from populations.methods.fcp import FictitiousCoPlay
 from populations.pool import open_pool
 from tests.contracts.test_exit_codes import SMALL, assert_same, refused_here, started, wait_for_rows
 

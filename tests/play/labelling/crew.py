@@ -14,7 +14,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from coord.preference.label_store import LabelStore
+from coord.preference.labels.store import LabelStore
 from tests.play.labelling.helpers import judge, make_store, some_queries
 
 SESSION = 5  # queries that the trainer asks at once

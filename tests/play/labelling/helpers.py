@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from coord.errors import UserError
-from coord.preference.label_store import LabelStore, QueryRecord
-from coord.preference.segments import Queries
+from coord.preference.labels.segments import Queries
+from coord.preference.labels.store import LabelStore, QueryRecord
 from play.labelling.clips import Film, Kitchen, Pair, Studio
 from play.labelling.desk import Clerk, Desk, Task, Verdict
 from play.labelling.session import Sitting

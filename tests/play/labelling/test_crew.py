@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from coord.preference.label_store import LabelStore
+from coord.preference.labels.store import LabelStore
 from play.labelling.answers import standing
 from tests.play.labelling.helpers import make_store
 from tests.play.labelling.test_label_window import consistent

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coord.errors import UserError
-from coord.preference.label_store import LabelStore
+from coord.preference.labels.store import LabelStore
 from play.labelling.answers import choice_of, standing, target_of
 from play.labelling.desk import REPEAT_DISTANCE, Desk, Verdict, asking_is_over, checked_name
 from play.labelling.report import Share, of_annotator, text

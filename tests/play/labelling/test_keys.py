@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from coord.errors import UserError
-from play import settings as settings_file
+from play.game import settings as settings_file
+from play.game.settings import Settings
 from play.labelling.keys import ACTIONS, FIXED, action_of, bound, checked, rebind
 from play.screens.label import ACTS, ANSWER_BUTTONS, SHORT, TOOLS
-from play.settings import Settings
 
 
 def doubles(changed: dict[str, tuple[str, ...]]) -> list[str]:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from coord.errors import UserError
-from coord.preference import episodes
-from coord.preference.label_store import LabelStore
-from coord.preference.segments import Queries
+from coord.preference.labels import episodes
+from coord.preference.labels.segments import Queries
+from coord.preference.labels.store import LabelStore
 from coord.run.cli import main
 from coord.run.commands import label
 from play.labelling.clips import Kitchen, draw_pair

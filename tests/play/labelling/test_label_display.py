@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from coord.preference.label_store import LabelStore
+from coord.preference.labels.store import LabelStore
 from play.labelling.answers import standing
 from tests.play.labelling.test_label_command import kitchen_store
 from tests.play.test_window import Desk, pytestmark, x_server  # noqa: F401  (the mark skips where there is no Xvfb)

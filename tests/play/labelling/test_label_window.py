@@ -11,7 +11,7 @@ from pathlib import Path
 import pygame
 import pytest
 
-from coord.preference.label_store import LabelStore
+from coord.preference.labels.store import LabelStore
 from play.app import Options
 from play.labelling.answers import standing
 from play.screens.label import LabelScreen

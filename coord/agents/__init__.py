@@ -1,0 +1,1 @@
+"""Whoever can hold a seat: one protocol, the scripted cook, learned agents, their files, their contexts."""

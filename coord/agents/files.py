@@ -1,0 +1,294 @@
+"""Agents on disk: a safetensors file per agent, whose header carries a card; and the manifest of a pool of them.
+
+The card says what the agent is, where it may play and what it learned from. Whatever a training run is about to
+learn from passes `refuse_held_out`, so that the human proxy made from the held-out games stays unseen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from coord import checkpoint
+from coord.agents.context import kinds
+from coord.agents.context.base import Context
+from coord.agents.players import PolicyAgent
+from coord.errors import UserError, unknown
+from coord.nets.population import Arch, PopulationNet
+from coord.overcooked import IndexSpec, Layout
+from coord.types import ANY_LAYOUT
+
+CARD_KIND = "agent"
+MANIFEST = "manifest.json"
+AGENT_FILE = "agent.safetensors"  # what a training run leaves in its folder
+MANIFEST_SCHEMA = 1
+HELD_OUT_ID = "human_proxy"
+_CONTEXT = "context."  # prefix of a context's tensors in the file
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentCard:
+    """What a stored agent is.
+
+    layouts: name -> hash of the kitchens it was trained for, or `ANY_LAYOUT` alone; spec: `IndexSpec.to_dict()` of an
+    index network;
+    human_data: the human games it learned from: half of the packaged ones, "train" or "test" (held out), "recorded"
+    for games of the game client, "" for none; checkpoint:
+    "init", "mid" or "final" of its training run; context: what its network reads beside the kitchen
+    (`Context.settings`), None for nothing; extra: anything else worth keeping (JSON).
+    """
+
+    agent_id: str
+    layouts: Mapping[str, str]
+    rules: str
+    method: str
+    arch: Arch
+    seed: int = 0
+    member: int = 0
+    checkpoint: str = "final"
+    env_steps: int = 0
+    mean_return: float | None = None
+    spec: Mapping[str, Any] | None = None
+    human_data: str = ""
+    unstick: bool = False
+    context: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain mapping for JSON; `context` only where there is one, so that other files stay as they always were."""
+        values = {**asdict(self), "arch": self.arch.to_dict(), "kind": CARD_KIND}
+        return {k: v for k, v in values.items() if k != "context" or v is not None}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any], source: str) -> AgentCard:
+        """Inverse of `to_dict`; `source` names the file in the error for anything that is no card."""
+        fields = dict(values)
+        if fields.pop("kind", None) != CARD_KIND:
+            raise UserError(f"{source} is a checkpoint, but not an agent: it cannot hold a seat")
+        try:
+            return AgentCard(**{**fields, "arch": Arch.from_dict(fields["arch"])})
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{source}: the agent's card is incomplete or from another version: {error}") from error
+
+
+@dataclass(frozen=True)
+class StoredAgent:
+    """An agent read from disk: its card, its network (M = 1) and the tensors of its context, if it has one."""
+
+    card: AgentCard
+    net: PopulationNet
+    context: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> IndexSpec | None:
+        """Vocabulary of an index network."""
+        return None if self.card.spec is None else IndexSpec.from_dict(self.card.spec)
+
+    def player(self, *, stochastic: bool = True, drop_stay: bool = False) -> PolicyAgent:
+        """The agent as a player. Raises `UserError` for a context that cannot be built from its tensors."""
+        return PolicyAgent(
+            self.card.agent_id,
+            self.net,
+            self.spec,
+            stochastic=stochastic,
+            unstick=self.card.unstick,
+            drop_stay=drop_stay,
+            context=self._build_context(),
+        )
+
+    def _build_context(self) -> Context | None:
+        """A fresh one for every player: each has its own memory."""
+        if self.card.context is None:
+            return None
+        context, reads = kinds.build(self.context, self.card.context, self.spec), self.card.arch.extra
+        if context.size != reads:
+            raise UserError(
+                f"agent '{self.card.agent_id}' is from another version: it reads {reads} numbers about its partner, "
+                f"context '{self.card.context['kind']}' now has {context.size}; train it again"
+            )
+        return context
+
+    def check_kitchen(self, layout: Layout, rules: str) -> None:
+        """Raise `UserError` unless the agent was trained for this layout under these rules."""
+        if rules != self.card.rules:
+            raise UserError(
+                f"agent '{self.card.agent_id}' was trained with rules={self.card.rules}, not rules={rules}: "
+                f"use rules={self.card.rules} or another agent"
+            )
+        if ANY_LAYOUT not in self.card.layouts and layout.hash not in self.card.layouts.values():
+            raise UserError(
+                f"agent '{self.card.agent_id}' was trained for layout {', '.join(self.card.layouts)}, "
+                f"not for '{layout.name}' (hash {layout.hash[:12]})"
+            )
+
+
+class AgentGroup(NamedTuple):
+    """Agents that one forward pass can serve: same architecture, same vocabulary, same un-stuck rule."""
+
+    net: PopulationNet  # M = len(indices)
+    spec: IndexSpec | None
+    unstick: bool
+    indices: tuple[int, ...]  # positions of the members in the list that was grouped
+
+
+def stack_agents(agents: Sequence[StoredAgent]) -> list[AgentGroup]:
+    """Group the agents into networks with a population axis; every agent is in exactly one group.
+
+    Raises:
+        UserError: an agent with a context, whose memory a frozen network does not have.
+    """
+    keys: dict[tuple[object, ...], list[int]] = {}
+    for i, agent in enumerate(agents):
+        if agent.card.context is not None:
+            name = agent.card.agent_id
+            raise UserError(f"agent '{name}' infers who its partner is: it can play, but not be a partner in training")
+        keys.setdefault((agent.card.arch, spec_hash(agent.card.spec), agent.card.unstick), []).append(i)
+    groups = []
+    for indices in keys.values():
+        first = agents[indices[0]]
+        net = PopulationNet.stack([agents[i].net for i in indices])
+        groups.append(AgentGroup(net, first.spec, first.card.unstick, tuple(indices)))
+    return groups
+
+
+def spec_hash(spec: Mapping[str, Any] | None) -> str:
+    """SHA-256 of an observation vocabulary as stored on a card; "" for networks that need none."""
+    return "" if spec is None else hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+
+def save_agent(
+    path: str | Path,
+    card: AgentCard,
+    net: PopulationNet,
+    *,
+    context: Mapping[str, torch.Tensor] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> str:
+    """Write one agent, with the tensors [1, ...] of its context, atomically; the SHA-256 of the file.
+
+    Raises:
+        UserError: unwritable folder or full disk.
+    """
+    if net.members != 1 or net.arch != card.arch:
+        raise ValueError(f"an agent file holds one member of {card.arch}, got {net.members} of {net.arch}")
+    if bool(context) != (card.context is not None):
+        raise ValueError(f"the card of '{card.agent_id}' and its tensors disagree on whether it has a context")
+    own = {f"{_CONTEXT}{name}": tensor for name, tensor in (context or {}).items()}
+    return checkpoint.save(path, net.tensors() | own, card.to_dict(), config=config)
+
+
+def read_agent(path: str | Path, *, sha256: str | None = None) -> StoredAgent:
+    """Read an agent file; with `sha256` the whole file must have that hash.
+
+    Raises:
+        UserError: missing, cut short, altered, or not an agent.
+    """
+    if sha256 is not None and (found := checkpoint.file_hash(path)) != sha256:
+        raise UserError(f"{path} was altered or cut short: expected SHA-256 {sha256}, got {found}")
+    tensors, meta = checkpoint.load(path)
+    card = AgentCard.from_dict(meta, str(path))
+    context = {name[len(_CONTEXT) :]: tensor for name, tensor in tensors.items() if name.startswith(_CONTEXT)}
+    return StoredAgent(card, PopulationNet(card.arch, tensors), context)
+
+
+def refuse_held_out(agent: StoredAgent, source: str, held_out: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Raise `UserError` if training must not learn from `agent`.
+
+    Three independent signs of the human proxy: the half of the human games recorded in its card, its name, and (if
+    `held_out`, the parameters of the human proxy, is given) identical parameters under another name. Others that are
+    made to evaluate with say so on their cards (`evaluation_only`).
+    """
+    if agent.card.human_data == "test":
+        sign = "its card says that it was cloned from the held-out half of the human games"
+    elif agent.card.agent_id.startswith(HELD_OUT_ID):
+        sign = f"it is named '{agent.card.agent_id}'"
+    elif held_out is not None and _equal_params(agent.net.tensors(), held_out):
+        sign = "its parameters are those of the human proxy"
+    elif agent.card.extra.get("evaluation_only"):
+        sign = "its card says so"
+    else:
+        return
+    raise UserError(f"{source} is for evaluation only ({sign}); training may use bc_train or a pool")
+
+
+def _equal_params(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@contextmanager
+def locked_folder(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Make the folder if need be and hold its lock file, so that one process at a time writes there.
+
+    on_wait: called if another process holds it, before waiting for that.
+
+    Raises:
+        UserError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+# ------------------------------------------------------------------------------------------- pools
+
+
+def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
+    """Entries of a pool: each has `id`, `file`, `sha256` and the fields of the member's card.
+
+    Raises:
+        UserError: no pool there, or its manifest is damaged or from a newer version.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{folder} is not a pool: it has no {MANIFEST}")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        schema, members = int(manifest["schema"]), list(manifest["members"])
+        ids = [(str(entry["id"]), str(entry["file"]), str(entry["sha256"]))[0] for entry in members]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {type(error).__name__} {error}") from error
+    if schema > MANIFEST_SCHEMA:
+        raise UserError(f"{path} has schema {schema}, this version reads up to {MANIFEST_SCHEMA}: please update")
+    if len(set(ids)) != len(ids):
+        raise UserError(f"{path} is damaged: member ids are not unique")
+    return members
+
+
+def read_member(folder: str | Path, entry: Mapping[str, Any]) -> StoredAgent:
+    """Read the member of a manifest entry, checked against the recorded hash.
+
+    Raises:
+        UserError: the file is missing, altered or cut short, or lies outside the pool.
+    """
+    if Path(entry["file"]).name != entry["file"]:
+        raise UserError(f"{folder}/{MANIFEST}: file '{entry['file']}' of member '{entry['id']}' is not inside the pool")
+    return read_agent(Path(folder) / entry["file"], sha256=entry["sha256"])
+
+
+def read_pool_member(folder: str | Path, member_id: str) -> StoredAgent:
+    """Read one member of a pool by its id.
+
+    Raises:
+        UserError: no such pool or member, or its file is missing, altered or cut short.
+    """
+    entries = {str(entry["id"]): entry for entry in read_manifest(folder)}
+    if member_id not in entries:
+        raise unknown(f"member of {folder}", member_id, entries)
+    return read_member(folder, entries[member_id])

@@ -1,0 +1,1 @@
+"""Benchmarks: what `coord bench` measures, printed as JSON."""

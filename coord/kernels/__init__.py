@@ -1,0 +1,1 @@
+"""Fast paths, hand-differentiated and compiled; each is held to its plain definition by a test."""

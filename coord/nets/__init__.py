@@ -1,0 +1,1 @@
+"""Architectures with a leading population axis, their heads and their optimiser."""

@@ -1,0 +1,1 @@
+"""Meta-Reward-Net: the bilevel story and its gradients."""

@@ -1,0 +1,44 @@
+"""Our recipe: what made most of few labels, together.
+
+Observations divided by their deviation before the reward model reads them, the corrected bilevel step (`meta_every`),
+more labels in the first sessions than in the last, layer normalisation in the critic. What can be added: a replay that
+fits the queries (QPA, `recent_episodes`), more updates per step (`updates_per_step`) with resets of the critic
+(PoLiCER, Nikishin et al. 2022). The settings of learner, reward model and sessions are in configs/prefer/ours.yaml;
+README.md has what was tried and left out.
+
+Deviations: the parts are taken as their own modules implement them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coord.errors import at_least
+from coord.preference.methods import qpa
+
+if TYPE_CHECKING:
+    from coord.preference.learners.sac import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class OursConfig:
+    """Fields of configs/method/ours.yaml."""
+
+    recent_episodes: int = 0  # half of every batch comes from as many episodes while labels remain, 10..60; 0: from all
+    reset_critic: bool = False  # a new critic and reset_updates gradient steps after every session
+    meta_every: int = 1000  # env steps between corrected bilevel steps of the reward model; 0: none
+    meta_weight: float = 0.1  # norm of the bilevel gradient, as a share of the supervised one's
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "recent_episodes", "meta_every")
+
+
+def recent(run: Run) -> int | None:
+    """As `qpa.recent`, if asked for."""
+    return qpa.recent(run) if run.own.recent_episodes else None
+
+
+def renews_critic(run: Run) -> bool:
+    """Whether every session starts a new critic."""
+    return run.own.reset_critic

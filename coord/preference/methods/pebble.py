@@ -1,0 +1,41 @@
+"""PEBBLE: the ordinary loop of `coord.preference.learners.sac`, with one control that MRN must be compared with.
+
+Lee, Smith and Abbeel 2021: unsupervised pretraining, relabelling of the whole replay, an ensemble and disagreement
+queries. B-Pref's code (Lee et al. 2021) is what the loop follows; departures stand there.
+
+The control (`extra_every`, off by default): every so many steps, while labels remain to be asked for, the reward model
+takes one more supervised Adam step and the replay is relabelled: what MRN's schedule does without its bilevel gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coord.errors import at_least
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from coord.preference.learners.sac import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class PebbleConfig:
+    """Fields of configs/method/pebble.yaml."""
+
+    extra_every: int = 0  # env steps between extra supervised steps of the reward model; 0: none
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "extra_every")
+
+
+def extra_step(run: Run) -> dict[str, Tensor] | None:
+    """One more supervised step of the reward model where it is due; the ordinary update then follows."""
+    from coord.preference.learners.sac import relabel
+
+    assert run.feedback is not None
+    if run.own.extra_every and run.feedback.remaining and run.is_due(run.own.extra_every):
+        run.feedback.supervised_step()
+        relabel(run)
+    return None

@@ -1,0 +1,26 @@
+"""SURF: pseudo-labels for unlabelled pairs and temporal crops (Park, Seo, Shin, Lee, Abbeel and Lee 2022).
+
+Every session also draws `unlabelled_per_label` uniform pairs per query; the reward model labels those it is sure of by
+itself (`reward.pseudo_threshold`, `reward.unlabelled_ratio`) and learns on random crops of segments that are stored
+`reward.crop_margin` steps longer at both ends. Those options belong to the reward model and are set by
+configs/prefer/surf.yaml. Everything else is PEBBLE.
+
+Deviations: those of `coord.preference.reward.model`; every session draws its unlabelled pairs anew from the episodes
+that the pool holds, instead of adding to those of earlier sessions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coord.errors import at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurfConfig:
+    """Fields of configs/method/surf.yaml."""
+
+    unlabelled_per_label: int = 10  # unlabelled pairs per query, 10 (Meta-World) or 100 (DMControl)
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "unlabelled_per_label")

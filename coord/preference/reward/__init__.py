@@ -1,0 +1,1 @@
+"""The reward model: networks, the Bradley-Terry loss, models of annotators, warnings."""

@@ -1,0 +1,1 @@
+"""Experiments that stand alone, each behind a command of its own."""

@@ -1,0 +1,1 @@
+"""The game without a window: sessions, clock, seats, records, replays, and what can be chosen."""

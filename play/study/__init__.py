@@ -1,0 +1,1 @@
+"""Studies without a window: the file, the participant's way through it, the report."""
