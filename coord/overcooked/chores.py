@@ -54,6 +54,7 @@ class Kit(NamedTuple):
     mix: np.ndarray  # int8 [16, 2] onions and tomatoes of each ingredient sequence
     aim: np.ndarray  # int8 [4, 4, 4, 2] by supply, onions and tomatoes in the pot: what it should hold in the end
     worth: np.ndarray  # float32 [4, 4, 4] points per tick of that aim, 0 if nothing paid can come of it
+    classic: bool  # pots start by themselves, and hold one kind of ingredient
 
 
 class Scene(NamedTuple):
@@ -97,9 +98,10 @@ def build_kit(layout: Layout, rules: str) -> Kit:
     aim, worth = np.zeros((4, 4, 4, 2), np.int8), np.zeros((4, 4, 4), np.float32)
     for supply in range(4):
         for onions, tomatoes in itertools.product(range(4), repeat=2):
-            best = _best_aim(rate, (supply & 1, supply >> 1), (onions, tomatoes), rules)
+            best = _best_aim(rate, (supply & 1, supply >> 1), (onions, tomatoes))
             worth[supply, onions, tomatoes], aim[supply, onions, tomatoes] = best
-    return Kit(plan, terrain, stations, tab.pots[0], tab.cook_time[0], np.array(mix, np.int8), aim, worth)
+    kinds = np.array(mix, np.int8)
+    return Kit(plan, terrain, stations, tab.pots[0], tab.cook_time[0], kinds, aim, worth, rules == "classic")
 
 
 def _trip(plan: Floorplan, terrain: np.ndarray, kind: int, goal: int) -> float:
@@ -128,21 +130,18 @@ def _recipe_rates(layout: Layout, tab: Tables, plan: Floorplan, rules: str) -> d
 
 
 def _best_aim(
-    rate: dict[tuple[int, int], float], supply: tuple[int, int], inside: tuple[int, int], rules: str
+    rate: dict[tuple[int, int], float], supply: tuple[int, int], inside: tuple[int, int]
 ) -> tuple[float, tuple[int, int]]:
     """(worth, mix) of the best paid mix that this content can still become with the ingredients that can be had.
 
-    Content of which nothing paid can come is finished as soon as the rules allow: at once, or (classic) when full.
+    Content of which nothing paid can come is left as it is: to be started at once, or (classic) for who has the rest.
     """
     paid = []
     for mix, value in rate.items():
         extra = [mix[x] - inside[x] for x in range(2)]
         if min(extra) >= 0 and all(extra[x] == 0 or supply[x] for x in range(2)):
             paid.append((value, mix))
-    if paid:
-        return max(paid)
-    fill = max(0, 3 - sum(inside)) if rules == "classic" and any(supply) else 0
-    return 0.0, (inside[0] + fill * supply[0], inside[1] + fill * (not supply[0]))
+    return max(paid) if paid else (0.0, inside)
 
 
 # --------------------------------------------------------------------------- the work
@@ -191,7 +190,10 @@ def list_work(kit: Kit, scene: Scene, chores: Chores) -> None:
         chores.left[k], chores.plate[k] = -1, 2
         chores.lack[k, 0] = aim[onions, tomatoes, 0] - onions
         chores.lack[k, 1] = aim[onions, tomatoes, 1] - tomatoes
-        chores.start[k] = onions + tomatoes > 0 and missing(chores, k) == 0
+        done = onions + tomatoes > 0 and missing(chores, k) == 0
+        if done and kit.classic:  # part of a soup whose rest cannot be had: nobody need wait for it
+            chores.plate[k] = 0
+        chores.start[k] = done and not kit.classic
 
 
 @inner
@@ -372,6 +374,8 @@ def take_carry(kit: Kit, scene: Scene, chores: Chores, i: int, k: int, soon: boo
         return
     x = scene.held[i] - ONION
     open_ = chores.later if soon else chores.lack
+    if kit.classic and open_[k, x] == 0:  # the empty pot becomes one of the other kind
+        open_[k, x], open_[k, 1 - x] = open_[k, 1 - x], 0
     open_[k, x if open_[k, x] > 0 else 1 - x] -= 1
 
 

@@ -36,6 +36,7 @@ RECIPES: tuple[tuple[str, ...], ...] = (  # in overcooked-ai's sorted order
 )
 CLASSIC_TIME = 20
 CLASSIC_VALUE = 20.0
+CLASSIC_ITEMS = 3
 BASE_SHAPING = {"PLACEMENT_IN_POT_REW": 3, "DISH_PICKUP_REWARD": 3, "SOUP_PICKUP_REWARD": 5}
 LAYOUT_ALIASES: Mapping[str, str] = {  # names of 2019 whose grids are those of a file shipped today
     "simple": "cramped_room",
@@ -66,12 +67,13 @@ _FIELDS = ("grid", "start_bonus_orders", "start_all_orders", *_MAPPINGS, *_NUMBE
 
 @dataclass(frozen=True)
 class Layout:
-    """One kitchen: its grid and what its soups take and pay under the rules "overcooked-ai".
+    """One kitchen: its grid, and what its soups take and pay.
 
     `grid` keeps the start digits, `terrain` shows floor in their place. `times` (ticks) and `values` (points) hold
     one entry per row of RECIPES, whether the recipe is ordered or not. `shaping` holds the shaping rewards for a
     placement in a pot, a useful dish pick-up and a soup pick-up. `start_state` is an overcooked-ai state mapping or
-    None.
+    None. These hold under the rules "overcooked-ai"; under the classic ones every soup takes `classic_time` ticks, pays
+    `classic_value` points and holds `classic_items` of one ingredient.
     """
 
     name: str
@@ -84,6 +86,9 @@ class Layout:
     max_ingredients: int = 3
     shaping: tuple[float, float, float] = (3.0, 3.0, 5.0)
     start_state: Mapping[str, Any] | None = field(default=None, compare=False)
+    classic_time: int = CLASSIC_TIME
+    classic_value: float = CLASSIC_VALUE
+    classic_items: int = CLASSIC_ITEMS
 
     @property
     def width(self) -> int:
@@ -109,9 +114,12 @@ class Layout:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of everything but the name."""
+        """SHA-256 of everything but the name; parameters of 2019 only where a layout sets them, as hashes are kept."""
         parts = [self.grid, self.all_orders, self.bonus_orders, self.times, self.values, self.order_bonus]
         parts += [self.max_ingredients, self.shaping, self.start_state]
+        classic = (self.classic_time, self.classic_value, self.classic_items)
+        if classic != (CLASSIC_TIME, CLASSIC_VALUE, CLASSIC_ITEMS):
+            parts.append(classic)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def cells(self, tile: str) -> list[int]:

@@ -17,7 +17,7 @@ from numba import prange
 from coord.errors import UserError
 from coord.overcooked import rules
 from coord.overcooked.compiled import loop, parallel_loop, scalar
-from coord.overcooked.layouts import CLASSIC_TIME, RECIPES, Layout, load_layout
+from coord.overcooked.layouts import RECIPES, Layout, load_layout
 from coord.overcooked.rules import CONTENT, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, Array
 
 NUM_PLANES = 26
@@ -93,7 +93,7 @@ class IndexSpec:
             width=max(kitchen.width for kitchen in kitchens),
             height=max(kitchen.height for kitchen in kitchens),
             num_pots=max(len(kitchen.cells("P")) for kitchen in kitchens),
-            max_time=CLASSIC_TIME if classic else max(max(kitchen.times) for kitchen in kitchens),
+            max_time=max(kitchen.classic_time if classic else max(kitchen.times) for kitchen in kitchens),
             max_facts=max(_max_facts(kitchen) for kitchen in kitchens),
         )
         if spec.vocab_size > np.iinfo(np.int16).max:

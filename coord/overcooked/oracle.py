@@ -8,11 +8,12 @@ yardstick of the benchmark, never part of training. The package needs care, all 
 - it reads `np.Inf`, which NumPy 2 removed, and its import prints gym's retirement notice;
 - its planner cache writes into the installed package: planners are built in memory instead.
 
-Classic rules (2019) are not in version 1.1.0. `rules="classic"` replaces three methods of the kitchen object:
-an empty hand cannot start a pot; a pot starts by itself in the tick in which it receives its third ingredient
-(as the `old_dynamics` switch of later versions does); any full soup pays 20, and all recipes take the default
-20 ticks. This is our reading of the 2019 code, so it proves consistency only; the recorded human games are
-the independent proof of the rule set.
+Classic rules (2019) are not in version 1.1.0. `rules="classic"` replaces five methods of the kitchen object:
+an empty hand cannot start a pot; a pot takes only the ingredient that is in it; it starts by itself in the tick in
+which it receives its third one (as the `old_dynamics` switch of later versions does); any full soup pays 20, and all
+recipes take the default 20 ticks; a useful dish pays with any number of seats. This is our reading of the 2019 code,
+so it proves consistency only; independent proofs of the rule set are the recorded human games and the rules of 2019
+that the tests write down once more.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def _load_library() -> SimpleNamespace:
     Recipe.configure({})  # layouts with a start state of their own parse it before they set their recipes
     return SimpleNamespace(
         actions=Action.INDEX_TO_ACTION,
+        interact=Action.INTERACT,
+        stay=Action.STAY,
         events=tuple(EVENT_TYPES),
         Gridworld=OvercookedGridworld,
         State=OvercookedState,
@@ -155,10 +158,51 @@ def _make_classic(kitchen: Any, library: SimpleNamespace) -> None:
     def recipe_value(state: Any, recipe: Any, **_: Any) -> int:
         return CLASSIC_VALUE if len(recipe.ingredients) == POT_SIZE else 0
 
+    use_hands = kitchen.resolve_interacts
+
+    def use_hands_unmixed(state: Any, joint_act: Sequence[Any], *infos: Any) -> Any:
+        return use_hands(state, _without_mixing(kitchen, library, state, joint_act), *infos)
+
     library.Recipe.configure({})  # forgets the layout's own times
+    kitchen.resolve_interacts = use_hands_unmixed
+    kitchen.is_dish_pickup_useful = _dish_useful_to_any_number(kitchen)
     kitchen.step_environment_effects = start_full_pots_and_pass_time
     kitchen.soup_to_be_cooked_at_location = lambda state, position: False
     kitchen.get_recipe_value = recipe_value
+
+
+def _dish_useful_to_any_number(kitchen: Any) -> Callable[..., bool]:
+    """The kitchen's own rule for a useful dish, which asks for two seats, for any number of them."""
+    seats, for_two = kitchen.num_players, kitchen.is_dish_pickup_useful
+
+    def is_useful(*args: Any) -> bool:
+        kitchen.num_players = 2
+        try:
+            return bool(for_two(*args))
+        finally:
+            kitchen.num_players = seats
+
+    return is_useful
+
+
+def _without_mixing(kitchen: Any, library: SimpleNamespace, state: Any, joint_act: Sequence[Any]) -> list[Any]:
+    """The joint action with `stay` for every chef that would mix a soup, the chefs before it in mind."""
+    allowed, pots = list(joint_act), {}
+    for seat, chef in enumerate(state.players):
+        ahead = (chef.position[0] + chef.orientation[0], chef.position[1] + chef.orientation[1])
+        if joint_act[seat] != library.interact or not chef.held_object or kitchen.get_terrain_type_at_pos(ahead) != "P":
+            continue
+        soup = state.objects.get(ahead)
+        inside = pots.setdefault(ahead, list(soup.ingredients) if soup else [])
+        held = chef.held_object.name
+        if held == "dish" and soup and soup.is_ready:
+            inside.clear()
+        elif held in library.Recipe.ALL_INGREDIENTS:
+            if set(inside) - {held}:
+                allowed[seat] = library.stay
+            else:
+                inside.append(held)
+    return allowed
 
 
 Policy = Callable[[Reference, Any, np.random.Generator], list[int]]

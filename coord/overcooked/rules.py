@@ -20,9 +20,10 @@ onions). A soup also carries its cooking tick, in a pot or out of it: code + ((t
 while it is idle; `code & CODE_MASK` drops it.
 
 Deviations from overcooked-ai 1.1.0 under rules="overcooked-ai": none in states it can reach. Under rules="classic"
-(2019) a pot starts by itself with its third ingredient, an empty hand does nothing at a pot, every soup takes 20
-ticks, every soup of three ingredients pays 20, and orders are carried along but not looked at; shaping rewards are
-the same in both.
+(2019) a pot takes only the ingredient that is already in it and starts by itself when it is full (three, or the
+layout's `num_items_for_soup`), an empty hand does nothing at a pot, every soup takes 20 ticks (or the layout's
+`cook_time`) and pays 20 (or its `delivery_reward`), and orders are carried along but not looked at. Shaping rewards
+are the same in both, but for the useful dish: overcooked-ai pays it with two seats only, 2019 with any number.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import numpy as np
 
 from coord.overcooked import events as ev
 from coord.overcooked.compiled import scalar
-from coord.overcooked.layouts import CLASSIC_TIME, CLASSIC_VALUE, RECIPES, Layout
+from coord.overcooked.layouts import RECIPES, Layout
 
 Array = np.ndarray
 RULES: tuple[str, ...] = ("classic", "overcooked-ai")
@@ -87,13 +88,14 @@ def build_tables(layouts: Sequence[Layout], rules: str) -> Tables:
     cells = max(layout.width * layout.height for layout in layouts)
     most_pots = max(len(layout.cells("P")) for layout in layouts)
     classic = rules == "classic"
+    limits = [layout.classic_items if classic else layout.max_ingredients for layout in layouts]
     recipe = recipe_numbers()
     tables = Tables(
         terrain=np.full((len(layouts), cells), COUNTER, np.int8),
         facing=np.zeros((len(layouts), cells, 4), np.int16),
         num_pots=np.array([len(layout.cells("P")) for layout in layouts], np.int16),
         pots=np.zeros((len(layouts), most_pots), np.int16),
-        max_ingredients=np.array([3 if classic else layout.max_ingredients for layout in layouts], np.int16),
+        max_ingredients=np.array(limits, np.int16),
         cook_time=np.zeros((len(layouts), 16), np.int16),
         value=np.zeros((len(layouts), 16), np.float32),
         order_bonus=np.array([layout.order_bonus for layout in layouts], np.float32),
@@ -103,10 +105,16 @@ def build_tables(layouts: Sequence[Layout], rules: str) -> Tables:
     for number, layout in enumerate(layouts):
         _fill_grid(tables, number, layout)
         for seq in range(2, 16):
-            full = len(RECIPES[recipe[seq]]) == 3
-            tables.cook_time[number, seq] = CLASSIC_TIME if classic else layout.times[recipe[seq]]
-            tables.value[number, seq] = CLASSIC_VALUE * full if classic else layout.values[recipe[seq]]
+            tables.cook_time[number, seq] = layout.classic_time if classic else layout.times[recipe[seq]]
+            tables.value[number, seq] = _classic_value(layout, seq) if classic else layout.values[recipe[seq]]
     return tables
+
+
+def _classic_value(layout: Layout, seq: int) -> float:
+    """Points of 2019: those of the layout for a full soup of one ingredient, the only soups there are."""
+    ingredients = ingredients_of(seq)
+    is_whole = len(ingredients) == layout.classic_items and len(set(ingredients)) == 1
+    return layout.classic_value * is_whole
 
 
 def _fill_grid(tables: Tables, number: int, layout: Layout) -> None:
@@ -189,14 +197,16 @@ def count_busy_pots(row: Array, tab: Tables, layout: int) -> int:
 
 
 @scalar
-def dish_pickup_useful(row: Array, cells: int, num_players: int, busy_pots: int) -> bool:
-    """overcooked-ai's rule: no dish on a counter, and fewer dishes in hands than busy pots; two seats only."""
-    if num_players != 2:
+def dish_pickup_useful(row: Array, cells: int, num_players: int, classic: bool, busy_pots: int) -> bool:
+    """No dish on a counter, and fewer dishes in hands than busy pots; overcooked-ai asks with two seats only."""
+    if num_players != 2 and not classic:
         return False
     for k in range(row[NUM_LOOSE]):
         if row[CONTENT + row[CONTENT + cells + k]] == DISH:
             return False
-    held_dishes = (row[PLAYER + HELD] == DISH) + (row[PLAYER + 3 + HELD] == DISH)
+    held_dishes = 0
+    for seat in range(num_players):
+        held_dishes += row[PLAYER + 3 * seat + HELD] == DISH
     return held_dishes < busy_pots
 
 
@@ -233,12 +243,22 @@ def start_pot(row: Array, seat: int, cell: int, counts: Array) -> None:
 
 
 @scalar
+def pot_takes(content: int, held: int, limit: int, classic: bool) -> bool:
+    """Whether a pot takes the held onion or tomato: it is idle and has room; in 2019 all in it must be of that kind."""
+    seq = content & SEQ_MASK
+    amount = num_ingredients(seq)
+    if cooking_tick(content) >= 0 or amount >= limit:
+        return False
+    return not classic or num_tomatoes(seq) == amount * (held == TOMATO)
+
+
+@scalar
 def add_ingredient(row: Array, seat: int, cell: int, cells: int, limit: int, classic: bool, counts: Array) -> bool:
-    """Puts the held ingredient into a pot that has room; returns whether it went in."""
+    """Puts the held ingredient into a pot that takes it; returns whether it went in."""
     chef = PLAYER + 3 * seat
     held = row[chef + HELD]
     content = row[CONTENT + cell]
-    if cooking_tick(content) >= 0 or num_ingredients(content & SEQ_MASK) >= limit:
+    if not pot_takes(content, held, limit, classic):
         return False
     if content == NOTHING:
         content = SOUP + 1
@@ -318,6 +338,7 @@ def use_dispenser(
     tab: Tables,
     layout: int,
     num_players: int,
+    classic: bool,
     busy_pots: int,
     shaped: Array,
     counts: Array,
@@ -326,7 +347,8 @@ def use_dispenser(
     chef = PLAYER + 3 * seat
     if row[chef + HELD] != NOTHING:
         return False
-    if ONION + kind == DISH and dish_pickup_useful(row, tab.terrain.shape[1], num_players, busy_pots):
+    cells = tab.terrain.shape[1]
+    if ONION + kind == DISH and dish_pickup_useful(row, cells, num_players, classic, busy_pots):
         counts[seat, ev.USEFUL_DISH] += 1
         shaped[seat] += tab.shaping[layout, 1]
     row[chef + HELD] = ONION + kind
@@ -362,7 +384,7 @@ def interact(
         counts[seat, ev.IDLE_INTERACT_EMPTY] += 1
         return 0.0, False
     kind = terrain - ONION_DISPENSER
-    done = use_dispenser(row, seat, kind, tab, layout, num_players, busy_pots, shaped, counts)
+    done = use_dispenser(row, seat, kind, tab, layout, num_players, classic, busy_pots, shaped, counts)
     return 0.0, done
 
 
@@ -463,12 +485,11 @@ def useful_interact(row: Array, seat: int, tab: Tables, layout: int, classic: bo
         return False
     if terrain != POT:
         return held == NOTHING
-    idle = cooking_tick(content) < 0
     if held == DISH:
         return is_ready(content, tab, layout)
     if held == NOTHING:
-        return not classic and idle and (content & SEQ_MASK) > 1
-    return held < DISH and idle and num_ingredients(content & SEQ_MASK) < tab.max_ingredients[layout]
+        return not classic and cooking_tick(content) < 0 and (content & SEQ_MASK) > 1
+    return held < DISH and pot_takes(content, held, tab.max_ingredients[layout], classic)
 
 
 @scalar

@@ -10,7 +10,7 @@ import numpy as np
 
 from coord.errors import UserError
 from coord.overcooked import rules
-from coord.overcooked.layouts import RECIPES, Layout
+from coord.overcooked.layouts import CLASSIC_TIME, RECIPES, Layout
 
 Row = np.ndarray  # int16 [S], see rules.py
 ORIENTATIONS: tuple[tuple[int, int], ...] = ((0, -1), (0, 1), (1, 0), (-1, 0))  # north, south, east, west
@@ -167,7 +167,7 @@ class _Packer:
         if self.tile(cell) not in allowed:
             raise ValueError(f"{obj['name']} at {tuple(obj['position'])}: there is '{self.tile(cell)}', not {allowed}")
         if self.tile(cell) == "P" and self.classic and content >> rules.TICK_SHIFT == 0:
-            full = len(rules.ingredients_of(content & rules.SEQ_MASK)) == 3
+            full = len(rules.ingredients_of(content & rules.SEQ_MASK)) >= self.layout.classic_items
             content += full << rules.TICK_SHIFT  # under the classic rules a full pot is never idle
         return cell, content
 
@@ -188,15 +188,18 @@ class _Packer:
             return 1 + _LOOSE_NAMES.index(obj["name"])
         if "state" in obj:
             return self.legacy_soup(*obj["state"])
-        seq = _sequence([item["name"] for item in obj["_ingredients"]])
-        return _soup(seq, int(obj.get("cooking_tick", -1)))
+        names = [item["name"] for item in obj["_ingredients"]]
+        if self.classic and len(set(names)) > 1:
+            raise ValueError(f"a soup of {names}: under the classic rules a soup has one kind of ingredient")
+        return _soup(_sequence(names), int(obj.get("cooking_tick", -1)))
 
     def legacy_soup(self, kind: str, amount: int, time: int) -> int:
-        """Soup of the 2019 form: idle at time 0, ready from time 20 on whatever its recipe takes, as overcooked-ai
-        reads it.
+        """Soup of the 2019 form: idle at time 0; under the classic rules ready when its time is over, else from time
+        20 on whatever its recipe takes, as overcooked-ai reads it.
         """
         seq = _sequence(["tomato" if kind == "tomato" else "onion"] * amount)
-        return _soup(seq, int(self.times[seq]) if time >= 20 else time or -1)
+        ready = max(1, int(self.times[seq])) if self.classic else CLASSIC_TIME
+        return _soup(seq, int(self.times[seq]) if time >= ready else time or -1)
 
 
 def _sequence(names: Sequence[str]) -> int:

@@ -354,11 +354,11 @@ NOTES = {"hung": "not answering", "crashed": "broke down", "loading": "coming ba
 
 def wanted(layout: Layout, rules: str) -> list[Order]:
     """The orders of a kitchen with what they pay under `rules`."""
-    from coord.overcooked.layouts import CLASSIC_VALUE, RECIPES
+    from coord.overcooked.layouts import RECIPES
 
     if rules == "classic":  # orders are not looked at: any full pot pays the same
-        pure = [("onion",) * 3] + ([("tomato",) * 3] if layout.cells("T") else [])
-        return [Order(recipe, round(CLASSIC_VALUE), False) for recipe in pure]
+        names = [name for name, tile in (("onion", "O"), ("tomato", "T")) if layout.cells(tile)]
+        return [Order((name,) * layout.classic_items, whole_points(layout.classic_value), False) for name in names]
     orders = []
     for recipe in (*layout.bonus_orders, *(one for one in layout.all_orders if one not in layout.bonus_orders)):
         is_bonus = recipe in layout.bonus_orders

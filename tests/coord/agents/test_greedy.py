@@ -290,3 +290,27 @@ def test_aims_follow_orders_and_supply() -> None:
     assert kit.aim[both, 2, 1].tolist() == [2, 1]  # worthless: cook it away as it is
     classic = build_kit(load_layout("bonus_order_test"), "classic")
     assert classic.aim[both, 2, 0].sum() == 3
+
+
+@pytest.mark.parametrize("held", ["onion", "tomato"])
+@pytest.mark.parametrize("inside", ["onion", "tomato"])
+def test_classic_cooks_never_count_on_mixing_a_soup(held: str, inside: str) -> None:
+    env = OvercookedVectorEnv("cramped_room_tomato", 1, mask_useless_actions=True)
+    pot, state = (2, 0), env.state_dict(0)
+    soup = {"name": "soup", "position": pot, "_ingredients": [{"name": inside, "position": pot}]}
+    chefs = [{**chef, "held_object": {"name": held, "position": chef["position"]}} for chef in state["players"]]
+    env.load_state_dict(0, {**state, "players": chefs, "objects": [soup]})
+    cook = GreedyAgent()
+    play(env, [cook, cook], 100)
+    assert env.episode_return()[0] >= 40
+
+
+def test_a_pot_whose_rest_cannot_be_had_is_left_alone_in_classic() -> None:
+    env = OvercookedVectorEnv("XPXPX\nO1  O\nX  2X\nXDXSX", 1)
+    pot, state = (1, 0), env.state_dict(0)
+    soup = {"name": "soup", "position": pot, "_ingredients": [{"name": "tomato", "position": pot}]}
+    env.load_state_dict(0, {**state, "objects": [soup]})
+    cook = GreedyAgent()
+    play(env, [cook, cook], 200)
+    assert env.episode_return()[0] >= 60
+    assert [len(thing["_ingredients"]) for thing in env.state_dict(0)["objects"] if thing["position"] == pot] == [1]

@@ -68,10 +68,10 @@ def test_classic_pot_starts_by_itself_and_pays_twenty() -> None:
     assert env.state_dict(0)["objects"] == []
     assert env.state_dict(0)["players"][0]["held_object"] is None
     expected = {"onion_from_dispenser": 3, "potting_onion": 3, "placement_in_pot": 3, "pot_started": 1}
-    expected |= {"dish_from_dispenser": 1, "soup_pickup": 1, "delivery": 1, "delivery_three_items": 1}
+    expected |= {"dish_from_dispenser": 1, "useful_dish_pickup": 1, "soup_pickup": 1, "delivery": 1}
+    expected |= {"delivery_three_items": 1}
     found = counts(env)
     assert {name: found[name] for name in expected} == expected
-    assert "useful_dish_pickup" not in found
     assert "delivery_unpaid" not in found
 
 
@@ -114,10 +114,10 @@ def test_overcooked_ai_recipes_bonus_and_unordered_soups() -> None:
     assert counts(env)["delivery_three_items"] == 2
 
 
-def test_classic_pays_any_soup_of_three_whatever_is_ordered() -> None:
+def test_classic_pays_three_of_a_kind_whatever_is_ordered() -> None:
     env = OvercookedVectorEnv("mdp_test", 1)
     assert set(env.tables.cook_time[0, 2:].tolist()) == {20}
-    assert env.tables.value[0, 8:].tolist() == [20.0] * 8
+    assert env.tables.value[0, 8:].tolist() == [20.0, 0, 0, 0, 0, 0, 0, 20.0]
     assert not env.tables.value[0, :8].any()
 
 
