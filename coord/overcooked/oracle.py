@@ -187,7 +187,7 @@ def _dish_useful_to_any_number(kitchen: Any) -> Callable[..., bool]:
 
 def _without_mixing(kitchen: Any, library: SimpleNamespace, state: Any, joint_act: Sequence[Any]) -> list[Any]:
     """The joint action with `stay` for every chef that would mix a soup, the chefs before it in mind."""
-    allowed, pots = list(joint_act), {}
+    allowed, pots = list(joint_act), dict[tuple[int, int], list[str]]()
     for seat, chef in enumerate(state.players):
         ahead = (chef.position[0] + chef.orientation[0], chef.position[1] + chef.orientation[1])
         if joint_act[seat] != library.interact or not chef.held_object or kitchen.get_terrain_type_at_pos(ahead) != "P":
