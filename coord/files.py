@@ -5,11 +5,13 @@ Apart from checkpoint.py, because the game client writes its settings without lo
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,30 @@ def atomic_write_figure(path: str | Path, figure: Any) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, dpi=120, format=Path(path).suffix[1:] or None)
     atomic_write_bytes(path, picture.getvalue())
+
+
+def atomic_write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """`atomic_write_bytes` for a table, its cells in the order of `columns`; None gives an empty cell.
+
+    A spreadsheet takes text that begins with one of `FORMULA_STARTS` for a formula and runs it, so such text gets a
+    leading apostrophe, which spreadsheets know as the mark of text. Numbers stay numbers, also those kept as text.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_harmless(cell) for cell in row] for row in ([columns] if columns else []))
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    atomic_write_text(path, text.getvalue())
+
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def _harmless(cell: Any) -> Any:
+    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+        return cell
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")  # a bare \r would end the row for many readers
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA_STARTS) else text
 
 
 @contextmanager

@@ -124,7 +124,8 @@ def overview() -> str:
             "",
             *rows,
             "",
-            "coord <command> --help  shows examples and every field.  " + EXIT_CODES,
+            "coord <command> --help  shows examples and every field",
+            EXIT_CODES,
         ]
     )
 

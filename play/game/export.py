@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coord.errors import UserError
-from coord.files import atomic_write_bytes, atomic_write_text
+from coord.files import atomic_write_bytes, atomic_write_csv, atomic_write_text
 from coord.overcooked.recorded import RecordedGame
 from play.game.inputs import ACTION_NAMES
 
@@ -94,11 +92,7 @@ def _known(number: float) -> float | None:
 
 def export_csv(games: Sequence[RecordedGame], out: Path) -> None:
     """One row per (game, tick, seat)."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_rows(games))
-    atomic_write_text(out, text.getvalue())
+    atomic_write_csv(out, COLUMNS, _rows(games))
 
 
 def export_parquet(games: Sequence[RecordedGame], out: Path) -> None:

@@ -9,9 +9,7 @@ Games of practice blocks do not count; who is excluded follows from the rules in
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +22,7 @@ import numpy as np
 
 from coord.errors import UserError
 from coord.evaluation.human_games import agent_seat, events_by_role, is_mixed, miss_share
-from coord.files import atomic_write_text
+from coord.files import atomic_write_csv, atomic_write_text
 from coord.overcooked import EVENTS
 from coord.overcooked.recorded import RecordedGame
 from coord.stats import cluster_bootstrap_ci
@@ -304,7 +302,8 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     paths = []
     for name, rows in tables.items():
         paths.append(folder / f"{name}.csv")
-        atomic_write_text(paths[-1], _csv(rows))
+        columns = list(rows[0]) if rows else []
+        atomic_write_csv(paths[-1], columns, ([row[name] for name in columns] for row in rows))
     page = folder / "report.html"
     atomic_write_text(page, _html(report))
     return [page, *paths]
@@ -330,14 +329,6 @@ def _answers_of(question: Question) -> str:
     if question.kind == "likert":
         return f"1 ({question.low}) to {question.points} ({question.high})"
     return " | ".join(question.options)
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 _STYLE = """
@@ -433,5 +424,6 @@ def _slope(slope: Row | None) -> str:
 def _exclusions(out: Sequence[Row]) -> str:
     if not out:
         return "<p>Nobody was excluded.</p>"
-    rows = "".join(f"<tr><td>{one['participant']}</td><td>{html.escape(one['excluded'])}</td></tr>" for one in out)
+    cells = [(html.escape(str(one["participant"])), html.escape(one["excluded"])) for one in out]
+    rows = "".join(f"<tr><td>{who}</td><td>{why}</td></tr>" for who, why in cells)
     return f"<table><tr><th>participant</th><th>reason</th></tr>{rows}</table>"

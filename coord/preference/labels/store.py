@@ -15,8 +15,6 @@ answers are kept apart (table `repeats`) and are never labels.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import sqlite3
@@ -31,7 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from coord.errors import UserError
-from coord.files import atomic_write_text, explain_sqlite
+from coord.files import atomic_write_csv, atomic_write_text, explain_sqlite
 from coord.preference.labels.segments import Labels, Queries
 
 APPLICATION_ID = 0x4C41424C
@@ -420,12 +418,12 @@ class LabelStore:
         rows = self.answers(run)
         ending = Path(path).suffix
         if ending == ".jsonl":
-            text = "".join(json.dumps(row) + "\n" for row in rows)
+            atomic_write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
         elif ending == ".csv":
-            text = _csv(rows)
+            columns = list(rows[0]) if rows else []
+            atomic_write_csv(path, columns, ([_cell(key, row[key]) for key in columns] for row in rows))
         else:
             raise UserError(f"cannot export to '{path}': the name must end in .csv or .jsonl")
-        atomic_write_text(path, text)
         return len(rows)
 
     # ---------------------------------------------------------------------------------------------- the file
@@ -651,14 +649,8 @@ def _record(values: dict[str, Any]) -> QueryRecord:
     return QueryRecord(**values)
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: json.dumps(row[key]) if key in _JSON_COLUMNS else row[key] for key in row})
-    return out.getvalue()
+def _cell(column: str, value: Any) -> Any:
+    return json.dumps(value) if column in _JSON_COLUMNS else value
 
 
 def _utc_now() -> str:
