@@ -220,7 +220,7 @@ def test_a_claim_only_takes_one_of_several_places(store: LabelStore) -> None:
 
 WRITER = """
 import sys
-from coord.preference.label_store import Answer, LabelStore
+from coord.preference.labels.store import Answer, LabelStore
 path, annotator, first, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 store = LabelStore(path)
 print("ready", flush=True)
