@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -24,6 +26,7 @@ from coord.errors import UserError
 from coord.files import explain_sqlite
 from coord.overcooked.layouts import Layout
 from coord.overcooked.vector_env import OvercookedVectorEnv
+from coord.schema import refuse_foreign_programs
 
 APPLICATION_ID = 0x434B4F56  # marks the file as ours (SQLite's application_id)
 SCHEMA_VERSION = 1  # SQLite's user_version
@@ -114,7 +117,8 @@ class GameHeader:
 
     def kitchen(self) -> Layout:
         """The layout as it was when the game was played. UserError if what is stored is not the layout of its hash."""
-        layout = layout_from_json(self.layout_json)
+        with damage_told(self.id):
+            layout = layout_from_json(self.layout_json)
         if layout.hash != self.layout_hash:
             raise UserError(f"game {self.id}: the stored layout '{self.layout}' does not have its recorded hash")
         return layout
@@ -151,9 +155,10 @@ class RecordedGame:
     def start(self) -> OvercookedVectorEnv:
         """One kitchen in the start state of the game."""
         header = self.header
-        env = OvercookedVectorEnv(header.kitchen(), 1, horizon=header.ticks, rules=header.rules, seed=header.seed)
-        env.reset()
-        env.load_state_dict(0, header.start_state)
+        with damage_told(header.id):
+            env = OvercookedVectorEnv(header.kitchen(), 1, horizon=header.ticks, rules=header.rules, seed=header.seed)
+            env.reset()
+            env.load_state_dict(0, header.start_state)
         return env
 
     def event_counts(self) -> NDArray[np.int32]:
@@ -203,6 +208,18 @@ def layout_from_json(text: str) -> Layout:
 
 
 @contextmanager
+def damage_told(game_id: object) -> Iterator[None]:
+    """Turn whatever a changed or damaged row of a game leads to into one clear line."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {str(error)[:120]}"
+        raise UserError(
+            f"game {game_id} is damaged ({reason}); restore a copy, or remove it by: coord games delete {game_id}"
+        ) from error
+
+
+@contextmanager
 def clear_errors(path: str | Path) -> Iterator[None]:
     """Turn SQLite's errors about the file into one clear line."""
     try:
@@ -219,6 +236,7 @@ def check_version(connection: sqlite3.Connection, path: str | Path) -> None:
         raise UserError(f"{path} is an SQLite file, but not a recordings file of this project")
     if version > SCHEMA_VERSION:
         raise UserError(f"{path} has schema {version}, this version reads up to {SCHEMA_VERSION}: please update")
+    refuse_foreign_programs(connection, path)
 
 
 @contextmanager
@@ -231,17 +249,62 @@ def open_recordings(path: str | Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def read_headers(connection: sqlite3.Connection) -> list[GameHeader]:
-    """Headers of all games, oldest first."""
+def read_headers(connection: sqlite3.Connection, damaged: list[str] | None = None) -> list[GameHeader]:
+    """Headers of all games, oldest first.
+
+    damaged: gets one line for each game whose row cannot be read, and the others are returned.
+
+    Raises:
+        UserError: without `damaged`, for the first such game.
+    """
     names = [field.name for field in fields(GameHeader)]
-    rows = connection.execute(f"SELECT {', '.join(names)} FROM games ORDER BY id").fetchall()
-    return [_header(dict(zip(names, row, strict=True))) for row in rows]
+    former, connection.text_factory = connection.text_factory, _any_text
+    try:
+        rows = connection.execute(f"SELECT {', '.join(names)} FROM games ORDER BY id").fetchall()
+    finally:
+        connection.text_factory = former
+    headers = []
+    for row in rows:
+        try:
+            with damage_told(row[0]):
+                headers.append(_header(dict(zip(names, row, strict=True))))
+        except UserError as error:
+            if damaged is None:
+                raise
+            damaged.append(str(error))
+    return headers
+
+
+def _any_text(data: bytes) -> str:
+    """One text that is no UTF-8 must not hide all other rows."""
+    return data.decode("utf-8", "replace")
+
+
+# Types that SQLite does not enforce; numbers must be finite too.
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("uid", "started_utc", "layout", "layout_hash", "layout_json", "rules", "participant"), str),
+    **dict.fromkeys(("ended_utc", "outcome"), (str, type(None))),
+    **dict.fromkeys(("ticks", "seed", "ticks_played"), int),
+    "study_round": (int, type(None)),
+    **dict.fromkeys(("tick_hz", "score"), (int, float)),
+}
 
 
 def _header(values: dict[str, Any]) -> GameHeader:
+    """A row as a header. TypeError, ValueError or KeyError for what no game client writes."""
+    for name, kinds in _TYPES.items():
+        if not isinstance(values[name], kinds):
+            raise TypeError(f"{name} is {values[name]!r:.40}")
     for name in ("start_state", "seats", "versions"):
         values[name] = json.loads(values[name])
-    values["seats"] = tuple(values["seats"])
+    seats = values["seats"] = tuple(values["seats"])
+    if not seats or not all(isinstance(seat["kind"], str) and isinstance(seat["name"], str) for seat in seats):
+        raise ValueError("seats without kind and name")
+    if not isinstance(values["start_state"], Mapping) or not isinstance(values["versions"], Mapping):
+        raise TypeError("start_state or versions is no mapping")
+    if not (values["ticks"] > 0 and 0 < values["tick_hz"] < math.inf and math.isfinite(values["score"])):
+        raise ValueError("ticks, tick_hz or score is out of range")
+    datetime.fromisoformat(values["started_utc"])
     return GameHeader(**values)
 
 
@@ -259,8 +322,19 @@ def read_game(connection: sqlite3.Connection, header: GameHeader) -> RecordedGam
     num_players = len(header.seats)
     if [row[0] for row in ticks] != list(range(len(ticks))) or len(actions) != len(ticks) * num_players:
         raise UserError(f"game {header.id} has gaps in its ticks: the file was changed or damaged")
+    with damage_told(header.id):
+        return _game(header, ticks, actions, events)
+
+
+def _game(
+    header: GameHeader, ticks: Sequence[Any], actions: Sequence[Any], events: Sequence[Any]
+) -> RecordedGame:
+    """The rows of a game as arrays. ValueError, TypeError or OverflowError for rows that no game client writes."""
+    num_players = len(header.seats)
     shape = (len(ticks), num_players)
     sources = [row[1] for row in actions]
+    if unknown_actions := {row[0] for row in actions} - set(range(6)):
+        raise ValueError(f"no such action: {min(map(str, unknown_actions)):.40}")
     return RecordedGame(
         header=header,
         joint_act=np.array([row[0] for row in actions], np.int8).reshape(shape),

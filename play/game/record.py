@@ -96,6 +96,7 @@ class Store:
         except OSError as error:
             raise UserError(f"cannot make folder {self.path.parent}: {error.strerror or error}") from error
         with clear_errors(self.path):
+            self.damaged: list[str] = []
             self.connection = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
             try:
                 self._prepare()
@@ -147,9 +148,10 @@ class Store:
         return Recorder(self, participant, study_round)
 
     def games(self) -> list[GameHeader]:
-        """Headers of all games, oldest first."""
+        """Headers of all games that can be read, oldest first; `damaged` then has one line for each other."""
+        self.damaged = []
         with clear_errors(self.path):
-            return read_headers(self.connection)
+            return read_headers(self.connection, self.damaged)
 
     def load(self, header: GameHeader) -> RecordedGame:
         """The game of a header."""
@@ -159,6 +161,8 @@ class Store:
     def game(self, game: int | str) -> RecordedGame:
         """One game by number, or "last". UserError if there is none."""
         headers = self.games()
+        if lines := [line for line in self.damaged if line.startswith(f"game {game} ")]:
+            raise UserError(lines[0])
         if not headers:
             raise UserError(f"{self.path} holds no games yet")
         for header in headers[-1:] if game == "last" else headers:
@@ -220,10 +224,10 @@ def _process_token(pid: int) -> str:
 
 
 def _is_running(token: str) -> bool:
-    pid = int(token.partition(":")[0])
     try:
+        pid = int(token.partition(":")[0])
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, ValueError, OverflowError, AttributeError):  # gone, or never a process
         return False
     except PermissionError:
         pass  # it runs, but belongs to somebody else

@@ -31,6 +31,7 @@ import numpy as np
 from coord.errors import UserError
 from coord.files import atomic_write_csv, atomic_write_text, explain_sqlite
 from coord.preference.labels.segments import Labels, Queries
+from coord.schema import refuse_foreign_programs
 
 APPLICATION_ID = 0x4C41424C
 SCHEMA_VERSION = 1
@@ -466,6 +467,8 @@ class LabelStore:
             raise UserError(
                 f"{self.path} has schema {version}, this version reads up to {SCHEMA_VERSION}: please update"
             )
+        script = f"{SCHEMA} {APPEND_ONLY} {REPEATS} {_append_only('repeats')}"
+        refuse_foreign_programs(self._connection, self.path, script)
 
     @contextmanager
     def _clear_errors(self) -> Iterator[None]:

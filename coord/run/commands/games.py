@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from coord.errors import UserError, unknown
+from coord.run.terminal import one_line
 
 if TYPE_CHECKING:
     from coord.overcooked.recorded import GameHeader, RecordedGame
@@ -69,7 +70,10 @@ def open_store(data: str | None) -> Store:
 def _chosen(store: Store, cfg: GamesConfig) -> list[RecordedGame]:
     """The games asked for. UserError if there is none of that number, or the file is empty."""
     if cfg.game == "all":
-        return [store.load(header) for header in store.games() if header.outcome is not None]
+        games = [store.load(header) for header in store.games() if header.outcome is not None]
+        if store.damaged:
+            raise UserError(store.damaged[0])
+        return games
     return [store.game(cfg.game)]
 
 
@@ -85,10 +89,12 @@ def _list(store: Store, cfg: GamesConfig) -> None:
     for head in headers:
         started = head.started_utc[:16].replace("T", " ")
         ticks = f"{head.ticks_played}/{head.ticks}"
-        players = " + ".join(str(seat["name"]) for seat in head.seats)
-        outcome = head.outcome or "playing"
-        print(f"{head.id:>5}  {started:<16}  {head.layout:<26}  {head.score:>5g}  {ticks:>9}  {outcome:<9}  {players}")
+        players = one_line(" + ".join(seat["name"] for seat in head.seats))
+        outcome, layout = one_line(head.outcome or "playing"), one_line(head.layout)
+        print(f"{head.id:>5}  {started:<16}  {layout:<26}  {head.score:>5g}  {ticks:>9}  {outcome:<9}  {players}")
     print(f"{len(headers)} games in {store.path}")
+    for line in store.damaged:
+        print(line, file=sys.stderr)
 
 
 def _show(store: Store, cfg: GamesConfig) -> None:
@@ -97,14 +103,14 @@ def _show(store: Store, cfg: GamesConfig) -> None:
     game = _one(store, cfg)
     head = game.header
     for name, value in _header_lines(head):
-        print(f"{name:<12} {value}")
+        print(f"{name:<12} {one_line(value)}")
     for seat, info in enumerate(head.seats):
         sources = Counter(row[seat] for row in game.sources)
         thought = game.latency_ms[:, seat]
         waited = (game.at_ms[:, None] - game.key_ms)[:, seat]
         took = "" if np.isnan(thought).all() else f", thought {np.nanmedian(thought):.1f} ms (median)"
         keys = "" if np.isnan(waited).all() else f", key to tick {np.nanmedian(waited):.0f} ms (median)"
-        print(f"seat {seat}       {info['name']} ({info['kind']}): {dict(sources)}{took}{keys}")
+        print(f"seat {seat}       {one_line(info['name'])} ({info['kind']}): {dict(sources)}{took}{keys}")
     counts = Counter((event.name, event.seat) for event in game.events)
     for (name, who), count in sorted(counts.items(), key=str):
         print(f"  {name:<26} {'game' if who is None else f'seat {who}'}: {count}")
@@ -148,9 +154,21 @@ def _export(store: Store, cfg: GamesConfig) -> None:
 
 
 def _delete(store: Store, cfg: GamesConfig) -> None:
-    game = _one(store, cfg)
-    store.delete(game.header.id)
-    print(f"game {game.header.id} deleted")
+    number = _number(store, cfg)
+    store.delete(number)
+    print(f"game {number} deleted")
+
+
+def _number(store: Store, cfg: GamesConfig) -> int:
+    """The number of the game asked for; one that cannot be read can still be deleted."""
+    if cfg.game.isdecimal() and any(line.startswith(f"game {cfg.game} ") for line in _damaged(store)):
+        return int(cfg.game)
+    return _one(store, cfg).header.id
+
+
+def _damaged(store: Store) -> list[str]:
+    store.games()
+    return store.damaged
 
 
 _ACTIONS: dict[str, Callable[[Store, GamesConfig], None]] = {
