@@ -12,6 +12,8 @@ from pathlib import Path
 
 from numba import config, njit
 
+from coord import compile_cache
+
 _SOURCES = (
     *("compiled.py", "events.py", "layouts.py", "rules.py", "observations.py", "vector_env.py", "features.py"),
     *("planner.py", "chores.py", "../agents/greedy.py"),
@@ -27,6 +29,7 @@ def _use_cache_of_these_sources() -> None:
     config.CACHE_DIR = str(parent / f"numba-{digest}")
 
 
+compile_cache.ensure()
 _use_cache_of_these_sources()  # the decorators read the setting when they are applied
 
 # For functions of one kitchen: no allocation, hence no reference counts on the views they are given, and always

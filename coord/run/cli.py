@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from coord import __version__, places
+from coord import __version__, compile_cache, places
 from coord.errors import Diverged, UserError, unknown
 from coord.run import terminal
 
@@ -95,6 +95,7 @@ def dispatch(argv: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in rest):
         print(command_help(command, [word for word in rest if word not in ("-h", "--help")]))
         return 0
+    compile_cache.ensure()
     try:
         return module.run(rest)
     except Interrupted as stopped:

@@ -17,6 +17,7 @@ LAYERS: dict[str, int] = {
     "coord.types": 0,
     "coord.errors": 0,
     "coord.places": 0,
+    "coord.compile_cache": 0,
     "coord.schema": 0,
     "coord.seeding": 0,
     "coord.schedules": 0,

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -133,11 +134,21 @@ def _header_lines(head: GameHeader) -> list[tuple[str, object]]:
 def _verify(store: Store, cfg: GamesConfig) -> None:
     from play.game.replay import verify
 
-    verdicts = [verify(game) for game in _chosen(store, cfg)]
-    for verdict in verdicts:
+    if cfg.game != "all":
+        checks = [partial(_one, store, cfg)]
+    else:
+        checks = [partial(store.load, header) for header in store.games() if header.outcome is not None]
+    bad = list(store.damaged)
+    for check in checks:
+        try:
+            verdict = verify(check())
+        except UserError as error:
+            bad.append(str(error))
+            continue
         print(verdict.message)
-    if bad := [verdict for verdict in verdicts if not verdict.ok]:
-        raise UserError(f"{len(bad)} of {len(verdicts)} games differ from their record; {bad[0].message}")
+        bad += [] if verdict.ok else [verdict.message]
+    if bad:
+        raise UserError(f"{len(bad)} of {len(checks) + len(store.damaged)} games differ from their record; {bad[0]}")
 
 
 def _export(store: Store, cfg: GamesConfig) -> None:

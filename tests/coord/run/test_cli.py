@@ -178,7 +178,7 @@ def test_packages_of_the_same_names_do_not_get_in_the_way(tmp_path: Path) -> Non
         [sys.executable, "main.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert str(ROOT / "play" / "clock.py") in done.stdout
+    assert str(ROOT / "play" / "game" / "clock.py") in done.stdout
     assert str(ROOT / "populations" / "pool.py") in done.stdout
 
 

@@ -78,8 +78,8 @@ def test_ticks_reach_the_file_within_half_a_second(store):
 
 KILLED = """
     import sys, time
-    from play.record import Store
-    from play.session import Session
+    from play.game.record import Store
+    from play.game.session import Session
     from tests.play.helpers import ScriptSeat, play_cook
     store = Store(sys.argv[1])
     play_cook(store, ticks=40)
