@@ -21,7 +21,8 @@ import numpy as np
 
 from coord import seeding
 from coord.errors import UserError, share_below_one, unknown
-from coord.overcooked.layouts import MAX_PLAYERS, Layout, from_grid, load_layout
+from coord.overcooked.layout_text import MAX_PLAYERS
+from coord.overcooked.layouts import Layout, from_grid, load_layout
 
 PREFIX = "generated"
 HELD_OUT = (
@@ -33,6 +34,9 @@ HELD_OUT = (
 )
 SET_SIZE = 1_000_000  # seeds that belong to one set of `generate_layouts`
 MAX_TRIES = 3000  # drawings of one kitchen before its configuration is refused
+SIDES = (3, 64)  # columns or rows: the least that has floor, the most that is drawn in a moment
+MAX_COUNT = (SET_SIZE - 100) // 10  # kitchens of one set: a tenth of its seeds, as some draw the same one
+MAX_SET = 10**11  # sets whose seeds a name can hold
 
 Cell = tuple[int, int]  # (x, y)
 
@@ -59,6 +63,7 @@ class GeneratorConfig:
             raise unknown("family of kitchens", self.family, FAMILIES)
         if not 1 <= self.players <= MAX_PLAYERS:
             raise UserError(f"players={self.players}: allowed are 1 to {MAX_PLAYERS}")
+        self._check_sides()
         if (self.width == 0) != (self.height == 0):
             raise UserError(f"width={self.width}, height={self.height}: give both, or neither")
         share_below_one(self, "density")
@@ -66,6 +71,13 @@ class GeneratorConfig:
             low, high = getattr(self, name)
             if not 1 <= low <= high:
                 raise UserError(f"{name}={[low, high]}: a range (low, high) with 1 <= low <= high is needed")
+
+    def _check_sides(self) -> None:
+        sides = [(name, getattr(self, name)) for name in ("width", "height") if getattr(self, name)]
+        sides += [(name, side) for name in ("widths", "heights") for side in getattr(self, name)]
+        for name, side in sides:
+            if not SIDES[0] <= side <= SIDES[1]:
+                raise UserError(f"{name}={side}: allowed are {SIDES[0]} to {SIDES[1]}")
 
 
 # --------------------------------------------------------------------------- shapes
@@ -177,8 +189,13 @@ def generate_layouts(count: int, seed: int = 0, config: GeneratorConfig | None =
     Their seeds are seed * SET_SIZE, seed * SET_SIZE + 1, ..., so sets of different seeds are drawn independently.
 
     Raises:
-        UserError: fewer such kitchens were found (the configuration leaves too little choice).
+        UserError: fewer such kitchens were found (the configuration leaves too little choice), or more are asked for
+            than a set has, or there is no set of that number.
     """
+    if not 1 <= count <= MAX_COUNT:
+        raise UserError(f"count={count}: allowed are 1 to {MAX_COUNT}")
+    if not 0 <= seed < MAX_SET:
+        raise UserError(f"seed={seed}: allowed are 0 to {MAX_SET - 1}")
     kitchens: dict[tuple[str, ...], Layout] = {}
     for number in range(seed * SET_SIZE, seed * SET_SIZE + 10 * count + 100):
         if len(kitchens) == count:

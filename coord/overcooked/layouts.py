@@ -4,15 +4,20 @@ A grid is a rectangle of characters: `X` counter, `O` onion dispenser, `T` tomat
 pot, `S` serving hatch, a blank for floor, and the digits 1..4 for the chefs' start tiles (a chef starts facing
 north). Cells are numbered row by row, `cell = y * width + x`, which is also the order in which overcooked-ai lists
 its pots.
+
+Files of 2019 and of ZSC-Eval carry that year's parameters: `cook_time` and `delivery_reward` (both rule sets heed
+them), `num_items_for_soup` (the classic rules do) and `start_order_list`, which must be None: a queue of orders is not
+supported. Such a file orders what 2019 knows as soups: pots full of one ingredient. Where 2019 took no shaping
+parameters to mean none at all, and its training scripts filled in 3, 3 and 5, they are 3, 3 and 5 here, as in
+overcooked-ai 1.1.0.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import json
-import textwrap
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -20,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from coord.errors import UserError, unknown
+from coord.overcooked.layout_text import check_grid, parse, read_file, split_rows
 
-MAX_PLAYERS = 4
 MAX_COOK_TIME = 255
 RECIPES: tuple[tuple[str, ...], ...] = (  # in overcooked-ai's sorted order
     ("onion",),
@@ -37,6 +42,8 @@ RECIPES: tuple[tuple[str, ...], ...] = (  # in overcooked-ai's sorted order
 CLASSIC_TIME = 20
 CLASSIC_VALUE = 20.0
 CLASSIC_ITEMS = 3
+IDLE_SHAPING = ("DISH_DISP_DISTANCE_REW", "POT_DISTANCE_REW", "SOUP_DISTANCE_REW")  # in files, but never paid
+MAX_POINTS = 1e9
 BASE_SHAPING = {"PLACEMENT_IN_POT_REW": 3, "DISH_PICKUP_REWARD": 3, "SOUP_PICKUP_REWARD": 5}
 LAYOUT_ALIASES: Mapping[str, str] = {  # names of 2019 whose grids are those of a file shipped today
     "simple": "cramped_room",
@@ -47,7 +54,6 @@ LAYOUT_ALIASES: Mapping[str, str] = {  # names of 2019 whose grids are those of 
 HISTORICAL_GRIDS: Mapping[str, str] = {  # of 2019; this one differs from counter_circuit_o_1order in its start tiles
     "random3": "XXXPPXXX\nX      X\nD XXXX S\nX2    1X\nXXXOOXXX",
 }
-_TILES = "XOTDPS "
 _MAPPINGS = ("rew_shaping_params", "start_state")
 _NUMBERS = (
     "order_bonus",
@@ -62,7 +68,9 @@ _NUMBERS = (
     "onion_time",
     "tomato_time",
 )
-_FIELDS = ("grid", "start_bonus_orders", "start_all_orders", *_MAPPINGS, *_NUMBERS)
+_ORDERS = ("start_bonus_orders", "start_all_orders", "start_order_list")
+_TERRAIN = ("random_terrain", "valid_grid")  # ZSC-Eval's: counters drawn anew, which is not supported
+_FIELDS = ("grid", *_ORDERS, *_TERRAIN, *_MAPPINGS, *_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -137,9 +145,9 @@ def load_layout(source: str | Path | Layout) -> Layout:
     if isinstance(source, Layout):
         return source
     if source in HISTORICAL_GRIDS:
-        return from_grid(_split_rows(HISTORICAL_GRIDS[str(source)]), str(source))
+        return from_grid(split_rows(HISTORICAL_GRIDS[str(source)]), str(source))
     if isinstance(source, str) and "\n" in source:
-        digest = hashlib.sha256("\n".join(_split_rows(source)).encode()).hexdigest()
+        digest = hashlib.sha256("\n".join(split_rows(source)).encode()).hexdigest()
         return _from_text(source, f"grid-{digest[:8]}")
     if str(source).startswith("generated:"):
         from coord.overcooked.generator import generate_layout, parse_name  # which builds on this module
@@ -150,9 +158,16 @@ def load_layout(source: str | Path | Layout) -> Layout:
     if name in names:
         return _load_file(folder / f"{name}.layout")
     path = Path(source)
-    if path.suffix or path.is_file():
+    if path.suffix or _is_there(path):
         return _load_file(path)
-    raise unknown("layout", str(source), [*names, *LAYOUT_ALIASES, *HISTORICAL_GRIDS, "generated:<seed>"])
+    raise unknown("layout", str(source)[:100], [*names, *LAYOUT_ALIASES, *HISTORICAL_GRIDS, "generated:<seed>"])
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can have such a name
+        return False
 
 
 def from_grid(grid: tuple[str, ...], name: str = "") -> Layout:
@@ -178,58 +193,36 @@ def _package_files() -> tuple[Path, tuple[str, ...]]:
 
 
 def _load_file(path: Path) -> Layout:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read layout file '{path}': {error}") from error
-    return _from_text(text, path.stem)
+    return _from_text(read_file(path), path.stem)
 
 
 def _from_text(text: str, name: str) -> Layout:
-    params = _parse_mapping(text, name) if text.lstrip().startswith("{") else {"grid": text}
+    params = parse(text, name)
     for key in params:
         if key not in _FIELDS:
-            raise unknown(f"field in layout '{name}'", key, _FIELDS)
-    if not isinstance(params.get("grid"), str):
+            raise unknown(f"field in layout '{name}'", str(key)[:60], _FIELDS)
+    grid = params.get("grid")
+    if isinstance(grid, list) and all(isinstance(row, str) for row in grid):  # rows, as JSON has no long texts
+        params["grid"] = "\n".join(grid)
+    elif not isinstance(grid, str):
         raise UserError(f"layout '{name}' has no grid")
     return _build(name, params)
 
 
-def _parse_mapping(text: str, name: str) -> dict[str, Any]:
-    """A .layout file is the text of a Python mapping; `float('inf')` is the one call that occurs in it."""
-    try:
-        tree = _InfinityLiteral().visit(ast.parse(text.strip(), mode="eval"))
-        params = ast.literal_eval(tree)
-    except (SyntaxError, ValueError) as error:
-        raise UserError(f"layout '{name}' is not a mapping of plain values: {error}") from error
-    if not isinstance(params, dict):
-        raise UserError(f"layout '{name}' is not a mapping")
-    return params
-
-
-class _InfinityLiteral(ast.NodeTransformer):
-    """Replaces the call `float('inf')` by its value, so that literal_eval can read the rest."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        if ast.unparse(node) == "float('inf')":
-            return ast.Constant(value=float("inf"))
-        return node
-
-
 def _build(name: str, params: Mapping[str, Any]) -> Layout:
-    grid = _split_rows(params["grid"])
+    grid = split_rows(params["grid"])
     check_grid(grid, name)
     _check_types(name, params)
-    limit = params.get("max_num_ingredients", 3)
-    if limit not in (1, 2, 3):
-        raise UserError(f"layout '{name}': max_num_ingredients is {limit!r}, allowed: 1, 2, 3")
+    _check_supported(name, params)
+    limit, items = (_amount(name, params, key) for key in ("max_num_ingredients", "num_items_for_soup"))
     every = tuple(recipe for recipe in RECIPES if len(recipe) <= limit)
+    if "start_all_orders" not in params and {"start_order_list", "num_items_for_soup"} & set(params):
+        every = tuple((kind,) * items for kind, tile in (("onion", "O"), ("tomato", "T")) if tile in "".join(grid))
     listed = _orders(name, params.get("start_all_orders") or ())
     all_orders = listed or every
     bonus_orders = _orders(name, params.get("start_bonus_orders") or ())
     if stray := [recipe for recipe in bonus_orders if recipe not in all_orders]:
         raise UserError(f"layout '{name}': bonus order {list(stray[0])} is not among start_all_orders")
-    shaping = BASE_SHAPING if params.get("rew_shaping_params") is None else params["rew_shaping_params"]
     return Layout(
         name=name,
         grid=grid,
@@ -239,9 +232,41 @@ def _build(name: str, params: Mapping[str, Any]) -> Layout:
         values=tuple(float(v) for v in _per_recipe(name, params, listed, "value", "delivery_reward")),
         order_bonus=float(params.get("order_bonus", 2)),
         max_ingredients=limit,
-        shaping=tuple(float(_shaping(name, shaping, key)) for key in BASE_SHAPING),  # type: ignore[arg-type]
+        shaping=_shaping(name, params.get("rew_shaping_params")),
         start_state=params.get("start_state"),
+        classic_time=_whole_time(name, _given(params, "cook_time", CLASSIC_TIME)),
+        classic_value=float(_given(params, "delivery_reward", CLASSIC_VALUE)),
+        classic_items=items,
     )
+
+
+def _given(params: Mapping[str, Any], key: str, default: Any) -> Any:
+    """A field's value; None is the same as not there."""
+    return default if params.get(key) is None else params[key]
+
+
+def _amount(name: str, params: Mapping[str, Any], key: str) -> int:
+    amount = _given(params, key, 3)
+    if amount not in (1, 2, 3):
+        raise UserError(f"layout '{name}': {key} is {_shown(amount)}, allowed: 1, 2, 3")
+    return int(amount)
+
+
+def _shown(value: object) -> str:
+    """A value as an error quotes it."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _check_supported(name: str, params: Mapping[str, Any]) -> None:
+    """UserError for what other people's files may ask for and nobody here can do."""
+    if params.get("start_order_list") is not None:
+        given = _shown(params["start_order_list"])
+        reason = "a queue of orders, after which the game ends, is not supported; allowed: None (any soup is paid)"
+        raise UserError(f"layout '{name}': start_order_list is {given}: {reason}")
+    if params.get("random_terrain"):
+        reason = "counters drawn anew in every game are not supported; see 'coord layouts generate'"
+        raise UserError(f"layout '{name}': random_terrain is {_shown(params['random_terrain'])}: {reason}")
 
 
 def _check_types(name: str, params: Mapping[str, Any]) -> None:
@@ -249,27 +274,49 @@ def _check_types(name: str, params: Mapping[str, Any]) -> None:
     for key, value in params.items():
         listed = key in ("recipe_values", "recipe_times")
         numbers = value if listed and isinstance(value, list | tuple) else [value]
-        if key in _NUMBERS and value is not None and not all(isinstance(n, int | float) for n in numbers):
+        if key in _NUMBERS and value is not None and not all(_is_number(n) for n in numbers):
             needed = "a list of numbers" if listed else "a number"
-            raise UserError(f"layout '{name}': {key} is {value!r}, {needed} is needed")
+            raise UserError(f"layout '{name}': {key} is {_shown(value)}, {needed} is needed")
+        if key in _NUMBERS and value is not None and not all(_is_payable(key, n) for n in numbers):
+            raise UserError(f"layout '{name}': {key} is {_shown(value)}, allowed: -{MAX_POINTS:g} to {MAX_POINTS:g}")
         if key in _MAPPINGS and value is not None and not isinstance(value, Mapping):
-            raise UserError(f"layout '{name}': {key} is {value!r}, a mapping is needed")
+            raise UserError(f"layout '{name}': {key} is {_shown(value)}, a mapping is needed")
 
 
-def _shaping(name: str, shaping: Mapping[str, float], key: str) -> float:
-    if key not in shaping:
-        raise UserError(f"layout '{name}': rew_shaping_params lacks {key}")
-    return shaping[key]
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_payable(key: str, number: float) -> bool:
+    """Whether a number can be counted with; a bonus may be without bounds (tutorial_3's is)."""
+    return -MAX_POINTS <= number <= MAX_POINTS or (key == "order_bonus" and number == math.inf)
+
+
+def _shaping(name: str, given: Mapping[str, Any] | None) -> tuple[float, float, float]:
+    """Shaping rewards of a layout, in the order of BASE_SHAPING."""
+    given = BASE_SHAPING if given is None else given
+    for key, value in given.items():
+        if key not in (*BASE_SHAPING, *IDLE_SHAPING):
+            raise unknown(f"field of rew_shaping_params in layout '{name}'", str(key)[:60], BASE_SHAPING)
+        if not _is_number(value) or not _is_payable(key, value):
+            raise UserError(f"layout '{name}': {key} in rew_shaping_params is {_shown(value)}, a number is needed")
+    if missing := [key for key in BASE_SHAPING if key not in given]:
+        raise UserError(f"layout '{name}': rew_shaping_params lacks {missing[0]}")
+    placement, dish, soup = (float(given[key]) for key in BASE_SHAPING)
+    return placement, dish, soup
 
 
 def _orders(name: str, orders: Iterable[Any]) -> tuple[tuple[str, ...], ...]:
     """Recipes of an order list, in its order; each order is {"ingredients": [...]}."""
+    if not isinstance(orders, list | tuple):
+        raise UserError(f"layout '{name}': {_shown(orders)} is no list of orders")
     recipes = []
     for order in orders:
         ingredients = order.get("ingredients") if isinstance(order, Mapping) else None
-        recipe = tuple(sorted(ingredients or ()))
+        recipe = tuple(sorted(map(str, ingredients or ())))
         if recipe not in RECIPES:
-            raise UserError(f"layout '{name}': {order!r} is no order, e.g. {{'ingredients': ['onion', 'tomato']}}")
+            example = {"ingredients": ["onion", "tomato"]}
+            raise UserError(f"layout '{name}': {_shown(order)} is no order, e.g. {example}")
         if recipe in recipes:
             raise UserError(f"layout '{name}': order {list(recipe)} is listed twice")
         recipes.append(recipe)
@@ -278,10 +325,13 @@ def _orders(name: str, orders: Iterable[Any]) -> tuple[tuple[str, ...], ...]:
 
 def _times(name: str, params: Mapping[str, Any], listed: tuple[tuple[str, ...], ...]) -> tuple[int, ...]:
     times = _per_recipe(name, params, listed, "time", "cook_time")
-    for time in times:
-        if time != int(time) or not 0 <= time <= MAX_COOK_TIME:
-            raise UserError(f"layout '{name}': cooking time {time} is not a whole number in 0..{MAX_COOK_TIME}")
-    return tuple(int(time) for time in times)
+    return tuple(_whole_time(name, time) for time in times)
+
+
+def _whole_time(name: str, time: float) -> int:
+    if time != int(time) or not 0 <= time <= MAX_COOK_TIME:
+        raise UserError(f"layout '{name}': cooking time {time} is not a whole number in 0..{MAX_COOK_TIME}")
+    return int(time)
 
 
 def _per_recipe(
@@ -307,53 +357,3 @@ def _per_recipe(
         summed = recipe.count("onion") * onion + recipe.count("tomato") * tomato if onion and tomato else 20
         amounts.append(params.get(flat) or table.get(recipe, summed))
     return amounts
-
-
-def _split_rows(text: str) -> tuple[str, ...]:
-    """Rows of a grid string; indentation goes, floor at a row's end stays if the rows then have one length."""
-    lines = [line for line in textwrap.dedent(text).splitlines() if line.strip()]
-    if len({len(line) for line in lines}) == 1:
-        return tuple(lines)
-    return tuple(line.strip() for line in lines)
-
-
-def check_grid(grid: tuple[str, ...], name: str) -> None:
-    """Raises UserError for a grid that is no kitchen; rows and columns are counted from 1."""
-    if not grid:
-        raise UserError(f"layout '{name}' has an empty grid")
-    for y, row in enumerate(grid):
-        if len(row) != len(grid[0]):
-            reason = f"the row has {len(row)} columns, the first has {len(grid[0])}"
-            _refuse(name, y, min(len(row), len(grid[0])), reason)
-    for y, row in enumerate(grid):
-        for x, char in enumerate(row):
-            _check_tile(grid, name, y, x, char)
-    _check_contents("".join(grid), name)
-
-
-def _check_tile(grid: tuple[str, ...], name: str, y: int, x: int, char: str) -> None:
-    if char not in _TILES and char not in "123456789":
-        _refuse(name, y, x, f"unknown character '{char}', allowed: {_TILES!r} and the digits 1 to {MAX_PLAYERS}")
-    if char.isdigit() and int(char) > MAX_PLAYERS:
-        _refuse(name, y, x, f"start tile {char}, a kitchen has at most {MAX_PLAYERS} chefs")
-    if char.isdigit() and char in "".join(grid[:y]) + grid[y][:x]:
-        _refuse(name, y, x, f"start tile {char} occurs twice")
-    on_border = y in (0, len(grid) - 1) or x in (0, len(grid[0]) - 1)
-    if on_border and char in " 123456789":
-        _refuse(name, y, x, "the border must not be floor")
-
-
-def _check_contents(tiles: str, name: str) -> None:
-    digits = sorted(char for char in tiles if char.isdigit())
-    for seat in range(1, max(len(digits), 1) + 1):
-        if str(seat) not in digits:
-            raise UserError(f"layout '{name}': start tile {seat} is missing")
-    for kinds, what in (("D", "dish dispenser (D)"), ("S", "serving hatch (S)"), ("P", "pot (P)")):
-        if kinds not in tiles:
-            raise UserError(f"layout '{name}': no {what}")
-    if "O" not in tiles and "T" not in tiles:
-        raise UserError(f"layout '{name}': no ingredient dispenser (O or T)")
-
-
-def _refuse(name: str, y: int, x: int, reason: str) -> None:
-    raise UserError(f"layout '{name}', row {y + 1}, column {x + 1}: {reason}")

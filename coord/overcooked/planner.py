@@ -11,10 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from coord.errors import UserError
 from coord.overcooked.rules import FLOOR, Array
 
 FAR = 10_000  # steps to a cell that cannot be reached
 HORIZON = 20  # ticks a route looks ahead
+MAX_CELLS = 8191  # poses are numbered in 16 bits
+MAX_LEGS = 2**28  # entries of Floorplan.leg, half a gigabyte
 
 # Called from compiled code only: without the wrappers for Python, which for arguments of many arrays take most of the
 # time to compile, and `inner` (no allocation) without reference counts either.
@@ -34,9 +37,16 @@ class Floorplan(NamedTuple):
 
 
 def build_floorplan(terrain: np.ndarray, facing: np.ndarray) -> Floorplan:
-    """Floorplan of one layout from its rows of `rules.Tables`: terrain int8 [C] and facing int16 [C, 4]."""
+    """Floorplan of one layout from its rows of `rules.Tables`: terrain int8 [C] and facing int16 [C, 4].
+
+    Raises:
+        UserError: the kitchen is too large for the steps between all its cells.
+    """
     floor = terrain == FLOOR
     room = _number_rooms(facing, floor)
+    if len(floor) > MAX_CELLS or (room.max() + 1) * len(floor) ** 2 > MAX_LEGS:
+        size = f"{len(floor)} cells in {room.max() + 1} rooms, allowed: {MAX_CELLS} cells in one room"
+        raise UserError(f"the kitchen is too large for the scripted cook: {size}")
     leg = np.full((room.max() + 1, len(floor), len(floor)), FAR, np.int16)
     _fill_legs(facing, floor, room, leg)
     size = np.bincount(room[floor]).astype(np.int16)

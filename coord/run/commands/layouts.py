@@ -20,6 +20,7 @@ EXAMPLES = (
     "coord layouts generate family=divided width=9 height=5",
 )
 TILE = 30  # pixels of one tile in the picture
+MAX_PICTURES = 500  # kitchens in one picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,8 @@ def chosen(cfg: LayoutsConfig) -> list[Layout]:
 
     if cfg.what == "list":
         return [load_layout(name) for name in cfg.names or layout_names()]
-    if cfg.count < 1:
-        raise UserError(f"count={cfg.count}: must be at least 1")
+    if cfg.out is not None and cfg.count > MAX_PICTURES:
+        raise UserError(f"count={cfg.count}: one picture holds at most {MAX_PICTURES} kitchens; leave out= away")
     config = GeneratorConfig(width=cfg.width, height=cfg.height, family=cfg.family, players=cfg.players)
     return generate_layouts(cfg.count, cfg.seed, config)
 

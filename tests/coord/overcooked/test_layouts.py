@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +11,9 @@ import pytest
 
 from coord.errors import UserError
 from coord.overcooked import LAYOUT_ALIASES, OvercookedVectorEnv, layout_names, load_layout
+from coord.overcooked.chores import build_kit
 from coord.overcooked.layouts import RECIPES
+from coord.run.commands.layouts import run as run_layouts
 
 GRID = "XXPXX\nO  2O\nX1  X\nXDXSX"
 ROOM = "{'grid': '''" + GRID + "''', %s}"
@@ -151,3 +155,131 @@ def test_unknown_names_and_missing_files() -> None:
         load_layout("cramped_rom")
     with pytest.raises(UserError, match=r"cannot read layout file 'nowhere\.layout'"):
         load_layout("nowhere.layout")
+
+
+# --------------------------------------------------------------------------- other people's files
+
+OLD = """{
+    "grid":  \"\"\"XXPXX
+                O  2O
+                X1  X
+                XDXSX\"\"\",
+    "start_order_list": None,
+    "cook_time": 20,
+    "num_items_for_soup": 3,
+    "delivery_reward": 20,
+    "rew_shaping_params": None
+}
+"""
+
+
+def test_a_file_of_2019_is_the_kitchen_of_today() -> None:
+    assert load_layout(OLD).hash == load_layout("cramped_room").hash
+    with_tomatoes = load_layout(OLD.replace("X1  X", "X1  T"))
+    assert with_tomatoes.all_orders == (("onion",) * 3, ("tomato",) * 3)
+
+
+def test_parameters_of_2019_hold_under_the_classic_rules() -> None:
+    text = OLD.replace('"cook_time": 20', '"cook_time": 5').replace('"delivery_reward": 20', '"delivery_reward": 7')
+    layout = load_layout(text.replace("soup\": 3", "soup\": 2"))
+    assert (layout.classic_time, layout.classic_value, layout.classic_items) == (5, 7, 2)
+    tables = OvercookedVectorEnv(layout, 1).tables
+    assert tables.max_ingredients.tolist() == [2]
+    assert tables.cook_time[0, 2:].tolist() == [5] * 14
+    assert {seq: v for seq, v in enumerate(tables.value[0].tolist()) if v} == {4: 7.0, 7: 7.0}
+    assert layout.hash != load_layout(OLD).hash
+    assert load_layout(ROOM % "'cook_time': 0, 'delivery_reward': 0").classic_time == 0  # none, in 2019
+    assert load_layout(ROOM % "'recipe_times': None, 'onion_time': 9, 'tomato_time': 9").classic_time == 20
+
+
+def test_json_a_mark_a_comment_and_blanks_are_no_reason_to_refuse(tmp_path) -> None:
+    path = tmp_path / "a.layout"
+    rows = GRID.split("\n")
+    for text in (
+        json.dumps({"grid": GRID, "rew_shaping_params": None, "start_all_orders": [], "random_terrain": False}),
+        json.dumps({"grid": rows, "start_order_list": None}, indent=2),
+        "\ufeff" + OLD,
+        "# a kitchen\n\n  # of ours\n" + OLD,
+        "# a bare grid\n" + GRID,
+        OLD.replace("2O\n", "2O   \n").replace("X1  X", "X1  X\t"),
+        "\n".join(row + "  " for row in rows),
+        OLD.replace("\n", "\r\n"),
+    ):
+        path.write_text(text, encoding="utf-8", newline="")
+        assert load_layout(path).grid == tuple(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"grid": "XX",\n "cook_time": 3 4}', "line 2, column 15"),
+        ('# one\n{"grid": "XX",\n "cook_time": open("x")}', "line 3, column 15: 'open(\"x\")}' is no plain value"),
+        ('{"grid": "XX", **{}}', "line 1, column 1"),
+        ('{"grid": "XX"', "'{' was never closed"),
+        ('{"grid": ' + "[" * 5000 + "}", "too many nested"),
+        ('{"grid": ' + "-" * 50000 + "1}", "plain value"),
+        ('{"grid": "\0"}', "null bytes"),
+        ("{[]: 1}", "unhashable"),
+    ],
+)
+def test_a_malformed_mapping_is_told_by_its_place(text: str, reason: str, tmp_path) -> None:
+    path = tmp_path / "a.layout"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_layout(path)
+    assert reason in str(caught.value)
+    assert "0x" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ("'start_order_list': ['any'] * 3".replace("['any'] * 3", "['any', 'any']"), "queue of orders"),
+        ("'num_items_for_soup': 4", "num_items_for_soup is 4, allowed: 1, 2, 3"),
+        ("'random_terrain': True", "drawn anew in every game are not supported"),
+        ("'cook_time': True", "a number is needed"),
+        ("'delivery_reward': float('inf')", "allowed: -1e+09"),
+        ("'start_all_orders': 7", "no list of orders"),
+        ("'start_all_orders': [{'ingredients': [[1]]}]", "is no order"),
+        ("'rew_shaping_params': {'PLACEMENT_IN_POT_REV': 1}", "did you mean 'PLACEMENT_IN_POT_REW'"),
+    ],
+)
+def test_what_is_not_supported_is_named(fields: str, reason: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_layout(ROOM % fields)
+    assert reason in str(caught.value)
+
+
+def test_a_digit_that_is_an_ingredient_elsewhere_is_told_so() -> None:
+    for digit in "012":
+        with pytest.raises(UserError, match=f"row 2, column 5.*'{digit}' is read as a start tile.*O .onion. or T"):
+            load_layout(f"XXPXX\nO  2{digit}\nX1  X\nXDXSX")
+    with pytest.raises(UserError, match="the border must not be floor"):
+        load_layout("XXPXX\nO  22\nX1  X\nXDXSX")
+
+
+def test_sizes_and_files_that_no_kitchen_has(tmp_path) -> None:
+    def room(width: int, height: int) -> str:
+        rows = ["X" * width, "P12O" + " " * (width - 5) + "X", *["X" + " " * (width - 2) + "X"] * (height - 3)]
+        return "\n".join([*rows, "XDS" + "X" * (width - 3)])
+
+    assert load_layout(room(181, 181)).width == 181
+    with pytest.raises(UserError, match=r"200 x 164 = 32800 cells, a kitchen has at most 32767"):
+        load_layout(room(200, 164))
+    with pytest.raises(UserError, match="too large for the scripted cook"):
+        build_kit(load_layout(room(181, 181)), "classic")
+    os.mkfifo(tmp_path / "pipe.layout")
+    (tmp_path / "long.layout").write_text(" " * 1_000_001)
+    for name, reason in (("pipe", "no regular file"), ("long", "1000000 bytes"), ("none", "no such"), ("a" * 300, "")):
+        with pytest.raises(UserError, match=reason or "cannot read"):
+            load_layout(tmp_path / f"{name}.layout")
+    with pytest.raises(UserError, match="unknown layout"):
+        load_layout("a" * 300)
+
+
+@pytest.mark.parametrize("word", ["width=1000000", "height=-3", "count=1000000000", "count=0", "seed=-1"])
+def test_what_cannot_be_drawn_is_refused_at_once(word: str) -> None:
+    with pytest.raises(UserError, match="allowed are"):
+        run_layouts(["generate", word])
