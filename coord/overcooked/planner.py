@@ -45,8 +45,8 @@ def build_floorplan(terrain: np.ndarray, facing: np.ndarray) -> Floorplan:
     floor = terrain == FLOOR
     room = _number_rooms(facing, floor)
     if len(floor) > MAX_CELLS or (room.max() + 1) * len(floor) ** 2 > MAX_LEGS:
-        size = f"{len(floor)} cells in {room.max() + 1} rooms, allowed: {MAX_CELLS} cells in one room"
-        raise UserError(f"the kitchen is too large for the scripted cook: {size}")
+        extent = f"{len(floor)} cells in {room.max() + 1} rooms, allowed: {MAX_CELLS} cells in one room"
+        raise UserError(f"the kitchen is too large for the scripted cook: {extent}")
     leg = np.full((room.max() + 1, len(floor), len(floor)), FAR, np.int16)
     _fill_legs(facing, floor, room, leg)
     size = np.bincount(room[floor]).astype(np.int16)
