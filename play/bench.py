@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coord.bench.config import BenchConfig
 from coord.overcooked import IndexSpec, OvercookedVectorEnv, load_layout
 from coord.places import python_command
 from play.game.settings import GameChoice
@@ -52,6 +53,11 @@ print(time.time())
 app.quit()
 app.shelf.close()
 """
+
+
+def bench(cfg: BenchConfig) -> dict[str, Any]:
+    """`coord bench play`."""
+    return bench_play(cfg.minutes)
 
 
 def bench_play(minutes: float, seconds: float = 20.0) -> dict[str, Any]:

@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 
 from coord.algos import ppo
+from coord.bench.config import BenchConfig
+from coord.run.config import load
+from coord.run.training import set_threads
 from populations.training import Setup, self_play
 
 GOALS = {"cramped_room": 200.0, "counter_circuit_o_1order": 140.0}
 SPEED_CASES = (("mlp_index", 1), ("mlp_index", 8), ("cnn", 1), ("cnn", 8))
+
+
+def bench(cfg: BenchConfig) -> dict[str, Any]:
+    """`coord bench ppo`, with the learner that `coord train` has on each layout."""
+    set_threads(cfg.threads)
+    return bench_ppo({layout: load("train", [f"layout={layout}"]).algo for layout in GOALS}, seed=cfg.seed)
 
 
 def bench_ppo(configs: dict[str, ppo.PPOConfig], *, seconds: float = 5.0, seed: int = 0) -> dict[str, Any]:

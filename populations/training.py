@@ -1,7 +1,8 @@
 """What every method starts from and what it hands back: a `Setup` in, a `Training` out.
 
-A method is one function `make(config, setup) -> Training`, listed in `populations.methods.table`. It builds learners
-and kitchens (the functions below do the usual ones), attaches what is its own as hooks of PPO, and says which agents it
+A method is one function `make(config, setup) -> Training`, found by an entry point (`coord.plugins`). It builds
+learners and kitchens (the functions below do the usual ones), attaches what is its own as hooks of PPO, and says which
+agents it
 leaves. `coord population` and `coord train` do the rest: run folder, logs, checkpoints, Ctrl-C, exact resume, files.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -71,11 +72,18 @@ class Training:
         return self.loop(state, env, replace(self.hooks, on_update=on_update, should_stop=should_stop))
 
 
-class Method(Protocol):
-    """How a published method enters: `POOL_METHODS` and `EGO_METHODS` of `populations.methods.table` list them."""
+class Make(Protocol):
+    """What builds the training of a published method."""
 
     def __call__(self, cfg: Any, setup: Setup, /) -> Training:
         """Builds everything; raises UserError for what cannot be built, before a folder is made."""
+
+
+class Method(NamedTuple):
+    """What an entry point of `coord.pool_methods` or `coord.ego_methods` names, often a module with these two names."""
+
+    Config: type  # frozen dataclass of the method's own fields
+    make: Make
 
 
 # ------------------------------------------------------------------------------------------------- the usual parts

@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from coord.bench.config import BenchConfig
 from coord.overcooked.layouts import load_layout
 from coord.overcooked.vector_env import OvercookedVectorEnv
 from coord.places import python_command
@@ -19,6 +20,11 @@ LAYOUTS = ("cramped_room", "counter_circuit_o_1order")
 _ROUNDS = 3  # the reference is timed between rounds, so that both see the same machine
 _REFERENCE_STEPS = 2000  # about half a second
 _PLANS = 32  # random joint actions, drawn before the clock starts
+
+
+def bench(_: BenchConfig) -> dict[str, Any]:
+    """`coord bench kitchen`."""
+    return bench_kitchen()
 
 
 def bench_kitchen(num_envs: int = 4096, seconds: float = 1.0, layouts: Sequence[str] = LAYOUTS) -> dict[str, Any]:

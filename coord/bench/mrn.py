@@ -23,6 +23,7 @@ from torch import Tensor
 from coord import seeding
 from coord.algos import sac
 from coord.bench import mrn_reference as plain
+from coord.bench.config import BenchConfig
 from coord.bench.sac import Reference
 from coord.buffers import Batch
 from coord.errors import unknown
@@ -304,6 +305,11 @@ def measure(case: Case, rate: float, repeats: int) -> dict[str, float]:
         "plain_ms": 1e3 * ordinary,
         "times_faster": ordinary / ours,
     }
+
+
+def bench(cfg: BenchConfig) -> dict[str, Any]:
+    """`coord bench mrn`."""
+    return bench_mrn(cfg.sizes, (cfg.threads,) if cfg.threads else (1, 2), cfg.repeats, cfg.seed)
 
 
 def bench_mrn(

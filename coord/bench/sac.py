@@ -17,6 +17,7 @@ from torch.distributions import Normal, TanhTransform, TransformedDistribution
 from torch.nn import functional as F
 
 from coord.algos import sac
+from coord.bench.config import BenchConfig
 from coord.buffers import Batch, ReplayBuffer
 from coord.nets import heads
 
@@ -41,6 +42,11 @@ CASES = {
     "small": Case(1, (128, 128), 128, 24, 6),
     "small_m3": Case(3, (128, 128), 128, 24, 6),
 }
+
+
+def bench(cfg: BenchConfig) -> dict[str, Any]:
+    """`coord bench sac`."""
+    return bench_sac(threads=(cfg.threads,) if cfg.threads else (1, 2), seed=cfg.seed)
 
 
 def bench_sac(

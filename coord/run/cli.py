@@ -2,44 +2,22 @@
 
 Exit codes: 0 done, 2 bad input (also an unwritable folder, a full disk or too little memory), 3 diverged, 70 a fault of
 our own (one line, which names the file that holds the trace), 130 interrupted.
-A command is a module in `coord/run/commands` with `HELP` (one line), `EXAMPLES` (copy-paste lines) and
-`run(overrides) -> int`. It imports what it needs inside `run`, so that help stays instant.
+A command is a module that an entry point of the group `coord.commands` names, with `HELP` (one line), `EXAMPLES`
+(copy-paste lines), `Config` (its frozen dataclass, or the text "module:Class") and `run(overrides) -> int`. It imports
+what it needs inside `run`, so that help stays instant.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from coord import __version__, compile_cache, places
+from coord import __version__, compile_cache, places, plugins
 from coord.errors import Diverged, UserError, unknown
 from coord.run import terminal
 
-COMMANDS: dict[str, str] = {
-    "train": "coord.run.commands.train",
-    "population": "coord.run.commands.population",
-    "evaluate": "coord.run.commands.evaluate",
-    "crossplay": "coord.run.commands.crossplay",
-    "scoreboard": "coord.run.commands.scoreboard",
-    "efficiency": "coord.run.commands.efficiency",
-    "report": "coord.run.commands.report",
-    "prefer": "coord.run.commands.prefer",
-    "rlhf": "coord.run.commands.rlhf",
-    "bench": "coord.run.commands.bench",
-    "play": "coord.run.commands.play",
-    "label": "coord.run.commands.label",
-    "replay": "coord.run.commands.replay",
-    "demo": "coord.run.commands.demo",
-    "games": "coord.run.commands.games",
-    "study": "coord.run.commands.study",
-    "theory": "coord.run.commands.theory",
-    "safety": "coord.run.commands.safety",
-    "crowd": "coord.run.commands.crowd",
-    "layouts": "coord.run.commands.layouts",
-}
-
+COMMANDS = "coord.commands"  # the group of entry points
 SUMMARY = "train partners for Overcooked, train an ego with them, score it with people-like partners"
 EXIT_CODES = "exit codes: 0 done, 2 bad input, 3 diverged, 70 our fault, 130 interrupted"
 
@@ -107,16 +85,14 @@ def command_module(name: str) -> ModuleType:
     """The module of a command.
 
     Raises:
-        UserError: there is no such command.
+        UserError: there is no such command, or it cannot be imported.
     """
-    if name not in COMMANDS:
-        raise unknown("command", name, COMMANDS)
-    return importlib.import_module(COMMANDS[name])
+    return plugins.find(COMMANDS, name, "command")
 
 
 def overview() -> str:
     """What `coord --help` prints."""
-    rows = [f"  {name:<12}{command_module(name).HELP}" for name in COMMANDS]
+    rows = [f"  {name:<12}{_help_line(name)}" for name in plugins.entries(COMMANDS)]
     return "\n".join(
         [
             f"coord {__version__}: {SUMMARY}",
@@ -129,6 +105,14 @@ def overview() -> str:
             EXIT_CODES,
         ]
     )
+
+
+def _help_line(name: str) -> str:
+    """The one line of a command; what is wrong with it where another package's cannot be loaded."""
+    try:
+        return command_module(name).HELP
+    except UserError as error:
+        return f"({terminal.one_line(str(error))})"
 
 
 def command_help(name: str, overrides: Sequence[str] = ()) -> str:
@@ -145,9 +129,7 @@ def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
     """Sections of help: the command's own fields, then those of each choice it makes."""
     from coord.run import config
 
-    if command not in config.CONFIGS:
-        return []
-    rows = config.field_help(f"{command}.yaml")
+    rows = config.field_help(command)
     sections = [("fields (name = default):", rows)]
     for group, choice in config.default_groups(command).items():
         asked = [word.partition("=")[2] for word in overrides if word.startswith(f"{group}=")]
@@ -158,7 +140,7 @@ def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
         sections.append(
             (
                 f"fields of {group}={choice} (choices: {others}):",
-                config.field_help(f"{group}/{choice}.yaml", f"{group}."),
+                config.choice_help(command, group, choice),
             )
         )
     lines = []

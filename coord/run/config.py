@@ -29,34 +29,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from coord import plugins
 from coord.errors import UserError, unknown
 from coord.places import CONFIG_FOLDER
 
-# What a config file is turned into. Names, not classes: help must not import torch.
+# What a choice of a group is turned into. Names, not classes: help must not import torch. Commands and the methods of
+# other packages are plug-ins (see coord/plugins.py).
 CONFIGS: dict[str, str] = {
-    "train": "coord.run.commands.train:TrainConfig",
-    "population": "coord.run.commands.population:PopulationConfig",
-    "evaluate": "coord.run.commands.evaluate:EvaluateConfig",
-    "crossplay": "coord.run.commands.crossplay:CrossplayConfig",
-    "report": "coord.run.commands.report:ReportConfig",
-    "prefer": "coord.preference.config:PreferConfig",
-    "rlhf": "coord.run.commands.rlhf:RLHFConfig",
-    "bench": "coord.run.commands.bench:BenchConfig",
-    "play": "coord.run.commands.play:PlayConfig",
-    "label": "coord.run.commands.label:LabelConfig",
-    "replay": "coord.run.commands.replay:ReplayConfig",
-    "demo": "coord.run.commands.demo:DemoConfig",
-    "games": "coord.run.commands.games:GamesConfig",
-    "study": "coord.run.commands.study:StudyConfig",
-    "theory": "coord.run.commands.theory:TheoryConfig",
-    "crowd": "coord.run.commands.crowd:CrowdCommandConfig",
     "crowd/pooled": "coord.preference.reward.annotators:PooledConfig",
     "crowd/reliability": "coord.preference.reward.annotators:ReliabilityConfig",
     "crowd/mixture": "coord.preference.reward.annotators:MixtureConfig",
-    "layouts": "coord.run.commands.layouts:LayoutsConfig",
-    "safety": "coord.run.commands.safety:SafetyStudyConfig",
-    "scoreboard": "coord.run.commands.scoreboard:ScoreboardConfig",
-    "efficiency": "coord.run.commands.efficiency:EfficiencyConfig",
     "method/mrn": "coord.preference.methods.mrn.mrn:MRNConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
@@ -75,23 +57,6 @@ CONFIGS: dict[str, str] = {
     "kl/penalty": "coord.preference.learners.kl:KLConfig",
     "teacher/bpref": "coord.preference.labels.answerers:TeacherConfig",
     "safety/hazards": "coord.preference.reward.safety:SafetyConfig",
-    "method/sp": "populations.methods.self_play:SPConfig",
-    "method/fcp": "populations.methods.fcp:FCPConfig",
-    "method/hsp": "populations.methods.hsp:HSPConfig",
-    "method/bp": "populations.methods.bp:BPConfig",
-    "method/ppo": "populations.methods.uniform:UniformConfig",
-    "method/e3t": "populations.methods.e3t:E3TConfig",
-    "method/pecan": "populations.methods.pecan:PECANConfig",
-    "method/belief": "populations.methods.belief:BeliefConfig",
-    "method/cole": "populations.methods.cole:COLEConfig",
-    "method/pbt": "populations.methods.pbt:PBTConfig",
-    "method/trajedi": "populations.methods.trajedi:TrajeDiConfig",
-    "method/mep": "populations.methods.mep:MEPConfig",
-    "method/ppo_bc": "populations.methods.ppo_bc:PPOBCConfig",
-    "method/state_aug": "populations.methods.state_aug:StateAugConfig",
-    "method/upd": "populations.methods.upd:UPDConfig",
-    "method/recurrent": "populations.methods.recurrent:RecurrentConfig",
-    "method/cec": "populations.methods.cec:CECConfig",
 }
 
 OWN_SUITES = ("island", "overcooked")  # tasks of `coord prefer` that are no control tasks
@@ -100,10 +65,10 @@ RESUMABLE = ("resume", "threads", "save_every_s")
 
 
 def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = ()) -> Any:
-    """The configuration of one command as the dataclass that `CONFIGS` names.
+    """The configuration of one command as its dataclass `Config`.
 
     Args:
-        command: a key of `CONFIGS` without a slash, e.g. "train".
+        command: a name of the group `coord.commands`, e.g. "train".
         overrides: words such as `layout=cramped_room`, `algo=bc`, `algo.lr=0.001`, `partners=a,b`.
         positional: fields that leading words without `=` fill, in order.
 
@@ -119,20 +84,38 @@ def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = 
 
 def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
     """Merge the YAML files by Hydra and put `words` (field -> text) on top; names are checked, types not yet."""
-    import hydra
-    from omegaconf import OmegaConf
-
     groups = _choices(command, words)
-    chosen = [f"{group}={choice}" for group, choice in groups.items()]
-    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        node = hydra.compose(command, chosen + _overlays(command, groups, words))
-    merged = typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
+    merged = _composed(command, groups, words) if _exists(command) else _plain_defaults(config_class(command))
+    foreign = {group: choice for group, choice in groups.items() if not _exists(f"{group}/{choice}")}
+    merged |= {group: _plain_defaults(_choice_class(command, group, choice)) for group, choice in foreign.items()}
     values = {key: text for key, text in words.items() if key not in groups}
     _check_names(command, values, merged)
     for key, text in values.items():
         *path, leaf = key.split(".")
         functools.reduce(operator.getitem, path, merged)[leaf] = _value(text)
     return merged | {group: {"name": choice, **(merged.get(group) or {})} for group, choice in groups.items()}
+
+
+def _composed(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> dict[str, Any]:
+    """What Hydra makes of our files; a choice of another package, which has none, is left out."""
+    import hydra
+    from omegaconf import OmegaConf
+
+    chosen = [f"{group}={choice}" if _exists(f"{group}/{choice}") else f"~{group}" for group, choice in groups.items()]
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        node = hydra.compose(command, chosen + _overlays(command, groups, words))
+    return typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
+
+
+def _plain_defaults(cls: type) -> dict[str, Any]:
+    """The defaults of a dataclass of another package, as a file of ours would hold them."""
+    values = {}
+    for item in dataclasses.fields(cls):
+        if item.default_factory is not dataclasses.MISSING:
+            values[item.name] = item.default_factory()
+        else:
+            values[item.name] = None if item.default is dataclasses.MISSING else item.default
+    return json.loads(json.dumps(values))
 
 
 def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
@@ -169,7 +152,16 @@ def choice_of(part: Any) -> tuple[str, str]:
     """Group and choice that a part of a configuration stands for, ("algo", "ppo"); two empty texts if it is none."""
     names = {target: name for name, target in CONFIGS.items()}
     group, _, choice = names.get(f"{type(part).__module__}:{type(part).__qualname__}", "").partition("/")
-    return group, choice
+    return (group, choice) if group else _plugin_of(type(part))
+
+
+def _plugin_of(cls: type) -> tuple[str, str]:
+    """("method", its name) if `cls` is the configuration of a method that some package offers."""
+    for group in plugins.METHOD_GROUPS:
+        for name, entry in plugins.entries(group).items():
+            if entry.module == cls.__module__ and plugins.config_of(plugins.find(group, name, "method")) is cls:
+                return "method", name
+    return "", ""
 
 
 def to_yaml(config: Any) -> str:
@@ -208,7 +200,9 @@ def fingerprint(config: Any, *, without: Sequence[str] = ("seed", "out", *RESUMA
 
 
 def config_class(name: str) -> type:
-    """The dataclass of a key of `CONFIGS`, imported now."""
+    """The dataclass of a command, or of a key of `CONFIGS`; imported now."""
+    if "/" not in name:
+        return plugins.config_of(plugins.find("coord.commands", name, "command"))
     if name not in CONFIGS:
         raise unknown("configuration", name, CONFIGS)
     module, _, cls = CONFIGS[name].partition(":")
@@ -238,7 +232,7 @@ def options(group: str) -> list[str]:
 
 def default_groups(command: str) -> dict[str, str]:
     """The groups of a command and what is chosen when nothing is said, e.g. `{"algo": "ppo"}`."""
-    groups = [entry for entry in _yaml(f"{command}.yaml").get("defaults", []) if isinstance(entry, dict)]
+    groups = [entry for entry in _command_file(command).get("defaults", []) if isinstance(entry, dict)]
     return {group: choice for entry in groups for group, choice in entry.items()}
 
 
@@ -251,11 +245,32 @@ class FieldHelp:
     meaning: str
 
 
-def field_help(file: str, prefix: str = "") -> list[FieldHelp]:
-    """The fields of one config file (`train.yaml`, `algo/ppo.yaml`) with the meaning from their comments."""
-    text = (CONFIG_FOLDER / file).read_text(encoding="utf-8")
+def choice_help(command: str, group: str, choice: str) -> list[FieldHelp]:
+    """The fields of one choice of a command's group, named as on the command line."""
+    name = f"{group}/{choice}"
+    if _exists(name):
+        return field_help(name, f"{group}.")
+    return _class_help(_choice_class(command, group, choice), f"{group}.")
+
+
+def field_help(name: str, prefix: str = "") -> list[FieldHelp]:
+    """The fields of a command ("train") or of a choice ("algo/ppo") with the meaning from the comments of its file."""
+    if not _exists(name):
+        return _class_help(config_class(name), prefix)
+    text = (CONFIG_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     rows = re.findall(r"^(\w+):[ ]*(.*?)[ ]+#[ ](.*)$", text, flags=re.MULTILINE)
     return [FieldHelp(prefix + name, default, meaning) for name, default, meaning in rows if name != "defaults"]
+
+
+def _class_help(cls: type, prefix: str) -> list[FieldHelp]:
+    """The same of a dataclass of another package: the comment behind a field says what it means."""
+    import inspect
+
+    comments = dict(re.findall(r"^\s+(\w+):.*?#\s*(.*)$", inspect.getsource(cls), flags=re.MULTILINE))
+    return [
+        FieldHelp(prefix + name, "null" if value is None else str(value), comments.get(name, ""))
+        for name, value in _plain_defaults(cls).items()
+    ]
 
 
 def _load_resumed(command: str, words: Mapping[str, str]) -> Any:
@@ -272,9 +287,22 @@ def _load_resumed(command: str, words: Mapping[str, str]) -> Any:
 def choices(command: str, group: str) -> list[str]:
     """Choices of a group that a command has: those whose dataclass the annotation of its field names; else all."""
     field = next(field for field in dataclasses.fields(config_class(command)) if field.name == group)
+    if "plugins" in field.metadata:
+        return list(plugins.entries(field.metadata["plugins"]))
     named = re.findall(r"\w+", str(field.type))
     found = [name for name in options(group) if CONFIGS.get(f"{group}/{name}", "").partition(":")[2] in named]
     return found or options(group)
+
+
+def _choice_class(command: str, group: str, choice: str) -> type:
+    """The dataclass of one choice of a command's group."""
+    return _class_of(next(item for item in dataclasses.fields(config_class(command)) if item.name == group), choice)
+
+
+def _class_of(field: dataclasses.Field[Any], choice: str) -> type:
+    if "plugins" in field.metadata:
+        return plugins.config_of(plugins.find(field.metadata["plugins"], choice, field.name))
+    return config_class(f"{field.name}/{choice}")
 
 
 def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
@@ -284,7 +312,7 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
         UserError: a choice that does not exist.
     """
     groups = default_groups(command)
-    learner = words.get("learner", _yaml(f"{command}.yaml").get("learner"))
+    learner = words.get("learner", _command_file(command).get("learner"))
     if learner is not None:  # it decides whose fields algo has
         groups["algo"] = learner
         if learner not in choices(command, "algo"):
@@ -300,7 +328,7 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
 
 def _overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
     """Hydra words that put files on top of the defaults: per task for commands with a field `env`, else per layout."""
-    defaults = _yaml(f"{command}.yaml")
+    defaults = _command_file(command)
     if "env" in defaults:
         return _task_overlays(command, groups["method"], {**defaults, **words})
     return _layout_overlays(command, groups, words)
@@ -346,7 +374,7 @@ def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str
         return []
     from coord.overcooked import LAYOUT_ALIASES  # takes half a second, and help goes without it
 
-    layout = str(words.get("layout", _yaml(f"{command}.yaml").get("layout", "")))
+    layout = str(words.get("layout", _command_file(command).get("layout", "")))
     layout = LAYOUT_ALIASES.get(layout, layout if re.fullmatch(r"\w+", layout) else "")
     preset, method = words.get("preset", "null"), groups.get("method", "")
     inside = "" if preset == "null" else f"/{preset}"
@@ -406,18 +434,21 @@ def _value(text: str) -> Any:
     return text if parsed.is_sweep_override() or "${" in text else parsed.value()
 
 
-def _yaml(file: str) -> dict[str, Any]:
+def _command_file(command: str) -> dict[str, Any]:
+    """The file of a command; nothing for a command of another package."""
     import yaml
 
-    return yaml.safe_load((CONFIG_FOLDER / file).read_text(encoding="utf-8"))
+    if not _exists(command):
+        return {}
+    return yaml.safe_load((CONFIG_FOLDER / f"{command}.yaml").read_text(encoding="utf-8"))
 
 
 def _convert_field(field: dataclasses.Field[Any], scope: dict[str, Any], value: Any, where: str) -> Any:
-    if any(name.startswith(f"{field.name}/") for name in CONFIGS):
+    if "plugins" in field.metadata or any(name.startswith(f"{field.name}/") for name in CONFIGS):
         value = {"name": value} if isinstance(value, str) else value  # a choice with its defaults
         _require(isinstance(value, Mapping), where, value, "a mapping")
         rest = dict(value)
-        return from_dict(config_class(f"{field.name}/{rest.pop('name', None)}"), rest, f"{where}.")
+        return from_dict(_class_of(field, str(rest.pop("name", None))), rest, f"{where}.")
     hint = eval(field.type, scope) if isinstance(field.type, str) else field.type
     return _convert(hint, value, where)
 

@@ -28,14 +28,14 @@ from coord.evaluation.efficiency import ORACLE, PARTS, UNTRAINED, WANTS, Point
 from coord.evaluation.scoreboard import Settings
 from coord.overcooked import load_layout
 from coord.preference.tasks.kitchen_teachers import UTILITIES
-from coord.run.commands.rlhf import RESULT_FILE, STEPS
 from coord.run.logger import read_metrics
 from populations.board.recipes import Budget, Step, check_same, pool_step
 from populations.board.runner import LAYOUT_MARK, layout_name
 from populations.board.work import Work
+from populations.commands.rlhf import RESULT_FILE, STEPS
 
 if TYPE_CHECKING:
-    from coord.run.commands.efficiency import EfficiencyConfig
+    from populations.commands.efficiency import EfficiencyConfig
 
 POOL = "fcp"  # recipe of the partners, unless others are given
 LEARNERS: dict[str, str] = {"ppo": "ppo", "ppo_from_imitation": "ppo", "sac": "sac"}  # those of coord prefer

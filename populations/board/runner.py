@@ -38,7 +38,7 @@ from populations.board.recipes import (
 from populations.board.work import Work
 
 if TYPE_CHECKING:
-    from coord.run.commands.scoreboard import ScoreboardConfig
+    from populations.commands.scoreboard import ScoreboardConfig
 
 LAYOUT_MARK = "{layout}"  # stands for the layout in the references of `extra` and `bp`
 

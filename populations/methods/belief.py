@@ -66,6 +66,9 @@ class BeliefConfig:
             )
 
 
+Config = BeliefConfig
+
+
 def make(cfg: BeliefConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     pool = one_network(setup.partners, "method=belief compares the policies of a pool")

@@ -48,6 +48,9 @@ class BPConfig:
         at_least(self, 1, "candidates", "max_nonzero", "episodes")
 
 
+Config = BPConfig
+
+
 def make(cfg: BPConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     check_counts(cfg.candidates, setup)

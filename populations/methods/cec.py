@@ -49,6 +49,9 @@ class CECConfig:
         return GeneratorConfig(width=self.width, height=self.height, family=self.family)
 
 
+Config = CECConfig
+
+
 class ChangingKitchens:
     """Self-play in a batch of kitchens that gives way to the next batch when its episode ends; a `RowEnv`."""
 

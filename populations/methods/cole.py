@@ -57,6 +57,9 @@ class COLEConfig:
         share_below_one(self, "self_play", "worst_share")
 
 
+Config = COLEConfig
+
+
 def make(cfg: COLEConfig, setup: Setup) -> Training:
     """See `populations.training.Method`; partners are not used."""
     if setup.partners:

@@ -52,6 +52,9 @@ class E3TConfig:
         at_least(self, 1, "history", "predictor_batch")
 
 
+Config = E3TConfig
+
+
 class NoisyCopy:
     """What E3T adds to PPO: the copy that follows the ego, and the lessons of the predictor."""
 

@@ -34,6 +34,9 @@ class FCPConfig:
     """Stage 1 of fictitious co-play has no hyper-parameters beside PPO's."""
 
 
+Config = FCPConfig
+
+
 def make(cfg: FCPConfig, setup: Setup) -> Training:
     """Stage 1; see `populations.training.Method`."""
     state, env = self_play(setup)

@@ -42,6 +42,9 @@ class HSPConfig:
         at_least(self, 1, "candidates", "max_nonzero", "episodes")
 
 
+Config = HSPConfig
+
+
 def make(cfg: HSPConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     check_counts(cfg.candidates, setup)

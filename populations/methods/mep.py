@@ -31,7 +31,7 @@ from coord.partner_env import PartnerEnv
 from coord.rollout import Rollout
 from populations.methods.fcp import FictitiousCoPlay
 from populations.partners.partner_returns import PartnerReturns
-from populations.training import Setup, Training, final_agents, self_play, with_partners
+from populations.training import Method, Setup, Training, final_agents, self_play, with_partners
 
 DIVERSITY_ROWS = 512  # states on which the diversity is measured
 
@@ -53,7 +53,7 @@ class MEPConfig:
 
 
 def make_pool(cfg: MEPConfig, setup: Setup) -> Training:
-    """Stage 1; see `populations.training.Method`."""
+    """Stage 1; see `populations.training.Make`."""
     state, env = self_play(setup)
     course = FictitiousCoPlay(setup.members)
     course.observe(state)
@@ -120,7 +120,7 @@ def population_diversity(logp: Tensor) -> Tensor:
 
 
 def make_ego(cfg: MEPConfig, setup: Setup) -> Training:
-    """Stage 2; see `populations.training.Method`."""
+    """Stage 2; see `populations.training.Make`."""
     state, env = with_partners(setup)
     returns = PartnerReturns(setup.members, env.partners.size)
 
@@ -147,3 +147,7 @@ def rank_probabilities(returns: np.ndarray, beta: float) -> np.ndarray:
     rank = returns.shape[1] - below - (equal - 1) / 2
     weight = rank**beta
     return weight / weight.sum(1, keepdims=True)
+
+
+POOL = Method(MEPConfig, make_pool)
+EGO = Method(MEPConfig, make_ego)

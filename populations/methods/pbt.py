@@ -48,6 +48,9 @@ class PBTConfig:
             raise UserError(f"mutate_factors={list(self.mutate_factors)}: positive numbers, at least one")
 
 
+Config = PBTConfig
+
+
 def make(cfg: PBTConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     if setup.members < 2:

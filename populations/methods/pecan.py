@@ -78,6 +78,9 @@ class PECANConfig:
             raise UserError(f"beta={self.beta}: must not be negative")
 
 
+Config = PECANConfig
+
+
 def make(cfg: PECANConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     pool = one_network(setup.partners, "method=pecan mixes the policies of a pool")

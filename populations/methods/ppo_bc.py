@@ -34,6 +34,9 @@ class PPOBCConfig:
             raise UserError(f"sp_until={self.sp_until}, sp_end={self.sp_end}: must be 0 <= sp_until <= sp_end")
 
 
+Config = PPOBCConfig
+
+
 def make(cfg: PPOBCConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     clones = setup.partners or tuple(load_training_partners(["bc_train"], setup.layout, setup.rules))

@@ -29,6 +29,9 @@ class RecurrentConfig:
             raise UserError(f"memory={self.memory}: a recurrent ego needs at least 1")
 
 
+Config = RecurrentConfig
+
+
 def make(cfg: RecurrentConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     kitchens = make_kitchens(setup)

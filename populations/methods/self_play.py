@@ -15,6 +15,9 @@ class SPConfig:
     """Self-play has no hyper-parameters beside PPO's."""
 
 
+Config = SPConfig
+
+
 def make(cfg: SPConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     state, env = self_play(setup)

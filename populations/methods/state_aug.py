@@ -39,6 +39,9 @@ class StateAugConfig:
         at_least(self, 1, "games", "every")
 
 
+Config = StateAugConfig
+
+
 def make(cfg: StateAugConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     if len(setup.partners) < 2:

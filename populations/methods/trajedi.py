@@ -57,6 +57,9 @@ class TrajeDiConfig:
         at_least(self, 1, "trajectories")
 
 
+Config = TrajeDiConfig
+
+
 def make(cfg: TrajeDiConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     state, env = self_play(setup)

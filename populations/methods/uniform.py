@@ -16,6 +16,9 @@ class UniformConfig:
     """No hyper-parameters beside PPO's."""
 
 
+Config = UniformConfig
+
+
 def make(cfg: UniformConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     state, env = with_partners(setup) if setup.partners else self_play(setup)

@@ -51,6 +51,9 @@ class UPDConfig:
             raise UserError(f"interval={self.interval}, concentration={self.concentration}: must be positive")
 
 
+Config = UPDConfig
+
+
 def make(cfg: UPDConfig, setup: Setup) -> Training:
     """See `populations.training.Method`."""
     kitchens = make_kitchens(setup)

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from coord import plugins
 from coord.errors import UserError
 from coord.run import config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+METHODS = {f"method/{name}": group for group in plugins.METHOD_GROUPS for name in plugins.entries(group)}
+CLASSES = {*plugins.entries("coord.commands"), *config.CONFIGS, *METHODS}
 # Studies (configs/study) are documents that a researcher writes, not fields of a command; play reads and checks them.
 FILES = sorted(
     str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml") if path.parent.name != "study"
@@ -22,10 +25,17 @@ CLASSIC = [path.stem for path in (CONFIGS / "algo/ppo/published").glob("*.yaml")
 # configs/<command>/...: fields of any part of a command; configs/<group>/<choice>/...: fields of a choice.
 # A group may be named like a command (crowd).
 OF_COMMANDS = [
-    name for name in FILES if "/" in name and name.partition("/")[0] in config.CONFIGS and name not in config.CONFIGS
+    name for name in FILES if "/" in name and name.partition("/")[0] in CLASSES and name not in CLASSES
 ]
 OVERLAYS = [name for name in FILES if name.count("/") >= 2 and name not in OF_COMMANDS]
 NAMES = [name for name in FILES if name not in (*OVERLAYS, *OF_COMMANDS)]
+
+
+def class_of(name: str) -> type:
+    """The dataclass that a file is the defaults of."""
+    if name in METHODS:
+        return plugins.config_of(plugins.find(METHODS[name], name.partition("/")[2], "method"))
+    return config.config_class(name)
 
 
 def values_of(name: str) -> dict:
@@ -34,12 +44,12 @@ def values_of(name: str) -> dict:
 
 
 def test_every_file_has_its_dataclass_and_every_dataclass_its_file() -> None:
-    assert set(NAMES) == set(config.CONFIGS)
+    assert set(NAMES) == set(CLASSES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dataclass_is_frozen_and_by_keyword(name: str) -> None:
-    cls = config.config_class(name)
+    cls = class_of(name)
     params = cls.__dataclass_params__
     assert params.frozen
     assert all(field.kw_only for field in dataclasses.fields(cls))
@@ -48,13 +58,13 @@ def test_dataclass_is_frozen_and_by_keyword(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_same_fields_in_the_same_order(name: str) -> None:
     groups = config.default_groups(name) if "/" not in name else {}
-    fields = [field.name for field in dataclasses.fields(config.config_class(name)) if field.name not in groups]
+    fields = [field.name for field in dataclasses.fields(class_of(name)) if field.name not in groups]
     assert list(values_of(name)) == fields
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_same_defaults(name: str) -> None:
-    cls = config.config_class(name)
+    cls = class_of(name)
     if "/" in name:
         built, from_code = config.from_dict(cls, values_of(name)), cls()
     else:
@@ -69,7 +79,7 @@ def test_same_defaults(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_field_is_explained(name: str) -> None:
-    explained = config.field_help(f"{name}.yaml")
+    explained = config.field_help(name)
     assert [row.name for row in explained] == list(values_of(name))
     assert all(len(row.meaning) > 4 for row in explained)
 
@@ -77,14 +87,14 @@ def test_every_field_is_explained(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if "/" in name])
 def test_every_choice_composes(name: str) -> None:
     group, choice = name.split("/")
-    commands = [name for name in config.CONFIGS if "/" not in name and group in config.default_groups(name)]
+    commands = [name for name in sorted(CLASSES) if "/" not in name and group in config.default_groups(name)]
     users = [command for command in commands if choice in config.choices(command, group)]
     assert users
     for command in users:
         # In coord prefer the learner chooses the algo.
         by_learner = (command, name) == ("prefer", "algo/ppo")
         words = ["env=overcooked", "learner=ppo"] if by_learner else [f"{group}={choice}"]
-        assert type(getattr(config.load(command, words), group)) is config.config_class(name)
+        assert type(getattr(config.load(command, words), group)) is class_of(name)
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -94,8 +104,8 @@ def test_values_for_a_layout_fit_and_change_something(name: str) -> None:
     choice, layout = "/".join(name.split("/")[:2]), name.rpartition("/")[2]
     assert layout in layout_names()
     values = values_of(name)
-    default = config.from_dict(config.config_class(choice), values_of(choice))
-    tuned = config.from_dict(config.config_class(choice), {**values_of(choice), **values})
+    default = config.from_dict(class_of(choice), values_of(choice))
+    tuned = config.from_dict(class_of(choice), {**values_of(choice), **values})
     assert tuned != default
     assert all(getattr(tuned, key) != getattr(default, key) for key in values), "a value equal to the default is dead"
 
@@ -126,7 +136,7 @@ def test_what_a_method_sets_for_its_command_arrives(name: str) -> None:
     command, *folders, method = name.split("/")
     layout = folders.pop() if folders and folders[-1] in layout_names() else None
     words = {"method": method, "layout": layout or "cramped_room"} | ({"preset": folders[0]} if folders else {})
-    made = config.from_dict(config.config_class(command), config.compose(command, words))  # every name and type fits
+    made = config.from_dict(class_of(command), config.compose(command, words))  # every name and type fits
     asked, arrived = dict(leaves(values_of(name))), dict(leaves(config.to_dict(made)))
     particular = "/".join([command, *folders, words["layout"], method]) in FILES
     below = [values_below(command, folders, words | {"layout": name}) for name in ([layout] if layout else CLASSIC)]
@@ -166,7 +176,7 @@ def test_what_a_task_or_a_method_sets_arrives_or_is_refined(name: str) -> None:
     if len(places) > 2:
         words["method"] = places[2]
     composed = config.compose(command, words)
-    made = config.from_dict(config.config_class(command), composed)  # every name and type fits
+    made = config.from_dict(class_of(command), composed)  # every name and type fits
     groups = config.default_groups(command)
     groups |= {group: words[group] for group in groups if group in words}
     defaults = dict(values_of(command))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 import pytest
 
+from coord import plugins
 from coord.run import cli, config
+from tests.contracts.test_layers import ROOT
 
-COMMAND_FILES = {path.stem for path in Path(cli.__file__).with_name("commands").glob("*.py")} - {"__init__"}
+COMMANDS = tuple(plugins.entries(cli.COMMANDS))
 
 
 def printed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -18,15 +19,17 @@ def printed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(cli.COMMANDS) == COMMAND_FILES
+    folders = [ROOT / place / "commands" for place in ("coord/run", "populations", "play")]
+    files = [path for folder in folders for path in folder.glob("*.py")]
+    assert {*COMMANDS} == {path.stem for path in files} - {"__init__"}
     text = printed(["--help"], capsys)
-    for name in cli.COMMANDS:
+    for name in COMMANDS:
         assert f"  {name} " in text
     assert text == printed([], capsys) == printed(["help"], capsys)
     assert all(len(line) <= 120 for line in text.splitlines())
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_examples_and_every_field(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = cli.command_module(name)
     text = printed([name, "--help"], capsys)
@@ -35,18 +38,17 @@ def test_help_shows_examples_and_every_field(name: str, capsys: pytest.CaptureFi
     assert module.EXAMPLES
     for example in module.EXAMPLES:
         assert example in text
-    if name in config.CONFIGS:
-        for row in config.field_help(f"{name}.yaml"):
-            assert row.name in text
-            assert row.meaning in text
+    for row in config.field_help(name):
+        assert row.name in text
+        assert row.meaning in text
 
 
-@pytest.mark.parametrize("example", [line for name in cli.COMMANDS for line in cli.command_module(name).EXAMPLES])
+@pytest.mark.parametrize("example", [line for name in COMMANDS for line in cli.command_module(name).EXAMPLES])
 def test_examples_are_valid(example: str) -> None:
     program, command, *words = shlex.split(example)
     assert program == "coord"
-    assert command in cli.COMMANDS
-    if command in config.CONFIGS and not any(word.startswith("resume=") for word in words):
+    assert command in COMMANDS
+    if not any(word.startswith("resume=") for word in words):
         check_words(command, words)
 
 

@@ -33,7 +33,7 @@ def test_headless_modules_do_not_import_pygame() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = "from coord.run import cli\n" + "\n".join(
-        ["cli.overview()", "for name in cli.COMMANDS: cli.command_module(name)"]
+        ["cli.overview()", "for name in cli.plugins.entries(cli.COMMANDS): cli.command_module(name)"]
     )
     assert not loaded_after(code) & set(HEAVY)
 

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from coord.run import cli, config
+from coord import plugins
+from coord.run import cli
 from tests.contracts.test_help import check_words
 from tests.contracts.test_tracked_files import ROOT, tracked
 
@@ -72,8 +73,8 @@ def test_block_says_how_it_is_tested_and_names_what_exists(block: Block) -> None
     assert re.fullmatch(r"run|run with .+|read, .+", block.how), f"{block}: no comment <!-- test: ... --> before it"
     for program, *words in commands_of(block):
         if program == "coord" and words and not words[0].startswith("-"):
-            assert words[0] in cli.COMMANDS, f"{block}: coord {words[0]}"
-            if words[0] in config.CONFIGS and not any(word.startswith(("resume=", "-")) for word in words):
+            assert words[0] in plugins.entries(cli.COMMANDS), f"{block}: coord {words[0]}"
+            if not any(word.startswith(("resume=", "-")) for word in words):
                 check_words(words[0], words[1:])
         elif program == "make":
             subprocess.run(["make", "--dry-run", *words], cwd=ROOT, check=True, capture_output=True)

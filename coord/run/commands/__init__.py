@@ -1,1 +1,1 @@
-"""One module per command of `coord`; each has HELP, EXAMPLES and run(overrides)."""
+"""Commands of `coord` that need no partners and no games of people."""

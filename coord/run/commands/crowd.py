@@ -34,6 +34,9 @@ class CrowdCommandConfig:
     out: str = "runs/crowd"
 
 
+Config = CrowdCommandConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.run.config import load

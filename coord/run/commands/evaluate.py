@@ -36,6 +36,9 @@ class EvaluateConfig:
     out: str | None = None
 
 
+Config = EvaluateConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.checkpoint import provenance

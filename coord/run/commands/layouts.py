@@ -38,6 +38,9 @@ class LayoutsConfig:
     out: str | None = None
 
 
+Config = LayoutsConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Print the table and write the picture if one is asked for; the exit code."""
     from coord.run.config import load

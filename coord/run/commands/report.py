@@ -27,6 +27,9 @@ class ReportConfig:
         at_least(self, 0, "clips")
 
 
+Config = ReportConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.errors import UserError

@@ -23,6 +23,9 @@ class TheoryConfig:
     out: str = "runs/theory"
 
 
+Config = TheoryConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from pathlib import Path

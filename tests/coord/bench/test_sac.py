@@ -13,7 +13,7 @@ from coord.bench import sac as sac_bench
 from coord.bench.sac import Case
 from coord.errors import UserError
 from coord.kernels import backprop
-from coord.run.commands import train
+from populations.commands import train
 
 TINY = Case(2, (16, 12), 8, 5, 3)
 

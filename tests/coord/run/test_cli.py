@@ -11,10 +11,12 @@ import sys
 import tempfile
 import types
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from coord import plugins
 from coord.errors import Diverged, UserError
 from coord.run import cli
 from coord.run.interrupt import Interrupted
@@ -26,7 +28,7 @@ def fake_command(monkeypatch: pytest.MonkeyPatch, run: Callable[[list[str]], int
     module = types.ModuleType("fake_command")
     module.HELP, module.EXAMPLES, module.run = "pretend", ("coord fake",), run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fake_command", module)
-    monkeypatch.setitem(cli.COMMANDS, "fake", "fake_command")
+    monkeypatch.setattr(plugins, "entries", lambda group: {"fake": EntryPoint("fake", "fake_command", group)})
 
 
 def full_disk() -> OSError:
@@ -120,6 +122,8 @@ def test_no_escape_code_reaches_the_terminal(
 
 HOSTILE = """
 import sys, types
+from importlib.metadata import EntryPoint
+from coord import plugins
 from coord.run import cli
 module = types.ModuleType("fake")
 def run(words):
@@ -130,7 +134,7 @@ def run(words):
     return 0
 module.run = run
 sys.modules["fake"] = module
-cli.COMMANDS["fake"] = "fake"
+plugins.entries = lambda group: {"fake": EntryPoint("fake", "fake", group)}
 sys.exit(cli.main(["fake"]))
 """
 

@@ -12,7 +12,7 @@ import pytest
 from coord.errors import UserError
 from coord.run import config
 from coord.run.commands.evaluate import EvaluateConfig
-from coord.run.commands.train import TrainConfig
+from populations.commands.train import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,8 +101,8 @@ def test_a_missing_extra_is_named_before_a_folder_is_made(tmp_path: Path) -> Non
 def test_final_table_gives_mean_iqm_and_interval_over_seeds(tmp_path: Path) -> None:
     import json
 
-    from coord.run.commands.prefer import summary
     from coord.run.config import load
+    from populations.commands.prefer import summary
 
     values = [100.0, 200.0, 300.0, 800.0]
     row = {"step": 5, "eval/return": np.mean(values), "eval/success": 0.0}

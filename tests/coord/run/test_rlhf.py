@@ -18,8 +18,8 @@ from coord.overcooked import OvercookedVectorEnv
 from coord.overcooked.human_data import HumanGame
 from coord.preference.labels.store import LabelStore
 from coord.run import cli
-from coord.run.commands import rlhf
 from coord.run.logger import Logger
+from populations.commands import rlhf
 from tests.agent_fixtures import clone_like
 
 SMALL = (

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from coord.run import cli
-from coord.run.commands import safety
 from coord.run.config import load
 from coord.studies import direct_policy, safety_study
+from populations.commands import safety
 
 TINY = "words=[total_steps=230,labels=10,log_every=115]"
 

@@ -16,7 +16,7 @@ from coord.preference.labels import episodes
 from coord.preference.labels.segments import Queries
 from coord.preference.labels.store import LabelStore
 from coord.run.cli import main
-from coord.run.commands import label
+from play.commands import label
 from play.labelling.clips import Kitchen, draw_pair
 from play.labelling.desk import Desk
 from tests.play.labelling.helpers import answer, make_store

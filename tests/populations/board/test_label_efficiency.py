@@ -15,9 +15,9 @@ from coord.evaluation import agents
 from coord.evaluation.agents import hashes_of
 from coord.evaluation.report import efficiency_text
 from coord.run import cli, config
-from coord.run.commands import efficiency
 from populations.board import work
 from populations.board.label_efficiency import LEARNERS, Report, training_facts
+from populations.commands import efficiency
 from populations.pool import NewMember, add_members
 from tests.agent_fixtures import card, clone_like, constant_policy
 

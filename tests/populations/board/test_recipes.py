@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from coord import plugins
 from coord.errors import UserError
 from coord.evaluation.published import LAYOUTS
 from coord.run import config
 from populations import pool
 from populations.board.recipes import BP_LAYOUTS, MANY_PARTNERS, POOLS, RECIPES, REFERENCES, Budget, best_member, plan
 from populations.board.recipes import pool_step as make_pool
-from populations.methods.table import EGO_METHODS, POOL_METHODS
 from tests.agent_fixtures import member
 
 BUDGET = Budget(out=Path("board"))
 
 
 def test_every_method_contends() -> None:
-    assert {recipe.method for recipe in RECIPES.values()} == {*EGO_METHODS, ""}
-    assert set(POOLS) <= set(POOL_METHODS)
+    assert {recipe.method for recipe in RECIPES.values()} == {*plugins.entries("coord.ego_methods"), ""}
+    assert set(POOLS) <= set(plugins.entries("coord.pool_methods"))
     assert {name for recipe in RECIPES.values() for name in recipe.pools} == set(POOLS) - {"bp"}
     assert not set(RECIPES) & set(REFERENCES)
 

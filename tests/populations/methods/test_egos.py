@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from coord import plugins
 from coord.agents.files import StoredAgent
 from coord.algos import ppo
 from coord.errors import UserError
@@ -17,7 +18,6 @@ from populations.methods import ppo_bc, self_play, state_aug, upd
 from populations.methods.ppo_bc import PPOBCConfig
 from populations.methods.self_play import SPConfig
 from populations.methods.state_aug import StateAugConfig
-from populations.methods.table import EGO_METHODS
 from populations.methods.upd import UPDConfig
 from populations.partners.partner_returns import PartnerReturns
 from populations.training import Setup, Training
@@ -53,7 +53,8 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_resume_is_exact(name: str) -> None:
     cfg, partners = CASES[name]
-    whole, second = (EGO_METHODS[name](cfg, setup(partners=partners())) for _ in range(2))
+    make = plugins.find("coord.ego_methods", name, "method").make
+    whole, second = (make(cfg, setup(partners=partners())) for _ in range(2))
     check_resume(whole, second, at=3)
     assert [agent.card.agent_id for agent in second.agents()] == ["ego0-0", "ego0-1"]
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from coord.algos import ppo
 from coord.nets.population import Arch
 from coord.overcooked import OvercookedVectorEnv
+from populations.methods import self_play
 from populations.methods.fcp import MIDDLE, STEP, FictitiousCoPlay
 from populations.methods.self_play import SPConfig
-from populations.methods.table import POOL_METHODS
 from populations.pool import add_members, open_pool
 from populations.training import Setup
 
@@ -147,7 +147,7 @@ def test_the_pool_holds_start_middle_and_end_of_every_member(tmp_path: Path) -> 
 
 def test_self_play_leaves_the_final_agents(tmp_path: Path) -> None:
     cfg = ppo.PPOConfig(network="mlp_features", hidden=(4,), num_envs=1)
-    training = POOL_METHODS["sp"](SPConfig(), Setup(algo=cfg, layout="cramped_room", members=2, seed=1, name="sp"))
+    training = self_play.make(SPConfig(), Setup(algo=cfg, layout="cramped_room", members=2, seed=1, name="sp"))
     be_at(training.state, 3, [20.0, NAN])
     add_members(tmp_path / "pool", training.agents())
     pool = open_pool(tmp_path / "pool")

@@ -25,6 +25,7 @@ EXAMPLES = (
     "coord prefer env=overcooked partners=runs/pool teacher.wants=utility teacher.utility=own_plating out=runs/own",
     "coord prefer resume=runs/pebble",
 )
+Config = "coord.preference.config:PreferConfig"  # by name: importing it loads torch
 
 
 def run(overrides: Sequence[str]) -> int:

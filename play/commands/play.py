@@ -35,6 +35,9 @@ class PlayConfig:
     runs: str = "runs"
 
 
+Config = PlayConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Open the window; 0 when it is closed. UserError without a display."""
     from coord.run.config import load

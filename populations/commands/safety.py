@@ -51,6 +51,9 @@ class SafetyStudyConfig:
         at_least(self, 1, "seeds", "direct_seeds", "threads")
 
 
+Config = SafetyStudyConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.checkpoint import provenance
@@ -95,10 +98,10 @@ def arms_of(cfg: SafetyStudyConfig) -> list[str]:
 
 def run_arm(cfg: SafetyStudyConfig, name: str) -> dict[str, Any]:
     """One arm from start to end, or what is left of it; its figures."""
-    from coord.run.commands import prefer
     from coord.run.config import load
     from coord.run.logger import read_metrics
     from coord.studies import safety_study
+    from populations.commands import prefer
 
     if name not in REWARD_ARMS:
         return run_direct_arm(cfg, name)

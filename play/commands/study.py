@@ -33,6 +33,9 @@ class StudyConfig:
     out: str = "study-report"
 
 
+Config = StudyConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.run.config import load
@@ -84,7 +87,7 @@ def _run(cfg: StudyConfig) -> int:
 
 
 def _report(cfg: StudyConfig) -> int:
-    from coord.run.commands.games import open_store
+    from play.commands.games import open_store
     from play.study.study_report import make_report, summary, write_report
 
     study, store = _study(cfg), open_store(cfg.data)
@@ -99,7 +102,7 @@ def _report(cfg: StudyConfig) -> int:
 
 
 def _withdraw(cfg: StudyConfig) -> int:
-    from coord.run.commands.games import open_store
+    from play.commands.games import open_store
     from play.study.run import withdraw
 
     if cfg.participant is None:

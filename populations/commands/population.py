@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from coord.algos.ppo import PPOConfig
-    from populations.methods.bp import BPConfig
-    from populations.methods.fcp import FCPConfig
-    from populations.methods.hsp import HSPConfig
-    from populations.methods.mep import MEPConfig
-    from populations.methods.pbt import PBTConfig
-    from populations.methods.self_play import SPConfig
-    from populations.methods.trajedi import TrajeDiConfig
 
 HELP = "train a pool of partners and write it to a folder"
 EXAMPLES = (
@@ -32,7 +25,7 @@ class PopulationConfig:
     """Fields of configs/population.yaml, which says what each means."""
 
     algo: PPOConfig
-    method: SPConfig | FCPConfig | HSPConfig | BPConfig | PBTConfig | TrajeDiConfig | MEPConfig
+    method: Any = field(metadata={"plugins": "coord.pool_methods"})
     members: int = 4
     preset: str | None = None
     layout: str = "cramped_room"
@@ -43,6 +36,9 @@ class PopulationConfig:
     save_every_s: float = 60.0
     out: str | None = None
     resume: str | None = None
+
+
+Config = PopulationConfig
 
 
 def run(overrides: Sequence[str]) -> int:
@@ -60,10 +56,10 @@ def train_pool(cfg: PopulationConfig) -> Path:
     Raises:
         UserError: unknown layout, a folder that holds another run, a full disk; see also `run_job`.
     """
+    from coord import plugins
     from coord.run.config import choice_of
     from coord.run.training import Job, open_run, run_job, set_threads
     from populations import pool
-    from populations.methods.table import POOL_METHODS
     from populations.training import Setup
 
     _, name = choice_of(cfg.method)
@@ -71,7 +67,7 @@ def train_pool(cfg: PopulationConfig) -> Path:
     where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
     setup = Setup(algo=cfg.algo, **where, members=cfg.members, seed=cfg.seed, name=name)
     # Before the folder is made: whatever cannot be built leaves nothing behind.
-    training = POOL_METHODS[name](cfg.method, setup)
+    training = plugins.find("coord.pool_methods", name, "method").make(cfg.method, setup)
     folder = open_run(cfg, algo=name)
     if (folder / pool.MANIFEST).exists():
         return folder

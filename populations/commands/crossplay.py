@@ -23,6 +23,9 @@ class CrossplayConfig:
     out: str | None = None
 
 
+Config = CrossplayConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from pathlib import Path

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from coord import plugins
 from coord.run import config
-from populations.methods.table import EGO_METHODS, POOL_METHODS
 
+POOL_METHODS, EGO_METHODS = (plugins.entries(group) for group in plugins.METHOD_GROUPS)
 README = (Path(__file__).parents[3] / "populations/README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("command", "methods"), [("population", POOL_METHODS), ("train", EGO_METHODS)])
-def test_a_command_has_the_methods_that_exist(command: str, methods: dict) -> None:
+def test_a_command_has_the_methods_that_exist(command: str, methods: Mapping[str, Any]) -> None:
     assert set(config.choices(command, "method")) == set(methods)
     listed = re.findall(rf"^\| `(\w+)` \| {command} \|", README, flags=re.MULTILINE)
     assert sorted(listed) == sorted(methods)

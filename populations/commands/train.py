@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from coord.algos.bc import BCConfig
     from coord.algos.ppo import PPOConfig
-    from populations.methods.belief import BeliefConfig
-    from populations.methods.cec import CECConfig
-    from populations.methods.cole import COLEConfig
-    from populations.methods.e3t import E3TConfig
-    from populations.methods.mep import MEPConfig
-    from populations.methods.pecan import PECANConfig
-    from populations.methods.ppo_bc import PPOBCConfig
-    from populations.methods.recurrent import RecurrentConfig
-    from populations.methods.state_aug import StateAugConfig
-    from populations.methods.uniform import UniformConfig
-    from populations.methods.upd import UPDConfig
     from populations.training import Setup
 
 HELP = "train one agent: alone with itself, with a pool of partners, or from human games"
@@ -46,19 +35,7 @@ class TrainConfig:
     """Fields of configs/train.yaml, which says what each means."""
 
     algo: PPOConfig | BCConfig
-    method: (
-        UniformConfig
-        | MEPConfig
-        | COLEConfig
-        | E3TConfig
-        | PPOBCConfig
-        | StateAugConfig
-        | UPDConfig
-        | RecurrentConfig
-        | CECConfig
-        | PECANConfig
-        | BeliefConfig
-    )
+    method: Any = field(metadata={"plugins": "coord.ego_methods"})
     preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
@@ -72,6 +49,9 @@ class TrainConfig:
     save_every_s: float = 60.0
     out: str | None = None
     resume: str | None = None
+
+
+Config = TrainConfig
 
 
 def run(overrides: Sequence[str]) -> int:
@@ -95,10 +75,10 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
         UserError: unknown layout or partner, held-out partners, a folder that holds another run, a full disk; see
             also `run_job`.
     """
+    from coord import plugins
     from coord.errors import UserError
     from coord.run.config import choice_of
     from coord.run.training import Job, open_run, run_job, set_threads
-    from populations.methods.table import EGO_METHODS
     from populations.training import egos_file, write_egos
 
     if cfg.data is not None:
@@ -107,7 +87,7 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
     set_threads(cfg.threads)
     setup = ego_setup(cfg, algo, method)
     # Before the folder is made: whatever cannot be built leaves nothing behind.
-    training = EGO_METHODS[method](cfg.method, setup)
+    training = plugins.find("coord.ego_methods", method, "method").make(cfg.method, setup)
     alone = method == "ppo" and not setup.partners
     folder = open_run(cfg, algo="sp" if alone else method)
     if egos_file(folder, setup).exists():

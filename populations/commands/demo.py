@@ -44,6 +44,9 @@ class DemoConfig:
     out: str = "demo"
 
 
+Config = DemoConfig
+
+
 @dataclass(frozen=True)
 class Step:
     """One command: what it is for, its words, and the file that says it is done."""

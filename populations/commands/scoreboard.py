@@ -54,6 +54,9 @@ class ScoreboardConfig:
     page: str | None = None
 
 
+Config = ScoreboardConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.run.config import load

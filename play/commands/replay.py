@@ -25,11 +25,14 @@ class ReplayConfig:
     speed: float = 1.0
 
 
+Config = ReplayConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Open the window on one game, or write its film."""
     from coord.errors import UserError
-    from coord.run.commands.games import open_store
     from coord.run.config import load
+    from play.commands.games import open_store
 
     cfg = load("replay", overrides, positional=("game",))
     if not cfg.speed > 0:

@@ -62,6 +62,9 @@ class EfficiencyConfig:
             raise UserError("coord efficiency needs proxies to score with")
 
 
+Config = EfficiencyConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.run.config import load

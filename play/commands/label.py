@@ -46,6 +46,9 @@ class LabelConfig:
             raise UserError(f"reasons: from 1 to 9 tags, one per digit key; got {len(self.reasons)}")
 
 
+Config = LabelConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Open the window, or print the report; 0 when it is closed. UserError without a display or a store."""
     from coord.run.config import load

@@ -89,6 +89,9 @@ class RLHFConfig:
             raise UserError("coord rlhf needs partners to learn with and proxies to be scored with")
 
 
+Config = RLHFConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what of the three steps is not done; the exit code."""
     from coord.run.config import load

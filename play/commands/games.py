@@ -38,6 +38,9 @@ class GamesConfig:
     out: str | None = None
 
 
+Config = GamesConfig
+
+
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; exit code 2 also if a game does not verify."""
     from coord.run.config import load

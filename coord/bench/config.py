@@ -1,0 +1,17 @@
+"""What `coord bench` may be asked; every benchmark is a function of it that returns plain JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig:
+    """Fields of configs/bench.yaml, which says what each means."""
+
+    what: str = "kitchen"
+    minutes: float = 2.0
+    sizes: tuple[str, ...] = ("walker", "metaworld")
+    repeats: int = 5
+    threads: int = 0
+    seed: int = 0

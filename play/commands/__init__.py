@@ -1,0 +1,1 @@
+"""Commands of `coord` around games, studies and labels."""

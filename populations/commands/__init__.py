@@ -1,0 +1,1 @@
+"""Commands of `coord` that train, score and make partners."""

@@ -1,0 +1,111 @@
+"""A package of somebody else adds a command, a method and a benchmark without touching ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coord import plugins
+from coord.errors import UserError
+
+ENTRY_POINTS = """
+[coord.commands]
+greet = theirs.greet
+broken = theirs.nowhere
+[coord.ego_methods]
+theirs = theirs.method
+[coord.benchmarks]
+theirs = theirs.greet:bench
+"""
+GREET = '''
+from dataclasses import dataclass
+HELP, EXAMPLES = "say hello", ("coord greet name=Ada",)
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    name: str = "you"  # who is greeted
+    times: int = 1  # how often
+
+def run(words):
+    from coord.run.config import load
+    cfg = load("greet", words)
+    print(" ".join(["hello", cfg.name] * cfg.times))
+    return 0
+
+def bench(cfg):
+    return {"bench": "theirs", "seed": cfg.seed}
+'''
+METHOD = '''
+from dataclasses import dataclass
+from populations.methods import uniform
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    zeal: float = 0.5  # how hard it tries
+
+def make(cfg, setup):
+    assert cfg.zeal == 0.25
+    return uniform.make(uniform.UniformConfig(), setup)
+'''
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder with an installed distribution `theirs`."""
+    files = {
+        "theirs/__init__.py": "",
+        "theirs/greet.py": GREET,
+        "theirs/method.py": METHOD,
+        "theirs-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n",
+        "theirs-1.0.dist-info/entry_points.txt": ENTRY_POINTS,
+    }
+    for name, text in files.items():
+        path = tmp_path / "site" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "site"
+
+
+def coord(site: Path, *words: str, code: int = 0) -> str:
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-m", "coord", *words]
+    done = subprocess.run(command, env=env, cwd=site.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_their_command_is_found_explained_and_run(site: Path) -> None:
+    overview = coord(site, "--help")
+    assert "  greet       say hello" in overview
+    assert "  broken      (command 'broken' (theirs.nowhere) cannot be loaded" in overview
+    assert "  train " in overview
+    assert "name = you  who is greeted" in coord(site, "greet", "--help")
+    assert coord(site, "greet", "times=2", "name=Ada") == "hello Ada hello Ada\n"
+    assert "did you mean 'times'" in coord(site, "greet", "tiems=2", code=2)
+    assert "cannot be loaded" in coord(site, "broken", code=2)
+
+
+def test_their_benchmark(site: Path) -> None:
+    assert json.loads(coord(site, "bench", "theirs", "seed=3"))["seed"] == 3
+
+
+@pytest.mark.slow
+def test_their_method_trains_an_agent_that_is_scored(site: Path) -> None:
+    words = ("method=theirs", "method.zeal=0.25", "algo.total_steps=2000", "algo.num_envs=4", "threads=1", "out=ego")
+    assert "method.zeal = 0.5" in coord(site, "train", "method=theirs", "--help")
+    coord(site, "train", *words)
+    assert "agent" in coord(site, "train", "resume=ego")
+    coord(site, "evaluate", "ego=ego", "partners=stay", "episodes=2", "out=score.json")
+    assert json.loads((site.parent / "score.json").read_text())
+
+
+def test_two_packages_with_one_name_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [plugins.metadata.EntryPoint("mine", f"{who}.mine", "coord.commands") for who in ("ours", "theirs")]
+    monkeypatch.setattr(plugins.metadata, "entry_points", lambda group: both)
+    with pytest.raises(UserError, match=r"two packages offer 'mine' in coord\.commands: ours\.mine and theirs\.mine"):
+        plugins.entries.__wrapped__("coord.commands")
