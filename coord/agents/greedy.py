@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from coord.agents.players import KitchenView, RowUniforms, Seeds
 from coord.overcooked.chores import Chores, Kit, Scene, build_kit, divide_work
+from coord.overcooked.compiled import compiled
 from coord.overcooked.layouts import Layout
 from coord.overcooked.planner import (
     FAR,
@@ -110,7 +110,7 @@ class GreedyAgent:
             values[:] = state[name]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _decide(kit: Kit, state: Array, memory: Memory, rows: Array, seats: Array, luck: Array, skill: float) -> Array:
     """Actions int64 [n] for kitchens of one layout; luck float64 [n, 2] in [0, 1)."""
     acts = np.empty(len(rows), np.int64)

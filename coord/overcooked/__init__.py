@@ -1,9 +1,15 @@
-"""Overcooked kitchens: compiled rules, vector environment, observations, and the bridge to overcooked-ai."""
+"""Overcooked kitchens: compiled rules, vector environment, observations, and the bridge to overcooked-ai.
+
+Importing this package registers the Gymnasium id "coord/Overcooked-v0" and does nothing else.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import gymnasium
+
+from coord import plugins
 from coord.overcooked.events import EVENTS
 from coord.overcooked.layouts import LAYOUT_ALIASES, Layout, layout_names, load_layout
 from coord.overcooked.observations import IndexSpec
@@ -20,7 +26,10 @@ __all__ = [
     "layout_names",
     "load_layout",
     "parallel_env",
+    "single_env",
 ]
+
+GYM_ID = "coord/Overcooked-v0"
 
 
 def parallel_env(*args: Any, **kwargs: Any) -> Any:
@@ -28,3 +37,18 @@ def parallel_env(*args: Any, **kwargs: Any) -> Any:
     from coord.overcooked.pettingzoo_env import parallel_env as build
 
     return build(*args, **kwargs)
+
+
+def single_env(*args: Any, **kwargs: Any) -> Any:
+    """One seat of a kitchen as a Gymnasium environment: `single_env(layout, partner="human_proxy", seat=0)`.
+
+    The same as `gymnasium.make("coord/Overcooked-v0", layout=..., ...)` without Gymnasium's wrappers. Arguments and
+    errors are those of the class that the installed package names "single" among its entry points of the group
+    "coord.environments": it knows the agents, which kitchens do not.
+    """
+    return plugins.find("coord.environments", "single", "environment")(*args, **kwargs)
+
+
+
+if GYM_ID not in gymnasium.registry:
+    gymnasium.register(GYM_ID, entry_point=f"{__name__}:{single_env.__name__}")

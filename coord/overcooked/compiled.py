@@ -8,7 +8,11 @@ after the text of all files that take part.
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from numba import config, njit
 
@@ -18,24 +22,51 @@ _SOURCES = (
     *("compiled.py", "events.py", "layouts.py", "rules.py", "observations.py", "vector_env.py", "features.py"),
     *("planner.py", "chores.py", "../agents/greedy.py"),
 )
+_PROCESS = os.getpid()
 
 
-def _use_cache_of_these_sources() -> None:
-    """Points numba's cache to a folder of its own, within NUMBA_CACHE_DIR if that is set."""
+@lru_cache(maxsize=1)
+def _digest() -> str:
+    """Name of the folder for the present text of the sources."""
     here = Path(__file__).parent
-    texts = [(here / name).read_bytes() for name in _SOURCES]
-    digest = hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
-    parent = Path(config.CACHE_DIR) if config.CACHE_DIR else here / "__pycache__"
-    config.CACHE_DIR = str(parent / f"numba-{digest}")
+    return hashlib.sha256(b"\0".join((here / name).read_bytes() for name in _SOURCES)).hexdigest()[:12]
 
 
 compile_cache.ensure()
-_use_cache_of_these_sources()  # the decorators read the setting when they are applied
+
+
+def compiled(**options: Any) -> Callable[[Callable], Any]:
+    """numba's `njit` with these options and a cache in the folder of these sources, within NUMBA_CACHE_DIR if set.
+
+    The decorator reads numba's setting when it is applied. It is one for the whole process, so it is put back at once:
+    functions of other people keep their own cache.
+    """
+    return partial(_compile, options)
+
+
+def _compile(options: Mapping[str, Any], function: Callable) -> Any:
+    theirs = config.CACHE_DIR
+    parent = Path(theirs) if theirs else Path(__file__).parent / "__pycache__"
+    config.CACHE_DIR = str(parent / f"numba-{_digest()}")
+    try:
+        return njit(cache=True, **options)(function)
+    finally:
+        config.CACHE_DIR = theirs
+
+
+def is_split(rows: int, chunk: int) -> bool:
+    """Whether a loop over so many rows is split among threads: from two chunks on, but never in a forked child.
+
+    A child does not inherit the threads of its parent, and GNU's OpenMP ends a child that asks for some. Rows do not
+    depend on each other: one thread writes the same numbers.
+    """
+    return rows >= 2 * chunk and os.getpid() == _PROCESS
+
 
 # For functions of one kitchen: no allocation, hence no reference counts on the views they are given, and always
 # inlined, because passing a row and the tables by value costs more than most of these functions do. Python cannot call
 # them, which halves the time they take to compile.
-scalar = njit(cache=True, _nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+scalar = compiled(_nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 # For loops over kitchens low..high-1 on the calling thread, and for splitting such a loop among threads.
-loop = njit(cache=True, _nrt=False, nogil=True, no_cfunc_wrapper=True)
-parallel_loop = njit(cache=True, nogil=True, parallel=True, no_cfunc_wrapper=True)
+loop = compiled(_nrt=False, nogil=True, no_cfunc_wrapper=True)
+parallel_loop = compiled(nogil=True, parallel=True, no_cfunc_wrapper=True)

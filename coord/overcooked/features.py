@@ -30,9 +30,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from coord.overcooked import rules
+from coord.overcooked.compiled import compiled, is_split, loop, parallel_loop
 from coord.overcooked.layouts import Layout
 from coord.types import FloatArray
 
@@ -65,7 +66,7 @@ def encode(env: OvercookedVectorEnv, final: bool = False) -> FloatArray:
     """Features of every seat, float32 [N, P, 48 P]; final=True: kitchens that just ended, as they ended."""
     poses = _batch_tables(tuple(env.layouts))
     out = np.empty((env.num_envs, env.num_players, num_features(env.num_players)), np.float32)
-    encode_all = _encode_range if env.num_envs < 2 * _CHUNK else _encode_parallel
+    encode_all = _encode_parallel if is_split(env.num_envs, _CHUNK) else _encode_range
     encode_all(0, env.num_envs, env.rows(final), env.layout_index, env.tables, poses, out)
     return out
 
@@ -130,7 +131,7 @@ def _delta(layout: Layout, cell: int, other: int | None) -> tuple[int, int]:
     return int(other % layout.width - cell % layout.width), int(other // layout.width - cell // layout.width)
 
 
-@njit(cache=True)
+@compiled()
 def steps_to_cells(facing: Array, floor: Array) -> Array:
     """int16 [C * 4, C]: actions from each pose until the chef faces a cell that is no floor, UNREACHABLE if
     never.
@@ -230,7 +231,7 @@ def _write_others(row: Array, seat: int, width: int, vectors: Array) -> None:
     vectors[seat, delta + 1] = cell // width
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@loop
 def _encode_range(
     low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, poses: PoseTables, out: Array
 ) -> None:
@@ -244,7 +245,7 @@ def _encode_range(
             _write_others(state[n], seat, poses.width[layout], out[n])
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@parallel_loop
 def _encode_parallel(
     low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, poses: PoseTables, out: Array
 ) -> None:

@@ -16,7 +16,7 @@ from numba import prange
 
 from coord.errors import UserError
 from coord.overcooked import rules
-from coord.overcooked.compiled import loop, parallel_loop, scalar
+from coord.overcooked.compiled import is_split, loop, parallel_loop, scalar
 from coord.overcooked.layouts import RECIPES, Layout, load_layout
 from coord.overcooked.rules import CONTENT, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, Array
 
@@ -456,10 +456,10 @@ def encode_index(
     state: np.ndarray, layout_index: np.ndarray, tab: rules.Tables, code: IndexCode, horizon: int, out: np.ndarray
 ) -> None:
     """Index observations of all kitchens; out int16 [N, P, K]."""
-    if len(state) < 2 * _CHUNK:
-        _index_range(0, len(state), state, layout_index, tab, code, horizon, out)
-    else:
+    if is_split(len(state), _CHUNK):
         _index_parallel(state, layout_index, tab, code, horizon, out)
+    else:
+        _index_range(0, len(state), state, layout_index, tab, code, horizon, out)
 
 
 # --------------------------------------------------------------------------- lossless planes
@@ -568,7 +568,7 @@ def encode_planes(
     state: np.ndarray, layout_index: np.ndarray, tab: rules.Tables, code: PlaneCode, horizon: int, out: np.ndarray
 ) -> None:
     """Lossless planes of all kitchens; out uint8 [N, 2, W * H * 26]."""
-    if len(state) < 2 * _CHUNK:
-        _planes_range(0, len(state), state, layout_index, tab, code, horizon, out)
-    else:
+    if is_split(len(state), _CHUNK):
         _planes_parallel(state, layout_index, tab, code, horizon, out)
+    else:
+        _planes_range(0, len(state), state, layout_index, tab, code, horizon, out)

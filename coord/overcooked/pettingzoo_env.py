@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,10 @@ from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from coord.errors import unknown
-from coord.overcooked.features import num_features
+from coord.errors import UserError, unknown
 from coord.overcooked.render import render_frame
 from coord.overcooked.rules import ACTIONS
+from coord.overcooked.spaces import feature_space, lossless_space, stacked
 from coord.overcooked.vector_env import OvercookedVectorEnv, Source
 
 OBSERVATIONS = ("lossless", "features")
@@ -30,23 +32,31 @@ def parallel_env(
     render_mode: str | None = None,
     obs: str = "lossless",
     *,
+    shaping: float = 0.0,
     mask_useless_actions: bool = False,
 ) -> OvercookedParallelEnv:
     """A kitchen whose seats are the agents "player_0", "player_1", ...
 
     layout, horizon (ticks), rules: as for OvercookedVectorEnv. obs: "lossless" (two seats only) gives each
-    agent int16 [W, H, 26], "features" float32 [48 P]. render_mode: None, "rgb_array" (render() returns uint8
-    [H, W, 3]) or "human" (a window that follows every step). Every agent is paid the team's task reward;
-    `infos[agent]["shaped_rew"]` holds its own shaping reward, and with mask_useless_actions
-    `infos[agent]["action_mask"]` what is worth choosing from.
+    agent uint8 [W, H, 26], "features" float32 [48 P]. render_mode: None, "rgb_array" (render() returns uint8
+    [H, W, 3]) or "human" (a window that follows every step). Every agent is paid the team's task reward and
+    `shaping` times its own shaping reward, which `infos[agent]["shaped_rew"]` holds in any case; the env's attribute
+    `shaping` may be changed between steps. `infos[agent]["action_mask"]` int8 [6] says what may be chosen: everything,
+    or with mask_useless_actions what has an effect.
 
-    Raises UserError for an unknown layout, rule set, observation or render mode.
+    Raises UserError for an unknown layout, rule set, observation or render mode, or a shaping that is no finite number.
     """
-    return OvercookedParallelEnv(layout, horizon, rules, render_mode, obs, mask_useless_actions)
+    return OvercookedParallelEnv(
+        layout, horizon, rules, render_mode, obs, shaping=shaping, mask_useless_actions=mask_useless_actions
+    )
 
 
 class OvercookedParallelEnv(ParallelEnv):
-    """See `parallel_env`. PettingZoo's tests and wrappers insist on its base class."""
+    """See `parallel_env`. PettingZoo's tests and wrappers insist on its base class.
+
+    A copy (`copy.deepcopy`, or through pickle) continues the same game without the window; it opens the window anew
+    when it draws.
+    """
 
     metadata = {  # noqa: RUF012 (PettingZoo declares it as a plain mapping)
         "name": "overcooked_v1",
@@ -56,7 +66,15 @@ class OvercookedParallelEnv(ParallelEnv):
     }
 
     def __init__(
-        self, layout: Source, horizon: int, rules: str, render_mode: str | None, obs: str, mask_useless_actions: bool
+        self,
+        layout: Source,
+        horizon: int,
+        rules: str,
+        render_mode: str | None,
+        obs: str,
+        *,
+        shaping: float,
+        mask_useless_actions: bool,
     ) -> None:
         if obs not in OBSERVATIONS:
             raise unknown("observation", obs, OBSERVATIONS)
@@ -65,12 +83,17 @@ class OvercookedParallelEnv(ParallelEnv):
         self.kitchen = OvercookedVectorEnv(
             layout, 1, horizon=horizon, rules=rules, mask_useless_actions=mask_useless_actions
         )
-        self.render_mode, self.obs = render_mode, obs
+        self.render_mode, self.obs, self.shaping = render_mode, obs, _checked_shaping(shaping)
         self.possible_agents = [f"player_{seat}" for seat in range(self.kitchen.num_players)]
         self.agents: list[str] = []
         self._window: Any = None
         self.observation_spaces: dict[str, Space] = {agent: self._make_space() for agent in self.possible_agents}
         self.action_spaces: dict[str, Space] = {agent: Discrete(len(ACTIONS)) for agent in self.possible_agents}
+        self.state_space = stacked(self._make_space(), len(self.possible_agents))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the window, which belongs to the process and not to the game."""
+        return {**self.__dict__, "_window": None}
 
     def observation_space(self, agent: str) -> Space:
         """What `agent` sees; the same object at every call."""
@@ -95,10 +118,12 @@ class OvercookedParallelEnv(ParallelEnv):
     ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
         """One tick: (observations, rewards, terminations, truncations, infos) by agent. A kitchen only
         truncates.
+
+        Raises ValueError unless every agent, and nobody else, has an action 0..5.
         """
         if not self.agents:
             return {}, {}, {}, {}, {}
-        joint_act = np.array([[int(actions[agent]) for agent in self.agents]])
+        joint_act = np.array([self._joint_act(actions)])
         result = self.kitchen.step(joint_act)
         agents, truncated = self.agents, bool(result.truncated[0])
         observations, infos = self._observe(), self._inform(result.shaped_rew[0])
@@ -108,7 +133,7 @@ class OvercookedParallelEnv(ParallelEnv):
             self.render()
         return (
             observations,
-            dict.fromkeys(agents, float(result.rew[0])),
+            self._pay(agents, float(result.rew[0]), result.shaped_rew[0]),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, truncated),
             infos,
@@ -134,30 +159,46 @@ class OvercookedParallelEnv(ParallelEnv):
             pygame.display.quit()
             self._window = None
 
+    def state(self) -> NDArray[Any]:
+        """The observations of all seats, [P, ...], in seat order; after the last tick those of the last state."""
+        return self._encode()
+
     def _make_space(self) -> Box:
-        kitchen = self.kitchen
-        if self.obs == "features":
-            return Box(-np.inf, np.inf, (num_features(kitchen.num_players),), np.float32)
-        largest = np.iinfo(np.int16).max
-        return Box(0, largest, (kitchen.width, kitchen.height, kitchen.lossless_obs().shape[-1]), np.int16)
+        return lossless_space(self.kitchen) if self.obs == "lossless" else feature_space(self.kitchen)
+
+    def _joint_act(self, actions: Mapping[str, Any]) -> list[int]:
+        """Actions in seat order."""
+        if strangers := [agent for agent in actions if agent not in self.agents]:
+            raise ValueError(f"there is no agent {strangers[0]!r} to act; agents: {', '.join(self.agents)}")
+        if missing := [agent for agent in self.agents if agent not in actions]:
+            raise ValueError(f"no action for {', '.join(missing)}; every agent acts in every tick")
+        return [_checked_action(agent, actions[agent]) for agent in self.agents]
+
+    def _pay(self, agents: list[str], rew: float, shaped_rew: NDArray[np.float32]) -> dict[str, float]:
+        """The team's reward, and a share of the shaping reward of each."""
+        return {agent: rew + self.shaping * float(own) for agent, own in zip(agents, shaped_rew, strict=True)}
+
+    def _encode(self) -> NDArray[Any]:
+        """[P, ...] in the kitchen's last state, also if that ended the episode."""
+        encode = self.kitchen.lossless_obs if self.obs == "lossless" else self.kitchen.feature_obs
+        return encode(final=True)[0]
 
     def _observe(self) -> Observations:
         """Observation of every agent; in the tick that ends the episode, of its last state."""
-        encode = self.kitchen.lossless_obs if self.obs == "lossless" else self.kitchen.feature_obs
-        return dict(zip(self.agents, encode(final=True)[0], strict=True))
+        return dict(zip(self.agents, self._encode(), strict=True))
 
     def _inform(self, shaped_rew: NDArray[np.float32]) -> Infos:
-        infos: Infos = {agent: {"shaped_rew": float(rew)} for agent, rew in zip(self.agents, shaped_rew, strict=True)}
-        if self.kitchen.mask_useless_actions:
-            for agent, mask in zip(self.agents, self.kitchen.available_actions(final=True)[0], strict=True):
-                infos[agent]["action_mask"] = mask.astype(np.int8)
-        return infos
+        masks = self.kitchen.available_actions(final=True)[0].astype(np.int8)
+        return {
+            agent: {"shaped_rew": float(rew), "action_mask": mask}
+            for agent, rew, mask in zip(self.agents, shaped_rew, masks, strict=True)
+        }
 
     def _show(self, picture: NDArray[np.uint8]) -> None:
         """Put a picture into the window, opening it at first, and wait out the rest of the tick."""
         import pygame
 
-        if self._window is None:
+        if self._window is None or pygame.display.get_surface() is None:  # a copy may have closed it
             pygame.display.init()
             pygame.display.set_caption(f"Overcooked: {self.kitchen.layouts[0].name}")
             self._window = pygame.display.set_mode(picture.shape[1::-1]), pygame.time.Clock()
@@ -166,3 +207,17 @@ class OvercookedParallelEnv(ParallelEnv):
         pygame.surfarray.blit_array(screen, picture.swapaxes(0, 1))
         pygame.display.flip()
         clock.tick(FRAMES_PER_SECOND)
+
+
+def _checked_action(agent: str, action: Any) -> int:
+    """An integer 0..5 of Python or numpy; a truth value or a number with a point is none."""
+    number = np.asarray(action)
+    if number.ndim or number.dtype.kind not in "iu" or not 0 <= number < len(ACTIONS):
+        raise ValueError(f"{agent}: {action!r} is no action, allowed: the integers 0 to {len(ACTIONS) - 1} {ACTIONS}")
+    return int(number)
+
+
+def _checked_shaping(shaping: float) -> float:
+    if not isinstance(shaping, int | float | np.number) or not math.isfinite(shaping):
+        raise UserError(f"shaping={shaping!r}: the factor of the shaping reward is a finite number")
+    return float(shaping)

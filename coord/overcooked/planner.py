@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from coord.errors import UserError
+from coord.overcooked.compiled import compiled
 from coord.overcooked.rules import FLOOR, Array
 
 FAR = 10_000  # steps to a cell that cannot be reached
@@ -21,8 +21,8 @@ MAX_LEGS = 2**28  # entries of Floorplan.leg, half a gigabyte
 
 # Called from compiled code only: without the wrappers for Python, which for arguments of many arrays take most of the
 # time to compile, and `inner` (no allocation) without reference counts either.
-inner_alloc = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+inner_alloc = compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inner = compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
 
 class Floorplan(NamedTuple):
@@ -53,7 +53,7 @@ def build_floorplan(terrain: np.ndarray, facing: np.ndarray) -> Floorplan:
     return Floorplan(facing, floor, room, leg, _find_lanes(facing, floor, room, size), size)
 
 
-@njit(cache=True)
+@compiled()
 def _find_lanes(facing: Array, floor: Array, room: Array, size: Array) -> Array:
     """int16 [C]: places along rooms without a fork or a loop, counted from one end; -1 in other rooms."""
     ways = np.zeros(len(floor), np.int64)
@@ -94,7 +94,7 @@ def keep_order(plan: Floorplan, cells: Array, i: int, open_floor: Array) -> None
             open_floor[cell] = False
 
 
-@njit(cache=True)
+@compiled()
 def _number_rooms(facing: Array, floor: Array) -> Array:
     """int16 [C]: connected pieces of floor, numbered in the order of their first cell."""
     room = np.full(len(floor), -1, np.int16)
@@ -116,7 +116,7 @@ def _number_rooms(facing: Array, floor: Array) -> Array:
     return room
 
 
-@njit(cache=True)
+@compiled()
 def _fill_legs(facing: Array, floor: Array, room: Array, leg: Array) -> None:
     """For every floor cell and orientation: the walk from there improves the legs of the cell it faces."""
     steps = np.empty(len(floor), np.int16)

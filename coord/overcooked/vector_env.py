@@ -12,7 +12,7 @@ from numba import prange
 
 from coord.errors import UserError, unknown
 from coord.overcooked import observations, rules
-from coord.overcooked.compiled import loop, parallel_loop
+from coord.overcooked.compiled import is_split, loop, parallel_loop
 from coord.overcooked.events import NUM_EVENTS
 from coord.overcooked.layouts import Layout, load_layout
 from coord.overcooked.observations import IndexSpec
@@ -204,10 +204,10 @@ class OvercookedVectorEnv:
         act = self._checked(joint_act)
         rew = np.empty(self.num_envs, np.float32)
         shaped = np.empty((self.num_envs, self.num_players), np.float32)
-        if self.num_envs < 2 * _CHUNK:
-            _step_range(0, self.num_envs, act, self._batch, self.tables, self._setting, rew, shaped)
-        else:
+        if is_split(self.num_envs, _CHUNK):
             _step_parallel(act, self._batch, self.tables, self._setting, rew, shaped)
+        else:
+            _step_range(0, self.num_envs, act, self._batch, self.tables, self._setting, rew, shaped)
         return StepResult(rew, shaped, np.zeros(self.num_envs, np.bool_), self._batch.ended.copy())
 
     def _checked(self, joint_act: IntArray) -> IntArray:

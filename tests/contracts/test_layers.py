@@ -40,6 +40,7 @@ LAYERS: dict[str, int] = {
     "coord.evaluation": 4,
     "coord.studies": 4,
     "coord.bench": 4,
+    "coord.single_env": 5,
     "coord.run": 5,
     "coord.__main__": 6,
     "populations": 6,
