@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from coord.agents import Agent, KitchenView
+from coord.agents.players import Agent, KitchenView
 from coord.errors import UserError
 from coord.evaluation.agents import load_agent
 from coord.overcooked import OvercookedVectorEnv, parallel_env

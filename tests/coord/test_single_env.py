@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from coord.agents import RandomAgent, StayAgent
+from coord.agents.players import RandomAgent, StayAgent
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv, single_env
 
