@@ -101,7 +101,6 @@ def test_partners_are_names_or_agents_and_one_for_each_seat():
         ({"seat": 2}, "seat=2: this kitchen has the seats 0 to 1"),
         ({"seat": True}, "seat=True"),
         ({"partner": ["stay", "stay"]}, "2 partners were given for 1 other seats"),
-        ({"rules": "overcooked-ai"}, "human_proxy.* was trained with rules=classic"),
         ({"layout": "cramped_rom"}, "did you mean 'cramped_room'"),
     ],
 )
