@@ -52,4 +52,4 @@ def feature_space(kitchen: OvercookedVectorEnv) -> Box:
 
 def stacked(space: Box, seats: int) -> Box:
     """Space of the observations of all seats together, [P, ...]."""
-    return Box(np.stack([space.low] * seats), np.stack([space.high] * seats), dtype=space.dtype)  # type: ignore[arg-type]
+    return Box(np.stack([space.low] * seats), np.stack([space.high] * seats), dtype=space.dtype)
