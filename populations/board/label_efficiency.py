@@ -35,7 +35,7 @@ from populations.board.work import Work
 from populations.commands.rlhf import RESULT_FILE, STEPS
 
 if TYPE_CHECKING:
-    from populations.commands.efficiency import EfficiencyConfig
+    from populations.board.config import EfficiencyConfig
 
 POOL = "fcp"  # recipe of the partners, unless others are given
 LEARNERS: dict[str, str] = {"ppo": "ppo", "ppo_from_imitation": "ppo", "sac": "sac"}  # those of coord prefer

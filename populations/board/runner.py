@@ -38,7 +38,7 @@ from populations.board.recipes import (
 from populations.board.work import Work
 
 if TYPE_CHECKING:
-    from populations.commands.scoreboard import ScoreboardConfig
+    from populations.board.config import ScoreboardConfig
 
 LAYOUT_MARK = "{layout}"  # stands for the layout in the references of `extra` and `bp`
 

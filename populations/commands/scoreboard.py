@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+from populations.board.config import ScoreboardConfig
 
 HELP = "every method with the same unseen partners: train and play what is missing, compare"
 EXAMPLES = (
@@ -18,43 +18,8 @@ EXAMPLES = (
     "coord scoreboard table variant=no_stay",
     "coord scoreboard plot readme=README.md",
 )
-CLASSIC = (
-    "cramped_room",
-    "asymmetric_advantages",
-    "coordination_ring",
-    "forced_coordination",
-    "counter_circuit_o_1order",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreboardConfig:
-    """Fields of configs/scoreboard.yaml, which says what each means."""
-
-    what: Literal["plan", "run", "table", "plot"] = "table"
-    out: str = "runs/scoreboard"
-    methods: tuple[str, ...] = ()
-    layouts: tuple[str, ...] = CLASSIC
-    protocols: tuple[str, ...] = ()
-    seeds: int = 3
-    references: tuple[str, ...] = ("bc_train", "greedy", "random", "stay")
-    extra: tuple[str, ...] = ()
-    bp: str | None = None
-    preset: str | None = None
-    pool_words: tuple[str, ...] = ()
-    ego_words: tuple[str, ...] = ()
-    rules: Literal["classic", "overcooked-ai"] = "classic"
-    horizon: int = 400
-    episodes: int = 100
-    pair_episodes: int = 20
-    seed: int = 0
-    threads: int = 0
-    variant: Literal["standard", "no_stay", "masked", "no_stay_masked"] = "standard"
-    readme: str | None = None
-    page: str | None = None
-
-
 Config = ScoreboardConfig
+
 
 
 def run(overrides: Sequence[str]) -> int:
