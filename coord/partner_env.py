@@ -18,7 +18,8 @@ from torch import Tensor
 
 from coord.agents.context.base import Context
 from coord.agents.files import StoredAgent, stack_agents
-from coord.agents.players import KitchenView, StuckMemory, feature_poses
+from coord.agents.policy import StuckMemory, feature_poses
+from coord.agents.views import KitchenView
 from coord.nets.population import PopulationNet, append_dense, rows_by_member, sample_actions
 from coord.overcooked import IndexSpec, OvercookedVectorEnv
 from coord.seeding import derive

@@ -161,7 +161,7 @@ def untrained(spec: PartnerSpec, game: GameSpec) -> Agent:
     """A fresh network of the kind `spec.ref` (mlp, cnn), as large as the published ones."""
     import torch
 
-    from coord.agents.players import PolicyAgent
+    from coord.agents.policy import PolicyAgent
     from coord.nets.population import Arch, PopulationNet
 
     index = IndexSpec.for_layouts((game.layout,), game.rules, game.layout.num_players)

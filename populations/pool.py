@@ -25,7 +25,7 @@ from coord.agents.files import (
     save_agent,
     spec_hash,
 )
-from coord.agents.players import PolicyAgent
+from coord.agents.policy import PolicyAgent
 from coord.errors import UserError
 from coord.files import atomic_write_json
 from coord.nets.population import PopulationNet

@@ -20,7 +20,7 @@ import torch
 from coord import checkpoint
 from coord.agents.context import kinds
 from coord.agents.context.base import Context
-from coord.agents.players import PolicyAgent
+from coord.agents.policy import PolicyAgent
 from coord.errors import UserError, unknown
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import IndexSpec, Layout

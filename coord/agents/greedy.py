@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from coord.agents.players import KitchenView, RowUniforms, Seeds
+from coord.agents.players import RowUniforms
+from coord.agents.views import KitchenView, Seeds
 from coord.overcooked.chores import Chores, Kit, Scene, build_kit, divide_work
 from coord.overcooked.compiled import compiled
 from coord.overcooked.layouts import Layout

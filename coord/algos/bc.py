@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from coord import seeding
 from coord.agents.files import HELD_OUT_ID, AgentCard, StoredAgent
-from coord.agents.players import KitchenView
+from coord.agents.views import KitchenView
 from coord.errors import UserError, unknown
 from coord.nets.optim import PopulationAdam
 from coord.nets.population import Arch, PopulationNet

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord import seeding
-from coord.agents.players import Agent, KitchenView
+from coord.agents.players import Agent
+from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.overcooked import EVENTS, Layout, OvercookedVectorEnv
 

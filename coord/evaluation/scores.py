@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord.agents.context.carry import carry
-from coord.agents.players import Agent, PolicyAgent
+from coord.agents.players import Agent
+from coord.agents.policy import PolicyAgent
 from coord.errors import UserError
 from coord.evaluation import metrics
 from coord.evaluation.matches import Games, Match, MatchRules, both_seats, play_matches

@@ -297,7 +297,7 @@ class _Mind:
         import numba
         import numpy as np
 
-        from coord.agents.players import KitchenView
+        from coord.agents.views import KitchenView
         from coord.overcooked import OvercookedVectorEnv
 
         numba.set_num_threads(1)
@@ -328,7 +328,7 @@ def checkpoint_hash(ref: str, agent: Agent) -> str:
     """SHA-256 of the file behind an agent reference; of its parameters for a clone made here; "" for scripts."""
     from coord import checkpoint
     from coord.agents import files
-    from coord.agents.players import PolicyAgent
+    from coord.agents.policy import PolicyAgent
     from coord.evaluation.agents import AGENT_FILE
 
     folder, mark, member = ref.rpartition("#")

@@ -26,7 +26,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from coord import seeding
-from coord.agents.players import PolicyAgent
+from coord.agents.policy import PolicyAgent
 from coord.algos.ppo import Hooks, PPOState
 from coord.errors import UserError, at_least, share_below_one
 from coord.evaluation.matches import Match, MatchRules, play_matches

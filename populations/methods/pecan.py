@@ -35,7 +35,7 @@ from torch import Tensor
 from coord import seeding
 from coord.agents.context.env import ContextEnv
 from coord.agents.context.groups import GROUPS, GroupEncoder, PartnerGroup
-from coord.agents.players import KitchenView
+from coord.agents.views import KitchenView
 from coord.algos.ppo import Hooks, PPOState
 from coord.errors import UserError, at_least, between
 from coord.nets.population import PopulationNet, sample_actions
@@ -48,7 +48,7 @@ from populations.training import Setup, Training, final_agents, make_kitchens, m
 
 if TYPE_CHECKING:
     from coord.agents.files import StoredAgent
-    from coord.agents.players import Seeds
+    from coord.agents.views import Seeds
     from coord.overcooked import IndexSpec
 
 SELF = 0  # row of the pool and group of the ego

@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from coord import seeding
-from coord.agents.players import KitchenView
+from coord.agents.views import KitchenView
 from coord.errors import UserError, at_least, between
 from coord.overcooked import OvercookedVectorEnv
 from coord.overcooked.rules import TIME

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from coord import seeding
-from coord.agents.players import KitchenView
+from coord.agents.views import KitchenView
 from coord.algos.ppo import Hooks, PPOState
 from coord.errors import UserError, between
 from coord.nets.population import PopulationNet

@@ -19,7 +19,7 @@ import numba as nb
 import numpy as np
 
 from coord import seeding
-from coord.agents.players import KitchenView
+from coord.agents.views import KitchenView
 from coord.overcooked.chores import Kit, build_kit
 from coord.overcooked.planner import FAR, walk
 from coord.overcooked.rules import (

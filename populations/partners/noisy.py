@@ -14,7 +14,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from coord import seeding
-from coord.agents.players import STAY, KitchenView
+from coord.agents.players import STAY
+from coord.agents.views import KitchenView
 from coord.partner_env import Partners
 from coord.types import NUM_ACTIONS
 

@@ -22,7 +22,7 @@ from coord.overcooked import IndexSpec
 from coord.types import NUM_ACTIONS
 
 if TYPE_CHECKING:
-    from coord.agents.players import KitchenView, Seeds
+    from coord.agents.views import KitchenView, Seeds
 
 PAD = 32767  # beyond every table
 NOW = NUM_ACTIONS  # stands where a past step has its action: the step whose action is asked for

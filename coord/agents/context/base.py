@@ -1,11 +1,9 @@
 """The protocol of a context: a few numbers in [-1, 1] per learner, inferred from its partner's recent behaviour.
 
 A context is asked once per tick and seat, in training by `coord.agents.context.env.ContextEnv` and in evaluation and
-play by
-`coord.agents.players.PolicyAgent`, with the same arguments; so an agent reads the same numbers wherever it plays. Its
-memory is
-kept per (kitchen, seat). Its networks may have a member axis [M, ...]; the kitchens of member m are then the m-th of M
-equal blocks, as everywhere (M = 1 outside of training).
+play by `coord.agents.policy.PolicyAgent`, with the same arguments; so an agent reads the same numbers wherever it
+plays. Its memory is kept per (kitchen, seat). Its networks may have a member axis [M, ...]; the kitchens of member m
+are then the m-th of M equal blocks, as everywhere (M = 1 outside of training).
 """
 
 from __future__ import annotations
@@ -19,9 +17,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from coord.agents.players import KitchenView, Seeds
-
-UNKNOWN = -1  # in a joint action: not known, at the start of an episode or after a tick that was missed
+    from coord.agents.views import KitchenView, Seeds
 
 
 class Context(Protocol):
@@ -41,7 +37,7 @@ class Context(Protocol):
         """The context [n, size] in [-1, 1] of seat `seats[i]` of kitchen `kitchens[i]`; once per tick and seat.
 
         view: the present states (at the end of an episode, once, the last ones); last_joint_act [n, P]: what was
-        played in the tick before, `UNKNOWN` where nobody knows.
+        played in the tick before, `views.UNKNOWN` where nobody knows.
         """
 
     def get_state(self) -> dict[str, np.ndarray]:

@@ -42,7 +42,7 @@ from coord.overcooked.observations import NUM_HOLDS
 from coord.types import NUM_ACTIONS
 
 if TYPE_CHECKING:
-    from coord.agents.players import KitchenView, Seeds
+    from coord.agents.views import KitchenView, Seeds
 
 STAY = 4
 UNIFORM, STAYS, REPEATS = range(3)  # habits

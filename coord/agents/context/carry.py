@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from coord.agents.context.belief import PartnerBelief
 from coord.agents.context.groups import PartnerGroup
-from coord.agents.players import Agent, PolicyAgent
+from coord.agents.players import Agent
+from coord.agents.policy import PolicyAgent
 from coord.errors import UserError, unknown
 
 CARRIES = ("within", "between", "both")

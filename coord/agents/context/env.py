@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coord.agents.context.base import Context
-from coord.agents.players import KitchenView
+from coord.agents.views import KitchenView
 from coord.nets.population import append_dense
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import Episodes, RowEnv, RowStep

@@ -30,7 +30,7 @@ from coord.overcooked import IndexSpec
 from coord.types import NUM_ACTIONS
 
 if TYPE_CHECKING:
-    from coord.agents.players import KitchenView, Seeds
+    from coord.agents.views import KitchenView, Seeds
 
 GROUPS = ("self", "low", "mid", "high")  # the learner itself, and a pool's agents by their training
 UPDATES = ("episode", "within", "both")

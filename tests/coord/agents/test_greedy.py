@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from coord.agents.greedy import GreedyAgent
-from coord.agents.players import Agent, KitchenView, RandomAgent, StayAgent
+from coord.agents.players import Agent, RandomAgent, StayAgent
+from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.overcooked import EVENTS, Layout, OvercookedVectorEnv, layout_names, load_layout
 from coord.overcooked import rules as r

@@ -6,16 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from coord.agents.players import (
-    STAY,
-    KitchenView,
-    PolicyAgent,
-    RandomAgent,
-    RowUniforms,
-    StayAgent,
-    StuckMemory,
-    feature_poses,
-)
+from coord.agents.players import STAY, RandomAgent, RowUniforms, StayAgent
+from coord.agents.policy import PolicyAgent, StuckMemory, feature_poses
+from coord.agents.views import KitchenView
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import OvercookedVectorEnv
 from tests.agent_fixtures import constant_policy

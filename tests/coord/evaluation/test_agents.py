@@ -9,7 +9,8 @@ import pytest
 
 import coord.evaluation.proxies as proxies
 from coord.agents.files import AgentCard, StoredAgent, save_agent
-from coord.agents.players import PolicyAgent, RandomAgent
+from coord.agents.players import RandomAgent
+from coord.agents.policy import PolicyAgent
 from coord.errors import UserError
 from coord.evaluation.agents import load_agent, load_agents, load_training_partners
 from coord.evaluation.proxies import load_clone

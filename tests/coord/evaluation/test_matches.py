@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from coord.agents.greedy import GreedyAgent
-from coord.agents.players import KitchenView, PolicyAgent, RandomAgent, StayAgent
+from coord.agents.players import RandomAgent, StayAgent
+from coord.agents.policy import PolicyAgent
+from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.evaluation.matches import Match, MatchRules, _game_seed, both_seats, play_matches
 from coord.overcooked import EVENTS, OvercookedVectorEnv, load_layout

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coord.agents.greedy import GreedyAgent
-from coord.agents.players import KitchenView
+from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.overcooked import Layout, OvercookedVectorEnv, layout_names, load_layout
 from coord.overcooked.generator import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from coord.agents.files import StoredAgent
-from coord.agents.players import KitchenView
+from coord.agents.views import KitchenView
 from coord.algos import ppo
 from coord.errors import UserError
 from coord.evaluation.agents import load_agent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coord.agents.players import KitchenView
+from coord.agents.views import KitchenView
 from coord.overcooked import EVENTS, OvercookedVectorEnv
 from coord.overcooked.rules import (
     COUNTER,

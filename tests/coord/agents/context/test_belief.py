@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from coord.agents.context import kinds
-from coord.agents.context.base import UNKNOWN
 from coord.agents.context.belief import (
     INFERRED,
     NOISE,
@@ -20,7 +19,7 @@ from coord.agents.context.belief import (
     learn,
     summarise,
 )
-from coord.agents.players import KitchenView
+from coord.agents.views import UNKNOWN, KitchenView
 from coord.errors import UserError
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import IndexSpec, OvercookedVectorEnv, load_layout

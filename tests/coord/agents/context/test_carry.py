@@ -9,7 +9,9 @@ import torch
 from coord.agents.context.belief import PartnerBelief
 from coord.agents.context.carry import CARRIES, can_choose, carry
 from coord.agents.context.groups import FIRST, GroupEncoder, PartnerGroup
-from coord.agents.players import KitchenView, PolicyAgent, StayAgent
+from coord.agents.players import StayAgent
+from coord.agents.policy import PolicyAgent
+from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import OvercookedVectorEnv

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from coord.agents.context import kinds
-from coord.agents.context.base import UNKNOWN
 from coord.agents.context.groups import FIRST, MEMORY, PAD, UPDATES, GroupEncoder, PartnerGroup
-from coord.agents.players import KitchenView
+from coord.agents.views import UNKNOWN, KitchenView
 from coord.overcooked import IndexSpec, OvercookedVectorEnv, load_layout
 
 SPEC = IndexSpec.for_layouts([load_layout("cramped_room")], "classic", 2)

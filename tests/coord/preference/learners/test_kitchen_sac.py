@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from coord.agents.players import KitchenView, PolicyAgent
+from coord.agents.policy import PolicyAgent
+from coord.agents.views import KitchenView
 from coord.algos.sac import SACConfig
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv
