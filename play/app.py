@@ -20,7 +20,7 @@ import pygame
 
 from coord.errors import UserError
 from play.game import settings as settings_file
-from play.game.preloader import Shelf
+from play.game.preloader import Preloader
 from play.game.settings import GameChoice
 from play.screens.base import Screen, message
 from play.screens.menu import MenuScreen
@@ -62,7 +62,7 @@ class App:
         self.ui = self._new_ui()
         self.sound = Sound()
         self.sound.switch(self.settings.sound)
-        self.shelf = Shelf(options.file, options.folders, cooks=options.instead is None)
+        self.preloader = Preloader(options.file, options.folders, cooks=options.instead is None)
         self.note = note  # one line shown in the menu
         self.fps = 0.0
         self.show_measurements = False
@@ -149,7 +149,7 @@ class App:
     def blinded_letter(self, ref: str) -> str:
         """The letter that stands for a partner while names are hidden; drawn by lot."""
         if ref not in self._letters:
-            refs = [entry.ref for entry in self.shelf.partners]
+            refs = [entry.ref for entry in self.preloader.partners]
             random.SystemRandom().shuffle(refs)
             self._letters = {**{one: _letter(i) for i, one in enumerate(refs)}, **self._letters}
         return self._letters.get(ref, "?")
@@ -158,7 +158,7 @@ class App:
         """What the partner of a choice is called on the screen."""
         if choice.blinded:
             return f"Partner {self.blinded_letter(choice.partner)}"
-        titles = {entry.ref: entry.title for entry in self.shelf.partners}
+        titles = {entry.ref: entry.title for entry in self.preloader.partners}
         return titles.get(choice.partner, choice.partner)
 
     # -- one frame -------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class App:
                 self.fps = ticker.get_fps()
         finally:
             self.quit()
-            self.shelf.close()
+            self.preloader.close()
             window.close_window()
         return 0
 

@@ -51,7 +51,7 @@ app = App(Options(file=folder / "games.sqlite", settings=folder / "settings.json
 app.frame([])
 print(time.time())
 app.quit()
-app.shelf.close()
+app.preloader.close()
 """
 
 
@@ -178,7 +178,7 @@ def memory(folder: Path, minutes: float) -> dict[str, float]:
     clock = _Clock()
     keys = itertools.cycle(("up", "w", "space", "left", "e", "d", "right", "s", "down", "a"))
     with _app(folder, clock) as app:
-        while not app.shelf.ready:
+        while not app.preloader.ready:
             time.sleep(0.01)
         choice = GameChoice(layout=LAYOUT, second_human=True)
         frames, base_mb, games = round(minutes * 60 * FAST_FPS), 0.0, 0
@@ -226,7 +226,7 @@ def _app(folder: Path, clock: Callable[[], float]) -> Iterator[App]:
         yield app
     finally:
         app.quit()
-        app.shelf.close()
+        app.preloader.close()
 
 
 def _environment() -> dict[str, str]:

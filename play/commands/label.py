@@ -131,17 +131,18 @@ def _file(name: str | None, runs: str) -> Path:
 def _first(cfg: LabelConfig, file: Path) -> Callable[[App], Screen]:
     """The window's first page: the clips, or the question who labels."""
     from play.labelling.clips import Studio
-    from play.labelling.desk import Clerk, Desk, checked_name
-    from play.labelling.session import Sitting
+    from play.labelling.session import LabellingSession
+    from play.labelling.store_queue import StoreQueue
+    from play.labelling.tasks import QueueThread, checked_name
     from play.screens.label import LabelScreen
     from play.screens.label_pages import start_page
 
     title = file.parent.resolve().name
 
     def begin(app: App, name: str) -> Screen:
-        clerk = Clerk(lambda: Desk(file, name, repeat_share=cfg.repeats, lease_s=cfg.lease_s))
-        sitting = Sitting(clerk, Studio(file), min_watch_s=cfg.min_watch_s)
-        return LabelScreen(app, sitting, title=title, question=cfg.question, reasons=cfg.reasons)
+        thread = QueueThread(lambda: StoreQueue(file, name, repeat_share=cfg.repeats, lease_s=cfg.lease_s))
+        session = LabellingSession(thread, Studio(file), min_watch_s=cfg.min_watch_s)
+        return LabelScreen(app, session, title=title, question=cfg.question, reasons=cfg.reasons)
 
     if cfg.annotator is None:
         return lambda app: start_page(app, title, lambda name: begin(app, name))

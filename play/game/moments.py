@@ -17,16 +17,16 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from coord import __version__, seeding
+from coord import seeding
 from coord.errors import UserError
 from coord.overcooked import EVENTS
 from coord.overcooked.recorded import RecordedGame, open_recordings, read_game, read_headers
 from coord.preference.labels import moments
 from coord.preference.labels.segments import Queries
-from coord.preference.labels.store import Answer, LabelStore, QueryRecord
-from play.labelling.answers import choice_of, left_of, ordered, standing, target_of
+from coord.preference.labels.store import LabelStore, QueryRecord
+from play.labelling.answers import left_of, response_of, standing, stored_answer
 from play.labelling.clips import Kitchen, Pair
-from play.labelling.desk import Progress, Task, Verdict
+from play.labelling.tasks import LabellingProgress, Response, Task
 
 STORE_FILE = "labels.sqlite"
 LENGTH = 50  # ticks of a moment; as query.length of coord prefer
@@ -155,15 +155,15 @@ def _read(games: Path, game_id: int) -> RecordedGame:
     raise UserError(f"no game {game_id} in {games}")
 
 
-class MomentsDesk:
-    """What `play.labelling.desk.Desk` is for a run's queries, for the moments of one game."""
+class MomentsQueue:
+    """The `TaskQueue` of one game's moments."""
 
     def __init__(self, game: GameMoments, annotator: str) -> None:
         game.load()
         self.game, self.annotator = game, annotator
         self.store = LabelStore(game.place.file)
         self._stored: dict[int, int] = {}  # number of a pair -> its query, once it was answered
-        self._given: list[tuple[int, int, Verdict]] = []  # (number, left, what was said), oldest first
+        self._given: list[tuple[int, int, Response]] = []  # (number, left, what was said), oldest first
         self._find()
 
     def _find(self) -> None:
@@ -174,7 +174,7 @@ class MomentsDesk:
                 self._stored[self.game.pairs.index(pair)] = query.id
         numbers = {query: number for number, query in self._stored.items()}
         mine = [row for row in standing(self.store) if row["annotator"] == self.annotator and row["query"] in numbers]
-        self._given = [(numbers[row["query"]], left_of(row), Verdict(choice=choice_of(row))) for row in mine]
+        self._given = [(numbers[row["query"]], left_of(row), response_of(row)) for row in mine]
 
     def close(self) -> None:
         """Close the store."""
@@ -186,7 +186,7 @@ class MomentsDesk:
         number = next((n for n in range(len(self.game.pairs)) if n not in known), None)
         return None if number is None else self._task(number, self._side(number))
 
-    def _task(self, number: int, left: int, taken_back: Verdict | None = None) -> Task:
+    def _task(self, number: int, left: int, taken_back: Response | None = None) -> Task:
         query = self._stored.get(number)
         revision = 0 if query is None else self.store.revision(query, self.annotator)
         return Task(self.game.record(number), left, revision=revision, taken_back=taken_back)
@@ -195,16 +195,17 @@ class MomentsDesk:
         """The moment shown left, drawn by lot; the same one whenever this person sees the pair."""
         return int(seeding.rng(0, "moments", self.game.game.header.uid, self.annotator, number).integers(2))
 
-    def give(self, task: Task, verdict: Verdict) -> bool:
+    def give(self, task: Task, response: Response) -> bool:
         """Store a pair and its answer in one transaction; False if that answer was there already."""
         number = task.record.number
 
         def both() -> tuple[int, bool]:
             query = self._stored[number] if number in self._stored else self._add(task.record)
-            return query, self.store.add_answer(self._answer(query, task, verdict))
+            answer = stored_answer(task, response, query, self.annotator, client="coord play")
+            return query, self.store.add_answer(answer)
 
         self._stored[number], is_new = self.store.together(both)
-        self._given.append((number, task.left, verdict))
+        self._given.append((number, task.left, response))
         return is_new
 
     def _add(self, record: QueryRecord) -> int:
@@ -213,32 +214,19 @@ class MomentsDesk:
         (query,) = self.store.add_queries(record.run, 0, self.game.pair(record.number), **how)
         return query
 
-    def _answer(self, query: int, task: Task, verdict: Verdict) -> Answer:
-        return Answer(
-            query=query,
-            annotator=self.annotator,
-            target=target_of(verdict.choice, task.left),
-            unsafe=ordered(verdict.unsafe, task.left),
-            reasons=verdict.reasons,
-            note=verdict.note,
-            response_ms=verdict.response_ms,
-            provenance={**verdict.shown, "left": task.left, "client": f"coord play {__version__}"},
-            revision=task.revision,
-        )
-
     def undo(self) -> Task | None:
         """Take back the newest answer about this game; the pair to show again, None: no more."""
         if not self._given:
             return None
-        number, left, verdict = self._given.pop()
+        number, left, response = self._given.pop()
         self.store.withdraw(self._stored[number], self.annotator)
-        return self._task(number, left, verdict)
+        return self._task(number, left, response)
 
     def renew(self, task: Task) -> bool:
         """Nobody else is asked."""
         return True
 
-    def progress(self) -> Progress:
+    def progress(self) -> LabellingProgress:
         """How many pairs of this game are answered."""
         done = len(self._given)
-        return Progress(done, len(self.game.pairs) - done, repeats=0, median_ms=None, is_over=True)
+        return LabellingProgress(done, len(self.game.pairs) - done, repeats=0, median_ms=None, is_over=True)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 
-class Shelf:
+class Preloader:
     """Loads on a thread; `ready` once the lists are there. Nothing here blocks after `ready`."""
 
     def __init__(self, file: Path | None = None, folders: tuple[Path, ...] = (Path("runs"),), *, cooks: bool = True):
         self.file, self.folders = file, folders
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="shelf")
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="preloader")
         self._lists: Future[tuple[list[LayoutEntry], list[PartnerEntry]]]
         self._warm: Future[None]
         self.spare = Spare()  # the process of the next partner, loading torch meanwhile

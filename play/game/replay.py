@@ -104,7 +104,7 @@ class Replay:
         self._clock.resume(now_s)
 
 
-class Verdict(NamedTuple):
+class Verification(NamedTuple):
     """Outcome of `verify`. `first_bad_tick` is None if all `checked` states agree; -1 stands for the start."""
 
     ok: bool
@@ -113,21 +113,21 @@ class Verdict(NamedTuple):
     message: str
 
 
-def verify(game: RecordedGame) -> Verdict:
+def verify(game: RecordedGame) -> Verification:
     """Replay the game from its actions and compare every tick's state hash, the start and the score."""
     name = f"game {game.header.id}"
     try:
         states = game.states()
     except (UserError, ValueError, KeyError, TypeError) as error:
-        return Verdict(False, 0, -1, f"{name}: cannot be replayed: {error}")
+        return Verification(False, 0, -1, f"{name}: cannot be replayed: {error}")
     found = [state_hash(state) for state in states]
     expected = [game.header.start_hash, *game.hashes]
     bad = next((i for i in range(len(found)) if found[i] != expected[i]), None)
     if bad is not None:
         where = "the start state" if bad == 0 else f"tick {bad - 1}"
-        return Verdict(
+        return Verification(
             False, bad, bad - 1, f"{name}: {where} differs: replay {found[bad]}, record {expected[bad]}"
         )
     if abs(float(game.rew.sum()) - game.header.score) > 1e-6 or len(game.hashes) != game.header.ticks_played:
-        return Verdict(False, len(found), None, f"{name}: its header does not fit its ticks")
-    return Verdict(True, len(found), None, f"{name}: {len(game.hashes)} ticks verified")
+        return Verification(False, len(found), None, f"{name}: its header does not fit its ticks")
+    return Verification(True, len(found), None, f"{name}: {len(game.hashes)} ticks verified")

@@ -12,7 +12,7 @@ from play.game.worker import JointAct, PartnerWorker
 HUMAN, AGENT, MISS = "human", "agent", "miss"
 
 
-class Choice(NamedTuple):
+class ChosenAction(NamedTuple):
     """The action of one seat in one tick, and where it came from."""
 
     action: int
@@ -60,7 +60,7 @@ class SeatSource(Protocol):
     def observe(self, tick: int, state: Mapping[str, object], joint_act: JointAct, now_s: float) -> None:
         """The state in which action number `tick` is to be chosen, and what was played in the tick before."""
 
-    def choose(self, tick: int, now_s: float) -> Choice:
+    def choose(self, tick: int, now_s: float) -> ChosenAction:
         """The action for `tick`, now due."""
 
     def interrupt(self) -> None:
@@ -86,10 +86,10 @@ class HumanSeat:
     def observe(self, tick: int, state: Mapping[str, object], joint_act: JointAct, now_s: float) -> None:
         """The person looks at the screen."""
 
-    def choose(self, tick: int, now_s: float) -> Choice:
+    def choose(self, tick: int, now_s: float) -> ChosenAction:
         """The newest key, a held direction, or stay."""
         intent = self.input.take()
-        return Choice(intent.action, HUMAN, key_s=intent.key_s)
+        return ChosenAction(intent.action, HUMAN, key_s=intent.key_s)
 
     def interrupt(self) -> None:
         """Drop pressed keys: their release may happen outside the window."""
@@ -138,13 +138,13 @@ class AgentSeat:
         """Hand over the newest state."""
         self.worker.submit(tick, state, joint_act, now_s)
 
-    def choose(self, tick: int, now_s: float) -> Choice:
+    def choose(self, tick: int, now_s: float) -> ChosenAction:
         """The answer for exactly this tick, else `stay` and a miss."""
         self.worker.poll(now_s)
         answer = self.worker.take(tick)
         if answer is None:
-            return Choice(STAY, MISS)
-        return Choice(answer.action, AGENT, latency_ms=answer.latency_ms)
+            return ChosenAction(STAY, MISS)
+        return ChosenAction(answer.action, AGENT, latency_ms=answer.latency_ms)
 
     def interrupt(self) -> None:
         """An answer under way stays valid: the state does not change during a pause."""

@@ -13,7 +13,7 @@ from coord.overcooked import EVENTS, Layout, OvercookedVectorEnv, load_layout
 from coord.overcooked.recorded import state_hash
 from play.game.clock import TickClock
 from play.game.inputs import STAY
-from play.game.seats import MISS, Choice, SeatSource
+from play.game.seats import MISS, ChosenAction, SeatSource
 
 if TYPE_CHECKING:
     from play.game.record import Recorder
@@ -41,7 +41,7 @@ class TickEvent:
 
     tick: int  # number of this tick, from 0
     at_s: float  # monotonic time at which it was applied
-    choices: tuple[Choice, ...]  # [P]
+    choices: tuple[ChosenAction, ...]  # [P]
     reward: float  # task reward of the team
     events: tuple[GameEvent, ...]
     state: Mapping[str, Any]  # after the tick, in the form of OvercookedState.to_dict

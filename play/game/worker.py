@@ -49,7 +49,7 @@ class GameSpec(NamedTuple):
     seat: int
 
 
-class Answer(NamedTuple):
+class PartnerReply(NamedTuple):
     """An action for the state before tick `tick`; `latency_ms` from receiving the state to having the action."""
 
     tick: int
@@ -103,7 +103,7 @@ class PartnerWorker:
     def _launch(self, now_s: float) -> None:
         self.status, self.message = "loading", ""
         self._busy_since_s: float | None = now_s  # a request, or the loading, is under way since then
-        self._answer: Answer | None = None
+        self._answer: PartnerReply | None = None
         self._sent_tick: int | None = None  # of the state that the agent saw last
         # The layout travels as bytes: unpacking it imports much, and must come after the child set its thread counts.
         task = (self.spec, pickle.dumps(self.game), self._loader)
@@ -135,7 +135,7 @@ class PartnerWorker:
             self._give_up("hung", f"no answer for {limit_s:g} s")
         self._send(now_s)
 
-    def take(self, tick: int) -> Answer | None:
+    def take(self, tick: int) -> PartnerReply | None:
         """The answer for `tick`, or None if it is not there (late answers to older ticks are dropped)."""
         answer, self._answer = self._answer, None
         return answer if answer is not None and answer.tick == tick else None
@@ -169,7 +169,7 @@ class PartnerWorker:
             self.status = "ready"
             self.agent_id, self.checkpoint_sha256 = content
         elif kind == "action":
-            self._answer = Answer(*content)
+            self._answer = PartnerReply(*content)
             self.latency_ms = self._answer.latency_ms
         else:
             self._give_up("crashed", content[0])

@@ -1,1 +1,1 @@
-"""Labelling by people, without a window: what is asked, what was said, the clips, the tape, the keys, the report."""
+"""Labelling by people, without a window: what is asked, what was said, clips, playback, keys, the report."""

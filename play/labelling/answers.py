@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from coord.preference.labels.store import LabelStore
+from coord import __version__
+from coord.preference.labels.store import Answer, LabelStore
+from play.labelling.tasks import Response, Task
 
 
 def target_of(choice: str, left: int) -> float:
@@ -42,3 +44,27 @@ def standing(store: LabelStore, repeat: bool = False) -> list[dict[str, Any]]:
 def ordered(sides: tuple[bool, bool], left: int) -> tuple[bool, bool]:
     """Flags of the left and right side as those of the first and second segment, or the other way round."""
     return (sides[1], sides[0]) if left else sides
+
+
+def stored_answer(task: Task, response: Response, query: int, annotator: str, *, client: str) -> Answer:
+    """What goes to the store for `query`: sides become segments, and how it was shown becomes the provenance.
+
+    client: the command that asked, for example "coord label"; the version is added.
+    """
+    return Answer(
+        query=query,
+        annotator=annotator,
+        target=target_of(response.choice, task.left),
+        unsafe=ordered(response.unsafe, task.left),
+        reasons=response.reasons,
+        note=response.note,
+        response_ms=response.response_ms,
+        provenance={**response.shown, "left": task.left, "client": f"{client} {__version__}"},
+        revision=task.revision,
+    )
+
+
+def response_of(row: Mapping[str, Any]) -> Response:
+    """Inverse of `stored_answer` for a stored row, as far as a person can change it."""
+    unsafe = ordered((bool(row["unsafe_first"]), bool(row["unsafe_second"])), left_of(row))
+    return Response(choice=choice_of(row), unsafe=unsafe, reasons=tuple(row["reasons"]), note=row["note"])

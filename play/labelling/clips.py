@@ -160,7 +160,7 @@ def _serve(pipe: Connection, file: Path, draw: Draw) -> None:
             record = pipe.recv()
             try:
                 message: tuple[str, Any] = ("pair", draw(file, record))
-            except Exception as error:  # whatever a clip does must not end the sitting, only be said
+            except Exception as error:  # whatever a clip does must not end the session, only be said
                 text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
                 message = ("failed", text)
             pipe.send(message)

@@ -1,7 +1,7 @@
-"""One sitting of one annotator: what is on the screen, which answer is on its way to the disk, what comes next.
+"""One annotator's labelling session: what is on the screen, which answer is on its way to the disk, what comes next.
 
-No window here and no waiting: `update(now_s)` is called every frame, everything slow runs on the clerk's and the
-studio's threads. An answer counts as given when it is on the disk; only then does the next pair appear.
+No window here and no waiting: `update(now_s)` is called every frame, everything slow runs on the threads of the
+queue and the studio. An answer counts as given when it is on the disk; only then does the next pair appear.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from coord.errors import UserError
 from play.labelling.clips import Pair, Studio
-from play.labelling.desk import CHOICES, Clerk, Desk, Progress, Task, Verdict
 from play.labelling.report import AnnotatorReport, of_annotator
+from play.labelling.tasks import CHOICES, LabellingProgress, QueueThread, Response, Task, TaskQueue
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 HOLD_S = 0.6  # a clip's last frame stands still before it starts again
@@ -28,7 +28,7 @@ TOO_QUICK = "That was quick. The same key again confirms it."
 OTHERS = "Somebody else has answered that pair meanwhile; here is the next one."
 
 
-class Tape:
+class Playback:
     """Plays both clips in step, over and over."""
 
     def __init__(self, length: int, hz: float, speed: float) -> None:
@@ -72,28 +72,31 @@ class Tape:
 
 @dataclass
 class _Job:
-    """Something the clerk does, and what to do with its result."""
+    """Something the queue does, and what to do with its result."""
 
     kind: str  # take, save, undo, renew or report
-    work: Callable[[Desk], Any]
+    work: Callable[[TaskQueue], Any]
     then: Callable[[Any], None]
     future: Future[Any]
 
 
-class Sitting:
-    """Attributes (read only): task, pair, clip_problem, tape, draft, notice, problem, progress, answered, looked_s."""
+class LabellingSession:
+    """One annotator at work.
 
-    def __init__(self, clerk: Clerk, studio: Studio, *, min_watch_s: float = 0.5, poll_s: float = POLL_S) -> None:
-        self.clerk, self.studio, self.min_watch_s, self.poll_s = clerk, studio, min_watch_s, poll_s
-        self.progress: Progress | None = None
+    Attributes (read only): task, pair, clip_problem, playback, draft, notice, problem, progress, answered, looked_s.
+    """
+
+    def __init__(self, queue: QueueThread, studio: Studio, *, min_watch_s: float = 0.5, poll_s: float = POLL_S) -> None:
+        self.queue, self.studio, self.min_watch_s, self.poll_s = queue, studio, min_watch_s, poll_s
+        self.progress: LabellingProgress | None = None
         self.pair: Pair | None = None  # on the screen
         self.clip_problem = ""  # why the pair on the screen has no clips
         self.problem = ""  # why the store cannot be used; `retry` tries again
         self.notice = ""  # one line for the person
-        self.draft = Verdict(choice="skip")  # flags, reasons and note so far
-        self.answered = 0  # in this sitting
-        self.tape = Tape(1, 1.0, 1.0)
-        self._deck: list[Task] = []  # the first one is on the screen
+        self.draft = Response(choice="skip")  # flags, reasons and note so far
+        self.answered = 0  # in this session
+        self.playback = Playback(1, 1.0, 1.0)
+        self._tasks: list[Task] = []  # the first one is on the screen
         self._shown: Task | None = None
         self._jobs: list[_Job] = []
         self.looked_s = 0.0  # how long the pair has been looked at, pauses left out
@@ -108,7 +111,7 @@ class Sitting:
     @property
     def task(self) -> Task | None:
         """The pair on the screen, or about to be."""
-        return self._deck[0] if self._deck else None
+        return self._tasks[0] if self._tasks else None
 
     @property
     def phase(self) -> str:
@@ -151,7 +154,7 @@ class Sitting:
         self._fill(now_s)
         self._show()
         if self.phase == "showing":
-            self.tape.run(passed_s)
+            self.playback.run(passed_s)
             self.looked_s += passed_s
             self._since_break_s += passed_s
             self._keep(now_s)
@@ -172,18 +175,18 @@ class Sitting:
 
     def _fill(self, now_s: float) -> None:
         """Have pairs in hand, and their clips drawn."""
-        if len(self._deck) < AHEAD and not self._jobs and now_s >= self._next_poll_s:
-            held = tuple(self._deck)
-            self._do("take", lambda desk: (desk.take(held), desk.progress()), self._taken)
+        if len(self._tasks) < AHEAD and not self._jobs and now_s >= self._next_poll_s:
+            held = tuple(self._tasks)
+            self._do("take", lambda queue: (queue.take(held), queue.progress()), self._taken)
             self._next_poll_s = now_s + self.poll_s
-        for task in self._deck[:AHEAD]:
+        for task in self._tasks[:AHEAD]:
             self.studio.pair(task.record)
 
     def _keep(self, now_s: float) -> None:
         """Hold what is in hand while the person looks at it."""
         if now_s >= self._next_renewal_s and not self._jobs:
-            held = tuple(self._deck)
-            self._do("renew", lambda desk: [task for task in held if not desk.renew(task)], self._lost)
+            held = tuple(self._tasks)
+            self._do("renew", lambda queue: [task for task in held if not queue.renew(task)], self._lost)
             self._next_renewal_s = now_s + 60.0
 
     def _show(self) -> None:
@@ -200,40 +203,40 @@ class Sitting:
             self.clip_problem = str(error)
         self._shown = task
         self.looked_s, self._replays, self._doubted = 0.0, 0, ""
-        self.draft = task.taken_back or Verdict(choice="skip")
+        self.draft = task.taken_back or Response(choice="skip")
         if self.pair is not None:
-            self.tape = Tape(self.pair.length, self.pair.hz, self.tape.speed)
+            self.playback = Playback(self.pair.length, self.pair.hz, self.playback.speed)
 
-    # -- the clerk's results ---------------------------------------------------------------------------------------
+    # -- what the queue gave ---------------------------------------------------------------------------------------
 
-    def _do(self, kind: str, work: Callable[[Desk], Any], then: Callable[[Any], None]) -> None:
-        self._jobs.append(_Job(kind, work, then, self.clerk.do(work)))
+    def _do(self, kind: str, work: Callable[[TaskQueue], Any], then: Callable[[Any], None]) -> None:
+        self._jobs.append(_Job(kind, work, then, self.queue.do(work)))
 
-    def _taken(self, result: tuple[Task | None, Progress]) -> None:
+    def _taken(self, result: tuple[Task | None, LabellingProgress]) -> None:
         task, self.progress = result
         if task is not None:
-            self._deck.append(task)
+            self._tasks.append(task)
             self._next_poll_s = 0.0
 
-    def _saved(self, task: Task, result: tuple[bool, Progress]) -> None:
+    def _saved(self, task: Task, result: tuple[bool, LabellingProgress]) -> None:
         is_new, self.progress = result
         self.notice = "" if is_new else OTHERS
         self.answered += is_new
         self._next_poll_s = 0.0
-        self._deck = [other for other in self._deck if other is not task]
+        self._tasks = [other for other in self._tasks if other is not task]
 
-    def _undone(self, result: tuple[Task | None, Progress]) -> None:
+    def _undone(self, result: tuple[Task | None, LabellingProgress]) -> None:
         task, self.progress = result
         if task is None:
             self.notice = "There is nothing to take back."
             return
-        self._deck = [task, *(other for other in self._deck if other.record.id != task.record.id)]
+        self._tasks = [task, *(other for other in self._tasks if other.record.id != task.record.id)]
         self.notice = "Taken back: " + SAID[task.taken_back.choice if task.taken_back else "skip"]
 
     def _lost(self, tasks: list[Task]) -> None:
         if tasks:
             self.notice = OTHERS
-        self._deck = [task for task in self._deck if task not in tasks]
+        self._tasks = [task for task in self._tasks if task not in tasks]
 
     # -- what the person does --------------------------------------------------------------------------------------
 
@@ -250,17 +253,17 @@ class Sitting:
         if self.looked_s < self.min_watch_s and self._doubted != choice and not self.clip_problem:
             self._doubted, self.notice = choice, TOO_QUICK
             return
-        verdict = replace(self.draft, choice=choice, response_ms=self.looked_s * 1000, shown=self._how_shown())
-        self._do("save", lambda desk: (desk.give(task, verdict), desk.progress()), partial(self._saved, task))
+        response = replace(self.draft, choice=choice, response_ms=self.looked_s * 1000, shown=self._how_shown())
+        self._do("save", lambda queue: (queue.give(task, response), queue.progress()), partial(self._saved, task))
 
     def _how_shown(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {"replays": self._replays, "rounds": self.tape.rounds, "speed": self.tape.speed}
+        shown: dict[str, Any] = {"replays": self._replays, "rounds": self.playback.rounds, "speed": self.playback.speed}
         return shown | ({"not_shown": self.clip_problem} if self.clip_problem else {})
 
     def undo(self) -> None:
-        """Take back the newest answer; again for the one before it, back to the first sitting."""
+        """Take back the newest answer; again for the one before it, back to the first session."""
         if self.phase in ("showing", "drawing", "waiting", "over"):
-            self._do("undo", lambda desk: (desk.undo(), desk.progress()), self._undone)
+            self._do("undo", lambda queue: (queue.undo(), queue.progress()), self._undone)
 
     def flag(self, side: int) -> None:
         """Mark the left (0) or right (1) clip as unsafe, or no longer."""
@@ -289,7 +292,7 @@ class Sitting:
             self._shown = None
             return
         self._replays += 1
-        self.tape.restart()
+        self.playback.restart()
 
     def retry(self) -> None:
         """Do again what the store refused."""
@@ -298,17 +301,17 @@ class Sitting:
         self.problem = ""
         for job in self._jobs:
             if job.future.done() and job.future.exception() is not None:
-                job.future = self.clerk.do(job.work)
+                job.future = self.queue.do(job.work)
 
     def ask_report(self, then: Callable[[AnnotatorReport | None], None]) -> None:
         """Have this annotator's figures worked out; None before the first answer."""
         if not self._busy("report"):
-            self._do("report", lambda desk: of_annotator(desk.store, desk.annotator), then)
+            self._do("report", lambda queue: of_annotator(queue.store, queue.annotator), then)
 
     def close(self) -> None:
         """Wait for what is on its way to the disk, then stop."""
         self.studio.close()
-        self.clerk.close()
+        self.queue.close()
 
 
 SAID = {

@@ -10,7 +10,7 @@ import pygame
 from play.labelling import keys
 from play.labelling.clips import Kitchen
 from play.labelling.report import AnnotatorReport
-from play.labelling.session import Sitting
+from play.labelling.session import LabellingSession
 from play.screens import label_pages
 from play.screens.opening import draw_dots
 from play.screens.preferences import key_title
@@ -41,7 +41,7 @@ TEXTS = {
 OTHERS_AT_WORK = "The last pairs are with other people; what they leave appears here by itself."
 
 
-class Regions(NamedTuple):
+class LabelRegions(NamedTuple):
     """The window cut into its parts."""
 
     header: pygame.Rect
@@ -52,7 +52,7 @@ class Regions(NamedTuple):
     footer: pygame.Rect
 
 
-def regions(ui: Ui) -> Regions:
+def regions(ui: Ui) -> LabelRegions:
     """Where everything goes."""
     width, height = ui.size
     gap, side = ui.px(GAP), ui.px(16)
@@ -64,18 +64,18 @@ def regions(ui: Ui) -> Regions:
     lefts = (side, width - side - half)
     titles = [pygame.Rect(x, ui.px(HEADER), half, ui.px(TITLES)) for x in lefts]
     clips = [pygame.Rect(x, top, half, max(ui.px(64), timeline.top - gap - top)) for x in lefts]
-    return Regions(
+    return LabelRegions(
         pygame.Rect(0, 0, width, ui.px(HEADER)), (titles[0], titles[1]), (clips[0], clips[1]), timeline, answers, footer
     )
 
 
 class LabelScreen:
-    """The pair on the screen; what a key does is in `play/labelling/keys.py`, what happens then in `Sitting`."""
+    """The pair on the screen; what a key does is in `play/labelling/keys.py`, what then happens in the session."""
 
     lively = True  # the clips run
 
-    def __init__(self, app: App, sitting: Sitting, *, title: str, question: str, reasons: tuple[str, ...]):
-        self.app, self.sitting = app, sitting
+    def __init__(self, app: App, session: LabellingSession, *, title: str, question: str, reasons: tuple[str, ...]):
+        self.app, self.session = app, session
         self.title, self.question, self.reasons = title, question, reasons
         self.report: AnnotatorReport | None = None
         self._reported_for: object = None
@@ -89,8 +89,8 @@ class LabelScreen:
     @property
     def name(self) -> str:
         """What the window's title says: the phase and how far it is."""
-        progress = self.sitting.progress
-        return f"label, {self.sitting.phase}" + (f", {progress.done} done" if progress else "")
+        progress = self.session.progress
+        return f"label, {self.session.phase}" + (f", {progress.done} done" if progress else "")
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
@@ -98,8 +98,8 @@ class LabelScreen:
         if event.kind in ("click", "unclick", "move"):
             self._point(event)
         elif event.kind == "press":
-            if self.sitting.phase == "problem" and event.nav == "confirm":
-                self.sitting.retry()
+            if self.session.phase == "problem" and event.nav == "confirm":
+                self.session.retry()
                 return
             action = keys.action_of(event.key, self.app.settings.label_keys)
             if action is not None and (not event.repeat or action in REPEATING):
@@ -108,37 +108,37 @@ class LabelScreen:
     def act(self, action: str) -> None:
         """Do what a key or a button stands for."""
         if action in ANSWER_BUTTONS:
-            self.sitting.answer(action)
+            self.session.answer(action)
         elif action.startswith("unsafe"):
             self._flag(0 if action == "unsafe_left" else 1)
         else:
             ACTS[action](self)
 
     def _flag(self, side: int) -> None:
-        if self.sitting.phase != "showing" or self.sitting.pair is None:
+        if self.session.phase != "showing" or self.session.pair is None:
             return
-        self.sitting.flag(side)
-        if self.sitting.draft.unsafe[side]:
+        self.session.flag(side)
+        if self.session.draft.unsafe[side]:
             self._ask_reasons()
 
     def _ask_reasons(self) -> None:
-        if self.sitting.phase == "showing" and any(self.sitting.draft.unsafe):
-            self.app.push(label_pages.ReasonsPage(self.app, self.sitting, self.reasons))
-        elif self.sitting.phase == "showing":
-            self.sitting.notice = "Mark the left or the right clip as unsafe first."
+        if self.session.phase == "showing" and any(self.session.draft.unsafe):
+            self.app.push(label_pages.ReasonsPage(self.app, self.session, self.reasons))
+        elif self.session.phase == "showing":
+            self.session.notice = "Mark the left or the right clip as unsafe first."
 
     def _write_note(self) -> None:
-        if self.sitting.phase == "showing":
-            self.app.push(label_pages.NotePage(self.app, self.sitting))
+        if self.session.phase == "showing":
+            self.app.push(label_pages.NotePage(self.app, self.session))
 
     def _pause(self) -> None:
-        self.sitting.tape.playing = not self.sitting.tape.playing
+        self.session.playback.playing = not self.session.playback.playing
 
     def _step(self, by: int) -> None:
-        self.sitting.tape.seek(self.sitting.tape.frame + by)
+        self.session.playback.seek(self.session.playback.frame + by)
 
     def _leave(self) -> None:
-        self.app.push(label_pages.break_page(self.app, self.sitting))
+        self.app.push(label_pages.break_page(self.app, self.session))
 
     def _point(self, event: UiEvent) -> None:
         self._mouse = event.pos
@@ -150,17 +150,17 @@ class LabelScreen:
                     return
         if event.kind == "unclick":
             self._is_dragging = False
-        if self._is_dragging and self.sitting.pair is not None:
+        if self._is_dragging and self.session.pair is not None:
             part = (event.pos[0] - self._track.left) / max(1, self._track.width)
-            self.sitting.tape.seek(round(part * (self.sitting.tape.length - 1)))
+            self.session.playback.seek(round(part * (self.session.playback.length - 1)))
 
     def update(self, now_s: float) -> None:
         """Let the clips run, take in what came from disk and from the drawing process."""
         self._now_s = now_s
-        self.sitting.update(now_s)
-        if self.sitting.phase == "over" and self._reported_for != self.sitting.progress:
-            self._reported_for = self.sitting.progress
-            self.sitting.ask_report(self._take_report)
+        self.session.update(now_s)
+        if self.session.phase == "over" and self._reported_for != self.session.progress:
+            self._reported_for = self.session.progress
+            self.session.ask_report(self._take_report)
 
     def _take_report(self, report: AnnotatorReport | None) -> None:
         self.report = report
@@ -172,8 +172,8 @@ class LabelScreen:
         surface.fill(theme.BACKGROUND)
         self._spots = []
         self._draw_header(surface, ui, where.header)
-        phase = self.sitting.phase
-        if phase in ("showing", "saving") and self.sitting.task is not None:
+        phase = self.session.phase
+        if phase in ("showing", "saving") and self.session.task is not None:
             self._draw_pair(surface, ui, where)
         else:
             self._draw_message(surface, ui, where, phase)
@@ -183,13 +183,13 @@ class LabelScreen:
         surface.fill(theme.PANEL, header)
         room, middle = header.width * 3 // 10 - ui.px(16), header.width * 4 // 10 - ui.px(16)
         ui.text(surface, self.title, (ui.px(16), header.centery), theme.SMALL, theme.MUTED, "midleft", width=room)
-        if self.sitting.task is not None:
+        if self.session.task is not None:
             ui.text(surface, self.question, header.center, theme.HEAD, theme.TEXT, "center", width=middle)
-        progress = self.sitting.progress
+        progress = self.session.progress
         if progress is None:
             return
         total = progress.done + progress.open
-        left_s, done = self.sitting.left_s, f"{progress.done} of {total} done"
+        left_s, done = self.session.left_s, f"{progress.done} of {total} done"
         text = _fitting(ui, room, f"{done}, {time_left(left_s)}" if left_s else done, done)
         right = (header.right - ui.px(16), header.centery)
         ui.text(surface, text, right, theme.SMALL, theme.TEXT, "midright", width=room)
@@ -198,30 +198,30 @@ class LabelScreen:
         bar.width = bar.width * progress.done // max(1, total)
         surface.fill(theme.ORANGE, bar)
 
-    def _draw_pair(self, surface: pygame.Surface, ui: Ui, where: Regions) -> None:
-        sitting = self.sitting
+    def _draw_pair(self, surface: pygame.Surface, ui: Ui, where: LabelRegions) -> None:
+        session = self.session
         for side, title in enumerate(("Left", "Right")):
             self._draw_title(surface, ui, where.titles[side], side, title)
-        if sitting.pair is None:
+        if session.pair is None:
             self._draw_missing(surface, ui, where)
         else:
-            key = (sitting.pair, sitting.task.left, ui, tuple(where.clips[0]))
+            key = (session.pair, session.task.left, ui, tuple(where.clips[0]))
             if self._painter is None or not _same(self._painter.key, key):
-                self._painter = PairPainter(sitting.pair, sitting.task.left, ui, where.clips)
-            tape = sitting.tape
-            self._painter.draw(surface, tape.frame, tape.alpha, sitting.draft.unsafe, self._now_s)
+                self._painter = PairPainter(session.pair, session.task.left, ui, where.clips)
+            playback = session.playback
+            self._painter.draw(surface, playback.frame, playback.alpha, session.draft.unsafe, self._now_s)
             self._draw_timeline(surface, ui, where.timeline)
         self._draw_answers(surface, ui, where.answers)
-        notice = sitting.notice or (BREAK if sitting.wants_break else "")
+        notice = session.notice or (BREAK if session.wants_break else "")
         if notice:
             banner(surface, ui, notice, where.clips[0].bottom - ui.px(52), theme.ORANGE)
 
     def _draw_title(self, surface: pygame.Surface, ui: Ui, row: pygame.Rect, side: int, title: str) -> None:
         """The side's name, and the chip that marks it as unsafe."""
         name = ui.text(surface, title, (row.left + ui.px(4), row.centery), theme.BODY, theme.TEXT, "midleft")
-        if self.sitting.pair is None:
+        if self.session.pair is None:
             return
-        is_unsafe = self.sitting.draft.unsafe[side]
+        is_unsafe = self.session.draft.unsafe[side]
         action = ("unsafe_left", "unsafe_right")[side]
         cap, label = self._cap(ui, action), "Unsafe" if is_unsafe else "Mark unsafe"
         font = ui.font(theme.SMALL)
@@ -234,33 +234,34 @@ class LabelScreen:
         ui.text(surface, label, (chip.left + ui.px(26), chip.centery), theme.SMALL, ink, "midleft")
         ui.key_cap(surface, cap, (chip.right - ui.cap_width(cap) - ui.px(4), chip.centery))
         self._spots.append((chip, action))
-        clip = self.sitting.pair.sides[self.sitting.task.left ^ side]
+        clip = self.session.pair.sides[self.session.task.left ^ side]
         if isinstance(clip, Kitchen) and clip.seat is not None:
             at, room = (name.right + ui.px(16), row.centery), chip.left - name.right - ui.px(24)
             judged = _fitting(ui, room, f"judge cook {clip.seat + 1}, under the arrow", f"cook {clip.seat + 1}")
             ui.text(surface, judged, at, theme.SMALL, theme.MUTED, "midleft", width=room)
 
-    def _draw_missing(self, surface: pygame.Surface, ui: Ui, where: Regions) -> None:
+    def _draw_missing(self, surface: pygame.Surface, ui: Ui, where: LabelRegions) -> None:
         area = where.clips[0].union(where.clips[1])
         ui.box(surface, area, theme.PANEL, 6, theme.LINE, 1)
         inside = area.inflate(-ui.px(64), -ui.px(32))
         y = ui.paragraph(surface, "This pair cannot be shown", inside, theme.HEAD, theme.ALERT, center=True)
         inside.top = y + ui.px(8)
         skip, again = self._cap(ui, "skip"), self._cap(ui, "replay")
-        text = f"{self.sitting.clip_problem}\n{skip} skips it, {again} tries once more."
+        text = f"{self.session.clip_problem}\n{skip} skips it, {again} tries once more."
         ui.paragraph(surface, text, inside, theme.BODY, center=True)
 
     def _draw_timeline(self, surface: pygame.Surface, ui: Ui, row: pygame.Rect) -> None:
-        tape, draft = self.sitting.tape, self.sitting.draft
+        playback, draft = self.session.playback, self.session.draft
         self._track = pygame.Rect(row.left, row.top + ui.px(4), row.width, ui.px(6))
         ui.box(surface, self._track, theme.RAISED, 3)
-        x = self._track.left + self._track.width * tape.frame // max(1, tape.length - 1)
+        x = self._track.left + self._track.width * playback.frame // max(1, playback.length - 1)
         ui.box(surface, pygame.Rect(self._track.topleft, (max(ui.px(6), x - row.left), ui.px(6))), theme.ORANGE, 3)
         knob = ui.icon("circle", ui.px(14), theme.TEXT)
         surface.blit(knob, knob.get_rect(center=(x, self._track.centery)))
         y = row.bottom - ui.px(17)
-        state = "playing" if tape.playing else "paused"
-        text = f"{state} at {tape.speed:g}x, frame {tape.frame + 1} of {tape.length}, {self.sitting.looked_s:.0f} s"
+        state = "playing" if playback.playing else "paused"
+        place = f"frame {playback.frame + 1} of {playback.length}"
+        text = f"{state} at {playback.speed:g}x, {place}, {self.session.looked_s:.0f} s"
         ui.text(surface, text, (row.left, y), theme.SMALL, theme.MUTED, "midleft")
         parts = [f"unsafe: {', '.join(draft.reasons).replace('_', ' ')}"] if draft.reasons else []
         parts += [f"note: {draft.note}"] if draft.note else []
@@ -273,7 +274,7 @@ class LabelScreen:
         fits = all(self._button_width(ui, action, label) <= width for action, label in ANSWER_BUTTONS.items())
         for place, (action, label) in enumerate((ANSWER_BUTTONS if fits else SHORT).items()):
             box = pygame.Rect(row.left + place * (width + gap), row.top, width, row.height)
-            can = self.sitting.phase == "showing" and (self.sitting.pair is not None or action == "skip")
+            can = self.session.phase == "showing" and (self.session.pair is not None or action == "skip")
             ui.box(surface, box, theme.RAISED if can else theme.PANEL, 6, self._edge(box), 2)
             cap = self._cap(ui, action)
             ink, inner = theme.TEXT if can else theme.MUTED, ui.cap_width(cap) + ui.px(10)
@@ -305,7 +306,7 @@ class LabelScreen:
             self._spots.append((box, action))
             x += widths[action] + gap
 
-    def _draw_message(self, surface: pygame.Surface, ui: Ui, where: Regions, phase: str) -> None:
+    def _draw_message(self, surface: pygame.Surface, ui: Ui, where: LabelRegions, phase: str) -> None:
         """What is shown while there is no pair."""
         area = pygame.Rect(0, where.titles[0].top, ui.size[0], where.footer.top - where.titles[0].top)
         inside = area.inflate(-ui.px(160), -ui.px(64))
@@ -313,11 +314,11 @@ class LabelScreen:
             self._draw_end(surface, ui, inside)
             return
         text, color = TEXTS.get(phase, ""), theme.TEXT
-        if phase == "waiting" and self.sitting.progress is not None and self.sitting.progress.open:
+        if phase == "waiting" and self.session.progress is not None and self.session.progress.open:
             text = OTHERS_AT_WORK
         if phase == "problem":
             text, color = (
-                f"{self.sitting.problem}\nNothing that was shown as done is lost. Enter tries again.",
+                f"{self.session.problem}\nNothing that was shown as done is lost. Enter tries again.",
                 theme.ALERT,
             )
         inside.top = area.centery - ui.px(64)
@@ -345,17 +346,17 @@ class LabelScreen:
 
     def close(self) -> None:
         """Wait for an answer that is on its way to the disk."""
-        self.sitting.close()
+        self.session.close()
 
 
 ACTS: dict[str, Callable[[LabelScreen], None]] = {
     "reasons": LabelScreen._ask_reasons,
     "note": LabelScreen._write_note,
-    "undo": lambda screen: screen.sitting.undo(),
-    "replay": lambda screen: screen.sitting.replay(),
+    "undo": lambda screen: screen.session.undo(),
+    "replay": lambda screen: screen.session.replay(),
     "pause": LabelScreen._pause,
-    "slower": lambda screen: screen.sitting.tape.faster(-1),
-    "faster": lambda screen: screen.sitting.tape.faster(1),
+    "slower": lambda screen: screen.session.playback.faster(-1),
+    "faster": lambda screen: screen.session.playback.faster(1),
     "step_back": lambda screen: screen._step(-1),
     "step_on": lambda screen: screen._step(1),
     "help": lambda screen: screen.app.push(label_pages.KeysPage(screen.app)),

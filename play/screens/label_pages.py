@@ -10,14 +10,14 @@ import pygame
 
 from coord.errors import UserError
 from play.labelling import keys
-from play.labelling.desk import NAME_LIMIT, checked_name
-from play.labelling.session import Sitting
+from play.labelling.session import LabellingSession
+from play.labelling.tasks import NAME_LIMIT, checked_name
 from play.screens.base import FormScreen, Screen
 from play.screens.preferences import key_title, settings_screen
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame
-from play.view.widgets import Button, Entry, Form, Space, Text, Widget
+from play.view.widgets import Button, Form, Space, Text, TextField, Widget
 
 if TYPE_CHECKING:
     from play.app import App
@@ -44,7 +44,7 @@ def start_page(app: App, title: str, begin: Callable[[str], Screen], problem: st
 
     def build() -> Sequence[Widget]:
         return [
-            Entry("Your pseudonym", wish["name"], lambda text: wish.update(name=text), limit=NAME_LIMIT),
+            TextField("Your pseudonym", wish["name"], lambda text: wish.update(name=text), limit=NAME_LIMIT),
             Button("Start", start),
             Button("Keys", lambda: app.push(KeysPage(app))),
             Button("Settings", lambda: app.push(settings_screen(app))),
@@ -63,12 +63,12 @@ class ReasonsPage:
     name = "label, reasons"
     lively = False
 
-    def __init__(self, app: App, sitting: Sitting, reasons: tuple[str, ...]):
-        self.app, self.sitting, self.reasons = app, sitting, reasons
+    def __init__(self, app: App, session: LabellingSession, reasons: tuple[str, ...]):
+        self.app, self.session, self.reasons = app, session, reasons
         self.form = Form(self._rows(), len(reasons), width=420)
 
     def _rows(self) -> list[Widget]:
-        chosen = self.sitting.draft.reasons
+        chosen = self.session.draft.reasons
         rows: list[Widget] = [
             Button(
                 f"{number}  {tag.replace('_', ' ')}", partial(self._toggle, tag), note="yes" if tag in chosen else ""
@@ -78,7 +78,7 @@ class ReasonsPage:
         return [*rows, Button("Back to the clips", self.app.pop)]
 
     def _toggle(self, tag: str) -> None:
-        self.sitting.reason(tag)
+        self.session.reason(tag)
         self.form = Form(self._rows(), self.form.focus, width=420)
 
     def handle(self, event: UiEvent) -> None:
@@ -92,7 +92,7 @@ class ReasonsPage:
         """Nothing moves by itself."""
 
     def draw(self, surface: pygame.Surface) -> None:
-        left, right = self.sitting.draft.unsafe
+        left, right = self.session.draft.unsafe
         side = "both clips" if left and right else "the left clip" if left else "the right clip"
         hints = [("1", "to"), (str(len(self.reasons)), "choose"), ("Enter", "back")]
         area = draw_frame(surface, self.app.ui, f"What is unsafe in {side}?", hints)
@@ -108,11 +108,11 @@ class NotePage:
     name = "label, note"
     lively = False
 
-    def __init__(self, app: App, sitting: Sitting):
-        self.app, self.sitting = app, sitting
+    def __init__(self, app: App, session: LabellingSession):
+        self.app, self.session = app, session
         self._is_new = True  # the letter that opened this page still arrives as text in the same frame
-        entry = Entry("Kept with your answer", sitting.draft.note, sitting.note, limit=500, lines=4)
-        self.form = Form([entry, Button("Back to the clips", app.pop)])
+        field = TextField("Kept with your answer", session.draft.note, session.note, limit=500, lines=4)
+        self.form = Form([field, Button("Back to the clips", app.pop)])
 
     def handle(self, event: UiEvent) -> None:
         if event.kind == "text" and self._is_new:
@@ -202,11 +202,11 @@ class KeysPage:
         """Nothing to stop."""
 
 
-def break_page(app: App, sitting: Sitting) -> FormScreen:
+def break_page(app: App, session: LabellingSession) -> FormScreen:
     """Stops the clock; the way out."""
 
     def go_on() -> None:
-        sitting.took_break()
+        session.took_break()
         app.pop()
 
     def leave() -> None:
@@ -214,7 +214,7 @@ def break_page(app: App, sitting: Sitting) -> FormScreen:
         app.pop()
 
     def build() -> Sequence[Widget]:
-        done = f"{sitting.answered} answers in this sitting. Every answer is kept as soon as the next pair shows."
+        done = f"{session.answered} answers in this session. Every answer is kept as soon as the next pair shows."
         return [
             Text(done, theme.BODY, center=True),
             Button("Go on", go_on),

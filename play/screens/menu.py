@@ -91,7 +91,7 @@ class MenuScreen:
         footer = pygame.Rect(0, ui.size[1] - ui.px(FOOTER), ui.size[0], ui.px(FOOTER))
         surface.fill(theme.PANEL, footer)
         draw_hints(surface, ui, [("Up Down", "choose"), ("Enter", "open"), ("F11", "full screen")])
-        note = self.app.note or self.app.shelf.problem
+        note = self.app.note or self.app.preloader.problem
         if note:
             at = (ui.size[0] // 2, footer.top - ui.px(6))
             ui.text(surface, note, at, theme.SMALL, theme.ALERT, "midbottom", width=ui.size[0] - ui.px(32))

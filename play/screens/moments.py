@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from play.game.moments import LENGTH, REASONS, GameMoments, MomentsDesk, beside, judged_seat
+from play.game.moments import LENGTH, REASONS, GameMoments, MomentsQueue, beside, judged_seat
 from play.labelling.clips import Studio
-from play.labelling.desk import Clerk, Desk
-from play.labelling.session import Sitting
+from play.labelling.session import LabellingSession
+from play.labelling.tasks import QueueThread
 from play.screens.label import LabelScreen
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ def is_offered(session: Session) -> bool:
 
 def moments_screen(app: App, game_id: int, participant: str = "") -> LabelScreen:
     """The moments of a recorded game; `participant` of a study, else the pseudonym of the settings."""
-    store = app.shelf.store()
+    store = app.preloader.store()
     assert store is not None, "a game with a number is in a store"
     annotator = participant or _pseudonym(app)
     chosen = beside(store.path) if participant else app.options.moments  # of a study: where `withdraw` will look
     game = GameMoments(store.path, game_id, chosen)
-    clerk = Clerk(lambda: cast("Desk", MomentsDesk(game, annotator)))
-    sitting = Sitting(clerk, Studio(store.path, game.draw, mode="thread"))
-    return LabelScreen(app, sitting, title="Two moments of your game", question=QUESTION, reasons=REASONS)
+    thread = QueueThread(lambda: MomentsQueue(game, annotator))
+    session = LabellingSession(thread, Studio(store.path, game.draw, mode="thread"))
+    return LabelScreen(app, session, title="Two moments of your game", question=QUESTION, reasons=REASONS)
 
 
 def _pseudonym(app: App) -> str:

@@ -67,9 +67,9 @@ def _made(app: App, make: Callable[[], Screen]) -> Screen:
 
 def when_loaded(app: App, make: Callable[[], Screen]) -> Screen:
     """What `make` gives, or a waiting screen that turns into it while kitchens and rules are still being loaded."""
-    if app.shelf.ready:
+    if app.preloader.ready:
         return _made(app, make)
-    return WaitScreen(app, "Heating the stoves", lambda: app.shelf.ready, make)
+    return WaitScreen(app, "Heating the stoves", lambda: app.preloader.ready, make)
 
 
 def play(app: App) -> None:

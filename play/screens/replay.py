@@ -22,7 +22,7 @@ from play.view.frame import banner, cap_name
 from play.view.hud import Hud, SeatLabel, draw_hud, draw_measurements, regions, whole_points
 from play.view.kitchen import KitchenPainter
 from play.view.ui import Ui
-from play.view.widgets import Button, Choice, Entry, Text, Widget
+from play.view.widgets import Button, Choice, Text, TextField, Widget
 
 if TYPE_CHECKING:
     from play.app import App
@@ -47,14 +47,14 @@ class ReplayScreen:
         self._painter: tuple[Ui, KitchenPainter] | None = None
         self._track = pygame.Rect(0, 0, 1, 1)
         self._is_dragging = False
-        self._verdict = app.shelf.submit(lambda: verify(replay.game))
+        self._verification = app.preloader.submit(lambda: verify(replay.game))
         self._orders = wanted(self.layout, replay.game.header.rules)
         replay.play(self._now_s)
 
     @property
     def lively(self) -> bool:
         """While it plays, and until the proof is there."""
-        return self.replay.playing or not self._verdict.done()
+        return self.replay.playing or not self._verification.done()
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
@@ -193,10 +193,10 @@ class ReplayScreen:
         left = f"{state} at {self.replay.speed:g}x, tick {self.replay.tick} of {self.replay.length}"
         ui.text(surface, left, (strip.left, y), theme.SMALL, theme.MUTED)
         text, color = "checking the record", theme.MUTED
-        if self._verdict.done():
-            verdict = self._verdict.result()
-            good = f"every state verified ({verdict.checked})"
-            text, color = (good, theme.GOOD) if verdict.ok else (verdict.message, theme.ALERT)
+        if self._verification.done():
+            verification = self._verification.result()
+            good = f"every state verified ({verification.checked})"
+            text, color = (good, theme.GOOD) if verification.ok else (verification.message, theme.ALERT)
         ui.text(surface, text, (strip.right, y), theme.SMALL, color, "topright", width=strip.width * 6 // 10)
 
     def close(self) -> None:
@@ -218,7 +218,7 @@ def export_screen(app: App, replay: Replay) -> FormScreen:
         return [
             Choice("Format", ("GIF", "MP4"), ending, lambda i: rename(film.FORMATS[i])),
             Choice("Speed", speeds, SPEEDS.index(wish["speed"]), lambda i: wish.update(speed=SPEEDS[i])),
-            Entry("File", wish["name"], lambda text: wish.update(name=text)),
+            TextField("File", wish["name"], lambda text: wish.update(name=text)),
             Button("Save", lambda: _save(app, replay, Path(wish["name"]).expanduser(), wish["speed"])),
             Text(f"Folders count from {Path.cwd()}", theme.SMALL, theme.MUTED),
         ]

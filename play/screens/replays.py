@@ -23,9 +23,9 @@ OUTCOMES = {"finished": "", "quit": ", left early", "recovered": ", cut off"}
 
 def replay_list(app: App) -> Screen:
     """All games, newest first; or why there are none."""
-    store = app.shelf.store()
+    store = app.preloader.store()
     if store is None:
-        return message(app, "The recordings cannot be opened", app.shelf.problem, [
+        return message(app, "The recordings cannot be opened", app.preloader.problem, [
             ("Try again", lambda: _retry(app)), ("Back", app.pop),
         ])  # fmt: skip
     try:
@@ -48,7 +48,7 @@ def replay_list(app: App) -> Screen:
 
 
 def _retry(app: App) -> None:
-    app.shelf.retry()
+    app.preloader.retry()
     app.replace(replay_list(app))
 
 
@@ -69,12 +69,12 @@ def replay_screen(app: App, game_id: int | str) -> Screen:
     from play.game.replay import Replay
     from play.screens.replay import ReplayScreen
 
-    store = app.shelf.store()
+    store = app.preloader.store()
     if store is None:
-        return message(app, "The recordings cannot be opened", app.shelf.problem)
+        return message(app, "The recordings cannot be opened", app.preloader.problem)
     try:
         game = store.game(game_id)
     except UserError as err:
         return message(app, "This game cannot be watched", str(err))
-    replay = app.shelf.submit(lambda: Replay(game))
+    replay = app.preloader.submit(lambda: Replay(game))
     return WaitScreen(app, "Rewinding the tape", replay.done, lambda: ReplayScreen(app, replay.result()))

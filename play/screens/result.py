@@ -57,7 +57,7 @@ class ResultScreen:
 
     def _best_before(self, layout_hash: str) -> float | None:
         """The best earlier finished game of this length in this kitchen under these rules."""
-        store = self.app.shelf.store()
+        store = self.app.preloader.store()
         if store is None:
             return None
         same = [

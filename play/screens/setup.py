@@ -75,7 +75,7 @@ class SetupScreen:
         self._refill()
 
     def _layout_row(self) -> Choice:
-        entries = self.app.shelf.layouts
+        entries = self.app.preloader.layouts
         names = [entry.name for entry in entries]
         index = names.index(self.choice.layout) if self.choice.layout in names else 0
         titles = [layout_title(entry.name) for entry in entries]
@@ -87,13 +87,13 @@ class SetupScreen:
         return Choice("Kitchen", titles, index, self._take_layout, pick=pick)
 
     def _take_layout(self, index: int) -> None:
-        entry = self.app.shelf.layouts[index]
+        entry = self.app.preloader.layouts[index]
         seat = min(self.choice.seat, max(0, entry.num_players - 1))
         self._change(layout=entry.name, seat=seat)
 
     def partners(self, choice: GameChoice) -> list[PartnerEntry]:
         """Who can play in that kitchen under those rules, in a blinded order if names are hidden."""
-        fitting = [one for one in self.app.shelf.partners if one.fits(choice.layout, choice.rules)]
+        fitting = [one for one in self.app.preloader.partners if one.fits(choice.layout, choice.rules)]
         if choice.blinded:
             fitting.sort(key=lambda one: self.app.blinded_letter(one.ref))
         return fitting
@@ -152,7 +152,7 @@ class SetupScreen:
 
     def entry(self) -> LayoutEntry | None:
         """The chosen kitchen, None when it is not there any more."""
-        return next((one for one in self.app.shelf.layouts if one.name == self.choice.layout), None)
+        return next((one for one in self.app.preloader.layouts if one.name == self.choice.layout), None)
 
     def _players(self) -> int:
         entry = self.entry()
@@ -172,7 +172,7 @@ class SetupScreen:
 
     def handle(self, event: UiEvent) -> None:
         if event.kind == "press" and event.key == "f5":
-            self.app.shelf.refresh()
+            self.app.preloader.refresh()
             self._refill()
         elif not self.form.handle(event) and event.nav == "back":
             self.app.pop()
@@ -206,7 +206,7 @@ class SetupScreen:
 
     def _about(self, entry: LayoutEntry) -> list[tuple[str, theme.Color]]:
         lines = [(f"{layout_title(entry.name)}, {layout_note(entry)}", theme.TEXT)]
-        partner = next((one for one in self.app.shelf.partners if one.ref == self.choice.partner), None)
+        partner = next((one for one in self.app.preloader.partners if one.ref == self.choice.partner), None)
         if partner and not self.choice.second_human and not self.choice.blinded:
             lines.append((f"{partner.title}: {partner_note(partner)}", theme.MUTED))
         lines.append((RULES.get(self.choice.rules, self.choice.rules), theme.MUTED))

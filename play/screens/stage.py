@@ -101,12 +101,12 @@ class Stage:
         self._count_until_s = 0.0
         self._counted = 0
         self._painter: tuple[Ui, bool, KitchenPainter] | None = None
-        store = app.shelf.store() if cast.is_recorded else None
+        store = app.preloader.store() if cast.is_recorded else None
         recorder = None if store is None else store.recorder(participant=cast.participant, study_round=cast.study_round)
         settings = app.settings
-        self._making: Future[Session] = app.shelf.submit(
+        self._making: Future[Session] = app.preloader.submit(
             lambda: make_session(
-                cast, settings.bindings, settings.hold_to_repeat, recorder, app.shelf.spare, app.clock()
+                cast, settings.bindings, settings.hold_to_repeat, recorder, app.preloader.spare, app.clock()
             )
         )
 
@@ -231,7 +231,7 @@ class Stage:
 
     def close(self, outcome: str = "quit") -> None:
         """End the game; one that is still being set up is ended as soon as it is there."""
-        self.app.shelf.spare.renew()
+        self.app.preloader.spare.renew()
         if self.session is not None:
             self.session.close(self._now_s, outcome)
         elif not self._making.cancel():

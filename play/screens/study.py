@@ -18,12 +18,12 @@ from play.screens.base import FormScreen, Screen, message
 from play.screens.game import GameScreen
 from play.screens.stage import Cast, Stage
 from play.screens.tutorial import TutorialScreen
-from play.study.run import Question, Step, Study, StudyRun, load_study, unfinished, withdraw
+from play.study.run import Question, Study, StudyRun, StudyStep, load_study, unfinished, withdraw
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import banner, draw_frame
 from play.view.hud import clock_text, whole_points
-from play.view.widgets import Button, Choice, Entry, Form, Likert, Space, Text, Widget
+from play.view.widgets import Button, Choice, Form, Likert, Space, Text, TextField, Widget
 
 if TYPE_CHECKING:
     from play.app import App
@@ -42,7 +42,7 @@ def study_menu(app: App) -> Screen:
     def build() -> Sequence[Widget]:
         return [
             Text("A study is one file that leads a person through consent, games and questions.", color=theme.MUTED),
-            Entry("Study file", wish["file"], lambda text: wish.update(file=text)),
+            TextField("Study file", wish["file"], lambda text: wish.update(file=text)),
             Button("Open", start),
             Button("Back", app.pop),
         ]
@@ -66,9 +66,9 @@ def open_study(app: App, path: Path) -> None:
 
 def study_screen(app: App, path: Path) -> Screen:
     """The first page of a study, or why it cannot be run."""
-    store = app.shelf.store()
+    store = app.preloader.store()
     if store is None:  # a study without a record is no study
-        return message(app, "Nothing can be recorded", app.shelf.problem)
+        return message(app, "Nothing can be recorded", app.preloader.problem)
     try:
         study = load_study(path)
         waiting = unfinished(study, store)
@@ -88,11 +88,11 @@ def study_screen(app: App, path: Path) -> Screen:
 
 
 def _begin(app: App, study: Study) -> None:
-    _guarded(app, lambda: StudyScreen(app, StudyRun.enrol(study, app.shelf.store())))
+    _guarded(app, lambda: StudyScreen(app, StudyRun.enrol(study, app.preloader.store())))
 
 
 def _resume(app: App, study: Study, who: str) -> None:
-    _guarded(app, lambda: StudyScreen(app, StudyRun.resume(study, app.shelf.store(), who)))
+    _guarded(app, lambda: StudyScreen(app, StudyRun.resume(study, app.preloader.store(), who)))
 
 
 def _guarded(app: App, make: Callable[[], Screen]) -> None:
@@ -107,7 +107,7 @@ def withdraw_screen(app: App) -> FormScreen:
     wish = {"who": ""}
 
     def delete() -> None:
-        store = app.shelf.store()
+        store = app.preloader.store()
         assert store is not None
         try:
             gone = withdraw(store, wish["who"].strip())
@@ -119,7 +119,7 @@ def withdraw_screen(app: App) -> FormScreen:
     def build() -> Sequence[Widget]:
         return [
             Text("Everything kept of this person is deleted for good: games, answers and consent.", color=theme.MUTED),
-            Entry("Participant's id", wish["who"], lambda text: wish.update(who=text)),
+            TextField("Participant's id", wish["who"], lambda text: wish.update(who=text)),
             Button("Delete it all", delete, note="cannot be undone", color=theme.ALERT),
             Button("Back", app.pop),
         ]
@@ -148,7 +148,7 @@ class StudyScreen:
 
     def _show(self) -> None:
         """Take up the next step."""
-        self.step: Step = self.run.step
+        self.step: StudyStep = self.run.step
         self.answers: dict[str, str | int] = {}
         self._shown_s = self.app.clock()
         self.form = Form(BUILDERS[self.step.kind](self), width=720)
@@ -207,7 +207,7 @@ class StudyScreen:
             return [Likert(text, question.points, question.low, question.high, 0, answer)]
         if question.kind == "choice":
             return [Text(text), Choice("Answer", (CHOOSE, *question.options), 0, lambda i: self._pick(question, i))]
-        return [Text(text), Entry("", "", answer, limit=2000, lines=3)]
+        return [Text(text), TextField("", "", answer, limit=2000, lines=3)]
 
     def _pick(self, question: Question, index: int) -> None:
         if index:

@@ -32,7 +32,7 @@ from play.study.study_file import Block, Question, Study, load_study
 __all__ = [
     "PlannedGame",
     "Question",
-    "Step",
+    "StudyStep",
     "Study",
     "StudyRun",
     "load_study",
@@ -66,7 +66,7 @@ class PlannedGame:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class StudyStep:
     """What the participant meets next.
 
     kind: "consent" (title, text), "text" (title, text), "questionnaire" (title, questions), "tutorial", "game" (see
@@ -163,27 +163,27 @@ def _seed(*parts: str) -> int:
     return int.from_bytes(hashlib.sha256("/".join(parts).encode()).digest()[:8], "big")
 
 
-def plan_steps(study: Study, games: Sequence[PlannedGame], code: str) -> list[Step]:
+def plan_steps(study: Study, games: Sequence[PlannedGame], code: str) -> list[StudyStep]:
     """The whole way of a participant."""
-    steps = [Step(kind="consent", title=study.title, text=study.consent)]
+    steps = [StudyStep(kind="consent", title=study.title, text=study.consent)]
     if study.welcome:
-        steps.append(Step(kind="text", title=study.title, text=study.welcome))
+        steps.append(StudyStep(kind="text", title=study.title, text=study.welcome))
     steps += _questionnaires(study, study.before)
     if study.tutorial:
-        steps.append(Step(kind="tutorial", title="Tutorial"))
+        steps.append(StudyStep(kind="tutorial", title="Tutorial"))
     blocks = {block.name: block for block in study.blocks}
     for name in dict.fromkeys(game.block for game in games):
         steps += _block_steps(study, blocks[name], [game for game in games if game.block == name])
     steps += _questionnaires(study, study.after)
-    return [*steps, Step(kind="done", title="Thank you", text=f"You are done. Your completion code is {code}.")]
+    return [*steps, StudyStep(kind="done", title="Thank you", text=f"You are done. Your completion code is {code}.")]
 
 
-def _block_steps(study: Study, block: Block, games: Sequence[PlannedGame]) -> Iterator[Step]:
-    rest = Step(kind="break", title="Break", text="Have a rest. Go on when you like.", seconds=block.break_s)
+def _block_steps(study: Study, block: Block, games: Sequence[PlannedGame]) -> Iterator[StudyStep]:
+    rest = StudyStep(kind="break", title="Break", text="Have a rest. Go on when you like.", seconds=block.break_s)
     if block.text:
-        yield Step(kind="text", title=block.name, text=block.text)
+        yield StudyStep(kind="text", title=block.name, text=block.text)
     for game in games:
-        yield Step(kind="game", title=f"Partner {game.label}", game=game, round=game.round)
+        yield StudyStep(kind="game", title=f"Partner {game.label}", game=game, round=game.round)
         yield from _questionnaires(study, block.after_game, game)
         if block.break_every and (game.position + 1) % block.break_every == 0 and game is not games[-1]:
             yield rest
@@ -192,11 +192,11 @@ def _block_steps(study: Study, block: Block, games: Sequence[PlannedGame]) -> It
         yield rest
 
 
-def _questionnaires(study: Study, names: Sequence[str], game: PlannedGame | None = None) -> Iterator[Step]:
+def _questionnaires(study: Study, names: Sequence[str], game: PlannedGame | None = None) -> Iterator[StudyStep]:
     for name in names:
         title = "Questions" if game is None else f"About partner {game.label}"
         questions = study.questionnaires[name]
-        yield Step(kind="questionnaire", title=title, questions=questions, round=game.round if game else None)
+        yield StudyStep(kind="questionnaire", title=title, questions=questions, round=game.round if game else None)
 
 
 class StudyRun:
@@ -246,10 +246,10 @@ class StudyRun:
         return run
 
     @property
-    def step(self) -> Step:
+    def step(self) -> StudyStep:
         """What to show now."""
         if self.declined:
-            return Step(kind="done", title="Thank you", text="You declined. Nothing about you was kept.")
+            return StudyStep(kind="done", title="Thank you", text="You declined. Nothing about you was kept.")
         return self._steps[self._index]
 
     @property
@@ -308,7 +308,7 @@ class StudyRun:
         self._expect("text", "break", "tutorial")
         self._proceed()
 
-    def _expect(self, *kinds: str) -> Step:
+    def _expect(self, *kinds: str) -> StudyStep:
         if self.step.kind not in kinds:
             raise ValueError(f"the current step is a {self.step.kind}, not a {' or '.join(kinds)}")
         return self.step

@@ -35,7 +35,7 @@ IDLE, COLLISION = EVENTS.index("idle"), EVENTS.index("collision")
 
 
 @dataclass(frozen=True)
-class Report:
+class StudyReport:
     """The tables of a study. Every row is a flat mapping; `games` and `answers` name the participant."""
 
     study: Study
@@ -50,7 +50,7 @@ class Report:
     others: int  # participants of another version of the file, who are not in any table
 
 
-def make_report(study: Study, store: Store) -> Report:
+def make_report(study: Study, store: Store) -> StudyReport:
     """Read everything of this study and summarise it. UserError if nobody took part."""
     people = _participants(study, store)
     if not people:
@@ -67,7 +67,7 @@ def make_report(study: Study, store: Store) -> Report:
     others = store.connection.execute(
         "SELECT count(*) FROM participants WHERE study = ? AND study_hash != ?", (study.title, study.sha256)
     )
-    return Report(
+    return StudyReport(
         study=study,
         participants=people,
         games=games,
@@ -287,7 +287,7 @@ def _residuals(values: Sequence[float], games: Sequence[Row], sweeps: int = 50) 
 # ------------------------------------------------------------------------------------------------- writing
 
 
-def write_report(report: Report, folder: Path) -> list[Path]:
+def write_report(report: StudyReport, folder: Path) -> list[Path]:
     """Write report.html and one CSV per table into `folder`; the paths. UserError if it cannot be written."""
     tables = {
         "participants": report.participants,
@@ -340,7 +340,7 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums} td.numbe
 """
 
 
-def summary(report: Report) -> str:
+def summary(report: StudyReport) -> str:
     """One paragraph of counts."""
     study, people = report.study, report.participants
     finished = sum(one["finished_utc"] is not None for one in people)
@@ -356,7 +356,7 @@ def summary(report: Report) -> str:
 _NUMBER = ' class="number"'
 
 
-def _html(report: Report) -> str:
+def _html(report: StudyReport) -> str:
     study = report.study
     out = [one for one in report.participants if one["excluded"]]
     questions = {one.id: one.text for items in study.questionnaires.values() for one in items}

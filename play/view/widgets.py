@@ -179,7 +179,7 @@ def toggle(label: str, value: bool, on_change: Callable[[bool], None]) -> Choice
     return Choice(label, ("Off", "On"), int(value), lambda index: on_change(bool(index)))
 
 
-class Entry:
+class TextField:
     """A line of text to type; `lines` > 1 shows a taller field that wraps."""
 
     focusable = True

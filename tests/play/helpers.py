@@ -12,7 +12,7 @@ from coord.agents.players import RandomAgent
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv, load_layout
 from play.game.inputs import STAY
-from play.game.seats import AGENT, HUMAN, Choice, SeatInfo
+from play.game.seats import AGENT, HUMAN, ChosenAction, SeatInfo
 from play.game.session import Session
 
 
@@ -35,11 +35,11 @@ class ScriptSeat:
         self.observed.append(tick)
         self.played.append(joint_act)
 
-    def choose(self, tick: int, now_s: float) -> Choice:
+    def choose(self, tick: int, now_s: float) -> ChosenAction:
         action = self.actions[tick] if tick < len(self.actions) else STAY
         if self.info.kind == HUMAN:
-            return Choice(action, HUMAN, key_s=now_s - 0.05)
-        return Choice(action, AGENT, latency_ms=1.5)
+            return ChosenAction(action, HUMAN, key_s=now_s - 0.05)
+        return ChosenAction(action, AGENT, latency_ms=1.5)
 
     def interrupt(self) -> None:
         self.interrupted = True

@@ -103,7 +103,7 @@ def starts(driver, played: Stage) -> dict[str, Callable[[], Screen]]:
         "keys": lambda: BindingsScreen(app),
         "tutorial": lambda: TutorialScreen(app),
         "Study": lambda: study_screen(app, study),
-        "study": lambda: StudyScreen(app, StudyRun.enrol(load_study(study), app.shelf.store())),
+        "study": lambda: StudyScreen(app, StudyRun.enrol(load_study(study), app.preloader.store())),
     }
 
 

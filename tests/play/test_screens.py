@@ -18,7 +18,7 @@ from play.view import theme
 from play.view.events import Translator, UiEvent
 from play.view.kitchen import tile_size
 from play.view.ui import Ui
-from play.view.widgets import Button, Entry, Form, Likert, Text
+from play.view.widgets import Button, Form, Likert, Text, TextField
 from tests.play.helpers import load_raises
 from tests.play.window_driver import use_threads, window
 
@@ -141,7 +141,7 @@ def test_closing_the_window_ends_the_loop(driver):
 def test_setup_keeps_what_is_chosen(driver, tmp_path):
     driver.load().press("down", "return", "down", "right", "down", "down", "down", "right")
     chosen = driver.app.settings.last
-    names = [entry.name for entry in driver.app.shelf.layouts]
+    names = [entry.name for entry in driver.app.preloader.layouts]
     assert chosen.layout == names[names.index("cramped_room") + 1]
     assert chosen.blinded
     assert dataclasses.asdict(chosen) == dataclasses.asdict(reload(tmp_path).last)
@@ -165,7 +165,7 @@ def test_picking_from_the_list_by_typing(driver):
 def test_partner_that_does_not_fit_is_exchanged(driver):
     driver.load().choose(partner="human_proxy")
     driver.app.push(screen := SetupScreen(driver.app))
-    screen._take_layout([entry.name for entry in driver.app.shelf.layouts].index("corridor"))
+    screen._take_layout([entry.name for entry in driver.app.preloader.layouts].index("corridor"))
     assert driver.app.settings.last.partner == "greedy"
 
 
@@ -176,7 +176,7 @@ def test_blinded_partners_show_letters_only(driver):
     assert titles == sorted(titles)
     assert len(set(titles)) == len(titles) > 2
     assert all(title.startswith("Partner ") for title in titles)
-    assert {screen._partner_note(entry) for entry in driver.app.shelf.partners} == {""}
+    assert {screen._partner_note(entry) for entry in driver.app.preloader.partners} == {""}
 
 
 def test_unreadable_layout_is_shown_with_its_reason(tmp_path, monkeypatch):
@@ -253,7 +253,7 @@ def test_leaving_keeps_what_was_played(driver):
     driver.run(1.0)
     driver.press("escape", "end", "return")
     assert driver.at == "menu"
-    header = driver.app.shelf.store().games()[-1]
+    header = driver.app.preloader.store().games()[-1]
     assert header.outcome == "quit"
     assert header.ticks_played >= 8
 
@@ -266,7 +266,7 @@ def test_a_bonus_without_bounds_is_shown_and_survived(driver):
         stage.session.score = math.inf
         driver.until_at("result")
         driver.press("end", "return")
-    assert driver.app.shelf.store().game("last").header.layout == "tutorial_3"
+    assert driver.app.preloader.store().game("last").header.layout == "tutorial_3"
 
 
 def test_drawing_never_changes_the_game(driver):
@@ -281,7 +281,7 @@ def test_drawing_never_changes_the_game(driver):
                 driver.clock.now_s += 0.1 / frames
                 driver.app.frame([])
         driver.until_at("result")
-        hashes.append(driver.app.shelf.store().game("last").hashes)
+        hashes.append(driver.app.preloader.store().game("last").hashes)
         assert stage.session.tick == 12
         driver.press("end", "return")
     assert hashes[0] == hashes[1]
@@ -341,7 +341,7 @@ def test_damaged_recordings_leave_the_game_playable(tmp_path, monkeypatch):
         start_game(driver)
         driver.until_at("result")
         assert driver.app.top.game_id is None
-        assert "damaged" in driver.app.shelf.problem
+        assert "damaged" in driver.app.preloader.problem
 
 
 def test_damaged_settings_are_replaced_with_a_note(tmp_path, monkeypatch):
@@ -460,12 +460,12 @@ def test_likert_has_no_answer_beforehand_and_takes_digits_and_arrows(driver):
 
 def test_entry_types_deletes_and_lets_the_arrows_through(driver):
     texts = []
-    entry = Entry("Name", "ab", texts.append, limit=4)
+    field = TextField("Name", "ab", texts.append, limit=4)
     rect = pygame.Rect(0, 0, 200, 60)
     for event in (UiEvent("text", text="cde"), UiEvent("press", "backspace"), UiEvent("press", "space")):
-        assert entry.handle(event, rect)
+        assert field.handle(event, rect)
     assert texts == ["abcd", "abc"]
-    assert not entry.handle(UiEvent("press", "down"), rect)
+    assert not field.handle(UiEvent("press", "down"), rect)
 
 
 def test_stick_has_hysteresis():
@@ -494,7 +494,7 @@ def test_film_of_a_game(driver, tmp_path):
         driver.press(key)
         driver.run(0.1)
     driver.until_at("result")
-    game = driver.app.shelf.store().game("last")
+    game = driver.app.preloader.store().game("last")
     film.save_game(game, tmp_path / "game.gif", speed=2.0)
     with Image.open(tmp_path / "game.gif") as picture:
         assert 4 < picture.n_frames <= 31  # equal pictures in a row are written as one

@@ -77,9 +77,10 @@ def test_the_whole_way(driver):
     if driver.at == "study, break":
         driver.press("return")
     assert driver.at == "study, done"
-    rows = driver.app.shelf.store().connection.execute("SELECT question, value FROM answers ORDER BY step, question")
+    store = driver.app.preloader.store()
+    rows = store.connection.execute("SELECT question, value FROM answers ORDER BY step, question")
     assert rows.fetchall() == [("often", '"daily"'), ("fluent", "6"), ("remarks", '"nice"'), ("fluent", "2")]
-    games = driver.app.shelf.store().games()
+    games = store.games()
     assert [(game.participant, game.study_round, game.outcome) for game in games] == [
         (who, 0, "finished"),
         (who, 1, "finished"),
@@ -93,7 +94,7 @@ def test_the_whole_way(driver):
 def test_declining_keeps_nothing(driver):
     driver.press("return", "down", "return")
     assert driver.at == "study, done"
-    count = driver.app.shelf.store().connection.execute("SELECT count(*) FROM participants").fetchone()
+    count = driver.app.preloader.store().connection.execute("SELECT count(*) FROM participants").fetchone()
     assert count == (0,)
 
 
@@ -133,7 +134,7 @@ def test_withdrawing_deletes_the_person(driver):
     assert driver.at == "Deleted"
     study = load_study(driver.app.options.folders[0] / "study.yaml")
     with pytest.raises(UserError, match="no participant"):
-        StudyRun.resume(study, driver.app.shelf.store(), who)
+        StudyRun.resume(study, driver.app.preloader.store(), who)
 
 
 def test_a_study_without_recordings_is_refused(tmp_path, monkeypatch):

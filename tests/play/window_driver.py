@@ -53,7 +53,7 @@ def window(folder: Path, **options: object) -> Iterator[Driver]:
         yield Driver(app, clock)
     finally:
         app.quit()
-        app.shelf.close()
+        app.preloader.close()
 
 
 class Driver:
@@ -110,7 +110,7 @@ class Driver:
 
     def load(self) -> Driver:
         """Frames until the kitchens are loaded."""
-        self.until(lambda: self.app.shelf.ready)
+        self.until(lambda: self.app.preloader.ready)
         return self
 
     def choose(self, **fields: object) -> None:

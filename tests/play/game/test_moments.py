@@ -18,12 +18,13 @@ from coord.errors import UserError
 from coord.overcooked import EVENTS
 from coord.preference.labels import moments
 from coord.preference.labels.store import LabelStore
-from play.game.moments import LENGTH, GameMoments, MomentsDesk, Place, judged_seat, pick, place_of
+from play.game.moments import LENGTH, GameMoments, MomentsQueue, Place, judged_seat, pick, place_of
 from play.game.record import Store
 from play.game.seats import SeatInfo
 from play.game.session import Session
 from play.labelling.answers import standing
-from play.labelling.desk import Desk, Verdict
+from play.labelling.store_queue import StoreQueue
+from play.labelling.tasks import Response
 from play.screens.label import LabelScreen
 from play.screens.study import study_screen
 from play.study.run import withdraw
@@ -47,14 +48,14 @@ def play_game(folder: Path, ref: str = "", ticks: int = TICKS) -> int:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Any:
-    made = open_desk(tmp_path, play_game(tmp_path))
+def queue(tmp_path: Path) -> Any:
+    made = open_queue(tmp_path, play_game(tmp_path))
     yield made
     made.close()
 
 
-def open_desk(folder: Path, game_id: int, annotator: str = "ann") -> MomentsDesk:
-    return MomentsDesk(GameMoments(folder / "games.sqlite", game_id), annotator)
+def open_queue(folder: Path, game_id: int, annotator: str = "ann") -> MomentsQueue:
+    return MomentsQueue(GameMoments(folder / "games.sqlite", game_id), annotator)
 
 
 def events_of(*moments_: dict[str, int]) -> np.ndarray:
@@ -112,30 +113,30 @@ def test_where_answers_go(tmp_path: Path) -> None:
 # -- what is kept --------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_kept_with_what_was_seen_and_where_it_comes_from(desk: MomentsDesk) -> None:
-    task = desk.take()
+def test_an_answer_is_kept_with_what_was_seen_and_where_it_comes_from(queue: MomentsQueue) -> None:
+    task = queue.take()
     assert task is not None
-    assert desk.take([task]).record.number == 1
-    assert desk.give(task, Verdict(choice="left", response_ms=1234.0, note="quick", shown={"replays": 2}))
-    (name,) = desk.store.runs()
-    (query,) = desk.store.queries(name, 0)
+    assert queue.take([task]).record.number == 1
+    assert queue.give(task, Response(choice="left", response_ms=1234.0, note="quick", shown={"replays": 2}))
+    (name,) = queue.store.runs()
+    (query,) = queue.store.queries(name, 0)
     assert name.startswith("moments cramped_room ")
-    game, ticks = desk.game.game, query.provenance["ticks"]
+    game, ticks = queue.game.game, query.provenance["ticks"]
     assert (query.provenance["game"], query.provenance["partner_sha256"]) == (game.header.uid, "c0ffee")
     assert [stop - start for start, stop in ticks] == [LENGTH, LENGTH]
-    assert query.start == tuple(start for start, _ in ticks) == desk.game.pairs[0]
-    (row,) = standing(desk.store)
+    assert query.start == tuple(start for start, _ in ticks) == queue.game.pairs[0]
+    (row,) = standing(queue.store)
     assert (row["annotator"], row["response_ms"], row["note"]) == ("ann", 1234.0, "quick")
     assert row["provenance"]["left"] == task.left
     assert row["target"] == float(task.left)
-    assert not desk.store.pending()  # nobody else is asked
-    stored = desk.store.segments([query.id])
+    assert not queue.store.pending()  # nobody else is asked
+    stored = queue.store.segments([query.id])
     for side, start in enumerate(query.start):
         assert (stored.act[0, side].argmax(-1) == game.joint_act[start : start + LENGTH, 1]).all()
         assert (stored.rew[0, side] == game.rew[start : start + LENGTH]).all()
 
 
-def test_observations_are_what_a_reward_model_reads(desk: MomentsDesk) -> None:
+def test_observations_are_what_a_reward_model_reads(queue: MomentsQueue) -> None:
     """The same game in the env that `coord prefer env=overcooked` learns in, tick by tick."""
     import torch
 
@@ -146,19 +147,19 @@ def test_observations_are_what_a_reward_model_reads(desk: MomentsDesk) -> None:
     from coord.types import NUM_ACTIONS
     from tests.agent_fixtures import clone_like
 
-    game = desk.game.game
+    game = queue.game.game
     kitchens = OvercookedVectorEnv("cramped_room", 1, horizon=TICKS)
     env = KitchenEnv(
-        kitchens, [clone_like("a0", desk.game.kitchen)], members=1, seed=0, judgement=judgement(TeacherConfig())
+        kitchens, [clone_like("a0", queue.game.kitchen)], members=1, seed=0, judgement=judgement(TeacherConfig())
     )
     env.env.ego_seat[:] = 1
     for tick in range(60):
-        kitchens.load_state_dict(0, desk.game.course.states[tick])
+        kitchens.load_state_dict(0, queue.game.course.states[tick])
         env.env.view.invalidate()
         seen = env._written_out(torch.from_numpy(kitchens.index_obs()[:, 1]))[0]
-        assert (seen.numpy() == desk.game.course.obs[tick]).all(), tick
-    assert desk.game.course.act.shape == (TICKS, NUM_ACTIONS)
-    assert desk.game.course.obs.shape == (TICKS, env.obs_dim)
+        assert (seen.numpy() == queue.game.course.obs[tick]).all(), tick
+    assert queue.game.course.act.shape == (TICKS, NUM_ACTIONS)
+    assert queue.game.course.obs.shape == (TICKS, env.obs_dim)
     assert game.rew.sum() > 0
 
 
@@ -167,14 +168,14 @@ def test_what_the_person_did_is_kept_for_rewards_that_see_the_partner(tmp_path: 
     LabelStore(run / "labels.sqlite").close()
     asked = {"query": {"length": 30}, "reward": {"crop_margin": 5}}
     (run / "config.yaml").write_text(yaml.safe_dump(asked))
-    with closing(open_desk(tmp_path, play_game(tmp_path, ref=str(run / "agent.safetensors")))) as desk:
-        desk.give(desk.take(), Verdict(choice="right"))
-        (query,) = desk.store.queries(desk.game.run, 0)
-        stored, acts = desk.store.segments([query.id]), desk.game.game.joint_act
+    with closing(open_queue(tmp_path, play_game(tmp_path, ref=str(run / "agent.safetensors")))) as queue:
+        queue.give(queue.take(), Response(choice="right"))
+        (query,) = queue.store.queries(queue.game.run, 0)
+        stored, acts = queue.store.segments([query.id]), queue.game.game.joint_act
     assert query.run.endswith(" 40 with partner and change")
-    assert (query.length, query.margin, desk.store.path) == (40, 5, run / "labels.sqlite")
+    assert (query.length, query.margin, queue.store.path) == (40, 5, run / "labels.sqlite")
     for side, start in enumerate(query.start):
-        after_facts = stored.obs[0, side, :, (facts := desk.game.course.obs.shape[1]) :]
+        after_facts = stored.obs[0, side, :, (facts := queue.game.course.obs.shape[1]) :]
         assert (after_facts[:, :6].argmax(-1) == acts[start : start + 40, 0]).all()  # the person's
         seen = stored.obs[0, side, :, :facts]
         assert np.array_equal(after_facts[:-1, 6:], seen[1:] - seen[:-1])
@@ -184,32 +185,32 @@ def test_what_the_person_did_is_kept_for_rewards_that_see_the_partner(tmp_path: 
 
 def test_undo_and_the_same_game_once_more(tmp_path: Path) -> None:
     game_id = play_game(tmp_path)
-    with closing(open_desk(tmp_path, game_id)) as desk:
-        total = len(desk.game.pairs)
+    with closing(open_queue(tmp_path, game_id)) as queue:
+        total = len(queue.game.pairs)
         assert total >= 2
         for choice in ("left", "skip"):
-            desk.give(desk.take(), Verdict(choice=choice))
-        back = desk.undo()
+            queue.give(queue.take(), Response(choice=choice))
+        back = queue.undo()
         assert (back.record.number, back.revision, back.taken_back.choice) == (1, 2, "skip")
-        assert [row["kind"] for row in standing(desk.store)] == ["label"]
-        desk.give(back, Verdict(choice="right"))
-    with closing(open_desk(tmp_path, game_id)) as desk:  # nothing is asked twice, and undo goes on
-        assert (desk.progress().done, desk.progress().open) == (2, total - 2)
-        assert desk.undo().record.number == 1
-        assert desk.undo().record.number == 0
-        assert desk.undo() is None
-        assert standing(desk.store) == []
-        assert len(desk.store.queries(desk.game.run, 0)) == 2
-    with closing(open_desk(tmp_path, game_id, "bob")) as desk:
-        assert desk.progress().done == 0
-        assert desk.take().record.number == 0
+        assert [row["kind"] for row in standing(queue.store)] == ["label"]
+        queue.give(back, Response(choice="right"))
+    with closing(open_queue(tmp_path, game_id)) as queue:  # nothing is asked twice, and undo goes on
+        assert (queue.progress().done, queue.progress().open) == (2, total - 2)
+        assert queue.undo().record.number == 1
+        assert queue.undo().record.number == 0
+        assert queue.undo() is None
+        assert standing(queue.store) == []
+        assert len(queue.store.queries(queue.game.run, 0)) == 2
+    with closing(open_queue(tmp_path, game_id, "bob")) as queue:
+        assert queue.progress().done == 0
+        assert queue.take().record.number == 0
 
 
 def die_while_answering(folder: Path, game_id: int) -> None:
     """The process is killed between the pair and its answer."""
-    desk = open_desk(folder, game_id)
-    cast("Any", desk)._answer = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    desk.give(desk.take(), Verdict(choice="left"))
+    queue = open_queue(folder, game_id)
+    cast("Any", queue.store).add_answer = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    queue.give(queue.take(), Response(choice="left"))
 
 
 def test_a_pair_and_its_answer_are_one_transaction(tmp_path: Path) -> None:
@@ -222,30 +223,30 @@ def test_a_pair_and_its_answer_are_one_transaction(tmp_path: Path) -> None:
         assert store.runs() == []
 
 
-def test_who_labels_clips_of_the_same_store_does_not_meet_them(desk: MomentsDesk) -> None:
-    desk.give(desk.take(), Verdict(choice="right"))
-    with closing(Desk(desk.store.path, "ann", repeat_share=1.0)) as other:
+def test_who_labels_clips_of_the_same_store_does_not_meet_them(queue: MomentsQueue) -> None:
+    queue.give(queue.take(), Response(choice="right"))
+    with closing(StoreQueue(queue.store.path, "ann", repeat_share=1.0)) as other:
         assert other.take() is None  # nothing to answer, nothing to see again
         assert other.undo() is None
         assert other.progress().done == 0
 
 
-def test_labels_for_a_run(tmp_path: Path, desk: MomentsDesk) -> None:
-    desk.give(desk.take(), Verdict(choice="right"))
-    desk.give(desk.take(), Verdict(choice="skip"))
-    file, (facts, acts) = str(tmp_path / "labels.sqlite"), (desk.game.course.obs.shape[1], 6)
+def test_labels_for_a_run(tmp_path: Path, queue: MomentsQueue) -> None:
+    queue.give(queue.take(), Response(choice="right"))
+    queue.give(queue.take(), Response(choice="skip"))
+    file, (facts, acts) = str(tmp_path / "labels.sqlite"), (queue.game.course.obs.shape[1], 6)
     sight = moments.Sight(facts)
-    found = moments.labels([file], desk.game.run, LENGTH, sight, acts)
+    found = moments.labels([file], queue.game.run, LENGTH, sight, acts)
     assert found.labels.obs.shape == (1, 2, LENGTH, facts)
-    assert found.labels.target.tolist() == [standing(desk.store)[0]["target"]]
+    assert found.labels.target.tolist() == [standing(queue.store)[0]["target"]]
     assert (found.number.tolist(), found.annotator) == ([-1], ["ann"])
-    assert moments.labels([], desk.game.run, LENGTH, sight, acts).labels.size == 0
+    assert moments.labels([], queue.game.run, LENGTH, sight, acts).labels.size == 0
     with pytest.raises(UserError, match=r"holds no 'moments .* 25 with .*it has moments cramped_room"):
-        moments.labels([file], moments.run_name(desk.game.kitchen, "classic", 25), 25, sight, acts)
+        moments.labels([file], moments.run_name(queue.game.kitchen, "classic", 25), 25, sight, acts)
     with pytest.raises(UserError, match=rf"are {2 * facts + 6} \+ 6 numbers per step, not {facts} facts.* 12 actions"):
-        moments.labels([file], desk.game.run, LENGTH, sight, 12)
+        moments.labels([file], queue.game.run, LENGTH, sight, 12)
     with pytest.raises(UserError, match="no label store"):
-        moments.labels([str(tmp_path / "none.sqlite")], desk.game.run, LENGTH, sight, acts)
+        moments.labels([str(tmp_path / "none.sqlite")], queue.game.run, LENGTH, sight, acts)
 
 
 # -- the window ----------------------------------------------------------------------------------------------------
@@ -267,8 +268,8 @@ def page(driver: Driver) -> LabelScreen:
 
 
 def ready(driver: Driver) -> str:
-    driver.until(lambda: page(driver).sitting.phase in ("showing", "over"))
-    return page(driver).sitting.phase
+    driver.until(lambda: page(driver).session.phase in ("showing", "over"))
+    return page(driver).session.phase
 
 
 def test_from_the_result_to_an_answer_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,17 +278,17 @@ def test_from_the_result_to_an_answer_and_back(tmp_path: Path, monkeypatch: pyte
         finish_game(driver)
         driver.press("m")
         assert ready(driver) == "showing"
-        task = page(driver).sitting.task
+        task = page(driver).session.task
         driver.run(1.0)
         driver.press("left")
-        driver.until(lambda: page(driver).sitting.task is not task)
+        driver.until(lambda: page(driver).session.task is not task)
         ready(driver)
         driver.press("z")  # taken back, and said otherwise
-        driver.until(lambda: page(driver).sitting.task is not None and page(driver).sitting.task.revision == 2)
+        driver.until(lambda: page(driver).session.task is not None and page(driver).session.task.revision == 2)
         ready(driver)
         driver.run(1.0)
         driver.press("e")
-        driver.until(lambda: page(driver).sitting.task is None or page(driver).sitting.task.record.number == 1)
+        driver.until(lambda: page(driver).session.task is None or page(driver).session.task.record.number == 1)
         driver.press("escape")
         assert driver.at == "Break"
         driver.press("end", "return")
@@ -345,10 +346,10 @@ def test_a_study_offers_it_where_its_file_says_so_and_a_participant_can_have_it_
         assert ready(driver) == "showing"
         driver.run(1.0)
         driver.press("left")
-        driver.until(lambda: page(driver).sitting.phase == "over")
+        driver.until(lambda: page(driver).session.phase == "over")
         driver.press("escape", "end", "return")
         assert driver.at == "study, done"
-        store = driver.app.shelf.store()
+        store = driver.app.preloader.store()
         assert store is not None
         with closing(LabelStore(tmp_path / "labels.sqlite")) as labels:
             assert [row["annotator"] for row in standing(labels)] == [who]
@@ -358,15 +359,15 @@ def test_a_study_offers_it_where_its_file_says_so_and_a_participant_can_have_it_
         assert who.encode() not in file.read_bytes()
 
 
-def test_forgetting_one_person_leaves_the_others_and_the_store_closed_to_changes(desk: MomentsDesk) -> None:
-    desk.give(desk.take(), Verdict(choice="left"))
-    bob = MomentsDesk(desk.game, "bob")
-    bob.give(bob.take(), Verdict(choice="left"))
-    desk.give(desk.take(), Verdict(choice="left"))
-    assert len(desk.store.queries(desk.game.run, 0)) == 2  # bob answered the query that was there
-    assert desk.store.forget("ann") == 2
+def test_forgetting_one_person_leaves_the_others_and_the_store_closed_to_changes(queue: MomentsQueue) -> None:
+    queue.give(queue.take(), Response(choice="left"))
+    bob = MomentsQueue(queue.game, "bob")
+    bob.give(bob.take(), Response(choice="left"))
+    queue.give(queue.take(), Response(choice="left"))
+    assert len(queue.store.queries(queue.game.run, 0)) == 2  # bob answered the query that was there
+    assert queue.store.forget("ann") == 2
     assert [row["annotator"] for row in bob.store.answers()] == ["bob"]
-    assert [query.number for query in bob.store.queries(desk.game.run, 0)] == [0]
+    assert [query.number for query in bob.store.queries(queue.game.run, 0)] == [0]
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        desk.store._connection.execute("DELETE FROM answers")
+        queue.store._connection.execute("DELETE FROM answers")
     bob.close()

@@ -94,9 +94,9 @@ def test_states_are_those_of_the_kitchen(replay):
 
 
 def test_untouched_games_verify(store):
-    verdicts = [verify(store.game(number)) for number in (1, 2, 3)]
-    assert [verdict.ok for verdict in verdicts] == [True] * 3
-    assert [verdict.checked for verdict in verdicts] == [201, 61, 151]
+    found = [verify(store.game(number)) for number in (1, 2, 3)]
+    assert [one.ok for one in found] == [True] * 3
+    assert [one.checked for one in found] == [201, 61, 151]
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_untouched_games_verify(store):
 def test_any_change_is_found(store, spoil, tick, capsys):
     with store.transaction() as connection:
         assert connection.execute(spoil).rowcount == 1
-    verdict = verify(store.game(1))
-    assert not verdict.ok
-    assert verdict.first_bad_tick in tick
+    verification = verify(store.game(1))
+    assert not verification.ok
+    assert verification.first_bad_tick in tick
     assert main(["games", "verify", f"data={store.path}"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: 1 of 3 games differ from their record; game 1: ")
-    if verdict.first_bad_tick and verdict.first_bad_tick > 0:
-        assert f"tick {verdict.first_bad_tick} differs" in error
+    if verification.first_bad_tick and verification.first_bad_tick > 0:
+        assert f"tick {verification.first_bad_tick} differs" in error
 
 
 def test_verify_list_show_and_delete_from_the_command_line(store, capsys):

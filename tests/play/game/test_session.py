@@ -11,7 +11,7 @@ from coord.errors import UserError
 from coord.overcooked import EVENTS, OvercookedVectorEnv
 from coord.overcooked.recorded import state_hash
 from play.game.inputs import PRESETS, STAY
-from play.game.seats import HUMAN, MISS, Choice, HumanSeat
+from play.game.seats import HUMAN, MISS, ChosenAction, HumanSeat
 from play.game.session import ROUTINE, Session
 from tests.play.helpers import ScriptSeat, play_cook, run_session
 
@@ -22,7 +22,7 @@ class SilentSeat(ScriptSeat):
     status = "ready"
 
     def choose(self, tick, now_s):
-        return Choice(STAY, MISS)
+        return ChosenAction(STAY, MISS)
 
 
 class BrokenRecorder:
@@ -118,7 +118,7 @@ def test_pause_freezes_and_forgets_keys():
     session.resume(60.0)
     assert session.advance(60.04) == []
     (event,) = session.advance(60.05)
-    assert event.choices[0] == Choice(STAY, HUMAN)
+    assert event.choices[0] == ChosenAction(STAY, HUMAN)
     assert [(e.name, e.detail) for e in session.events] == [("pause", "focus lost"), ("resume", "")]
 
 
@@ -129,8 +129,8 @@ def test_a_key_is_played_once_with_its_time():
     seat.input.press("left", 0.03)
     (first,) = session.advance(0.1)
     (second,) = session.advance(0.2)
-    assert first.choices[0] == Choice(3, HUMAN, key_s=0.03)
-    assert second.choices[0] == Choice(STAY, HUMAN)
+    assert first.choices[0] == ChosenAction(3, HUMAN, key_s=0.03)
+    assert second.choices[0] == ChosenAction(STAY, HUMAN)
     assert (seat.info.name, seat.info.bindings) == ("p-1", "arrows")
 
 

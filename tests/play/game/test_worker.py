@@ -8,7 +8,7 @@ import pytest
 
 from coord.overcooked import load_layout
 from play.game.inputs import STAY
-from play.game.seats import AGENT, MISS, AgentSeat, Choice
+from play.game.seats import AGENT, MISS, AgentSeat, ChosenAction
 from play.game.worker import GameSpec, PartnerSpec, PartnerWorker
 from tests.play import helpers
 
@@ -59,7 +59,7 @@ def test_a_late_answer_is_a_miss_and_the_next_state_is_served():
     seat = AgentSeat(worker, label="B")
     seat.observe(0, helpers.state_at(0), None, 0.0)
     until(lambda: worker._answer is not None, lambda: worker.poll(0.0))
-    assert seat.choose(1, 0.0) == Choice(STAY, MISS)  # the answer was for tick 0
+    assert seat.choose(1, 0.0) == ChosenAction(STAY, MISS)  # the answer was for tick 0
     seat.observe(2, helpers.state_at(2), None, 0.0)
     until(lambda: worker._answer is not None, lambda: worker.poll(0.0))
     choice = seat.choose(2, 0.0)

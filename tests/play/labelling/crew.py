@@ -26,38 +26,38 @@ def label(file: Path, annotator: str, undo_every: int, seconds: float) -> int:
 
     end, given = time.monotonic() + seconds, 0
     with label_window(file, annotator, repeat_share=0.05) as driver:
-        sitting = driver.app.screens[0].sitting
+        session = driver.app.screens[0].session
         while time.monotonic() < end:
-            driver.until(lambda: sitting.phase in ("showing", "over", "waiting", "problem"))
-            if sitting.phase == "problem":
-                print("problem", sitting.problem, flush=True)
+            driver.until(lambda: session.phase in ("showing", "over", "waiting", "problem"))
+            if session.phase == "problem":
+                print("problem", session.problem, flush=True)
                 return 3
-            if sitting.phase == "over":
+            if session.phase == "over":
                 return 0
-            if sitting.phase == "waiting":
+            if session.phase == "waiting":
                 driver.run(0.1)
                 time.sleep(0.02)
                 continue
-            _answer(driver, sitting)
+            _answer(driver, session)
             given += 1
             if undo_every and given % undo_every == 0:
-                _undo(driver, sitting)
+                _undo(driver, session)
     return 0
 
 
-def _answer(driver, sitting) -> None:
-    task, answered = sitting.task, sitting.answered
+def _answer(driver, session) -> None:
+    task, answered = session.task, session.answered
     driver.press(judge(task))
-    driver.until(lambda: sitting.task is not task or sitting.problem)
-    if sitting.answered > answered:
+    driver.until(lambda: session.task is not task or session.problem)
+    if session.answered > answered:
         print("repeated" if task.is_repeat else "given", task.record.id, flush=True)
 
 
-def _undo(driver, sitting) -> None:
+def _undo(driver, session) -> None:
     print("undoing", flush=True)
     driver.press("z")
-    driver.until(lambda: sitting.phase in ("showing", "problem"))
-    taken = sitting.task
+    driver.until(lambda: session.phase in ("showing", "problem"))
+    taken = session.task
     if taken is not None and taken.taken_back is not None:
         print("untold" if taken.is_repeat else "taken", taken.record.id, flush=True)
 

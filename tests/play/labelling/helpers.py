@@ -11,8 +11,9 @@ from coord.errors import UserError
 from coord.preference.labels.segments import Queries
 from coord.preference.labels.store import LabelStore, QueryRecord
 from play.labelling.clips import Film, Kitchen, Pair, Studio
-from play.labelling.desk import Clerk, Desk, Task, Verdict
-from play.labelling.session import Sitting
+from play.labelling.session import LabellingSession
+from play.labelling.store_queue import StoreQueue
+from play.labelling.tasks import QueueThread, Response, Task
 
 STEPS = 3
 
@@ -53,28 +54,28 @@ def missing_pair(file: Path, record: QueryRecord) -> Pair:
     raise UserError("no such file: session0.safetensors")
 
 
-def sitting(file: Path, annotator: str = "ann", draw=still_pair, **rest: object) -> Sitting:
-    """A sitting on a store, clips drawn by `draw` on a thread."""
+def session(file: Path, annotator: str = "ann", draw=still_pair, **rest: object) -> LabellingSession:
+    """A session on a store, clips drawn by `draw` on a thread."""
     options = {key: rest.pop(key) for key in ("repeat_share", "lease_s") if key in rest}
-    clerk = Clerk(lambda: Desk(file, annotator, **options))
-    return Sitting(clerk, Studio(file, draw, mode="thread"), **({"min_watch_s": 0.0, "poll_s": 0.02} | rest))
+    thread = QueueThread(lambda: StoreQueue(file, annotator, **options))
+    return LabellingSession(thread, Studio(file, draw, mode="thread"), **({"min_watch_s": 0.0, "poll_s": 0.02} | rest))
 
 
 class Time:
-    """Frames of a clock of our own, threads of the sitting get real time."""
+    """Frames of a clock of our own, threads of the session get real time."""
 
-    def __init__(self, one: Sitting) -> None:
-        self.sitting, self.now_s = one, 100.0
+    def __init__(self, one: LabellingSession) -> None:
+        self.session, self.now_s = one, 100.0
 
     def until(self, *phases: str, limit_s: float = 30.0) -> str:
-        """Frames until the sitting is in one of these phases."""
+        """Frames until the session is in one of these phases."""
         end = time.monotonic() + limit_s
         while True:
             self.now_s += 1 / 30
-            self.sitting.update(self.now_s)
-            if self.sitting.phase in phases:
-                return self.sitting.phase
-            assert time.monotonic() < end, f"waited in vain: {self.sitting.phase} {self.sitting.problem}"
+            self.session.update(self.now_s)
+            if self.session.phase in phases:
+                return self.session.phase
+            assert time.monotonic() < end, f"waited in vain: {self.session.phase} {self.session.problem}"
             time.sleep(0.0005)
 
 
@@ -83,6 +84,6 @@ def judge(task: Task) -> str:
     return "left" if task.left == task.record.number % 2 else "right"
 
 
-def answer(desk: Desk, task: Task, choice: str | None = None, **rest: object) -> bool:
+def answer(queue: StoreQueue, task: Task, choice: str | None = None, **rest: object) -> bool:
     """Give an answer by the rule, or another one."""
-    return desk.give(task, Verdict(choice=choice or judge(task), response_ms=1000.0, **rest))
+    return queue.give(task, Response(choice=choice or judge(task), response_ms=1000.0, **rest))

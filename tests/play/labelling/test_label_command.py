@@ -18,7 +18,7 @@ from coord.preference.labels.store import LabelStore
 from coord.run.cli import main
 from play.commands import label
 from play.labelling.clips import Kitchen, draw_pair
-from play.labelling.desk import Desk
+from play.labelling.store_queue import StoreQueue
 from tests.play.labelling.helpers import answer, make_store
 
 
@@ -62,17 +62,17 @@ def test_the_newest_run_that_waits_is_taken(tmp_path: Path) -> None:
         make_store(file, count).close()
         os.utime(file, (1000 + age, 1000 + age))
     assert label.newest_waiting(tmp_path) == tmp_path / "new" / "labels.sqlite"
-    with closing(Desk(tmp_path / "new" / "labels.sqlite", "ann")) as desk:
-        answer(desk, desk.take())
+    with closing(StoreQueue(tmp_path / "new" / "labels.sqlite", "ann")) as queue:
+        answer(queue, queue.take())
     assert label.newest_waiting(tmp_path) == tmp_path / "old" / "labels.sqlite"
 
 
 def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_store(tmp_path / "labels.sqlite", 12).close()
     assert "no person has answered" in line(capsys, "report", f"store={tmp_path}")
-    with closing(Desk(tmp_path / "labels.sqlite", "ann", repeat_share=0.1)) as desk:
-        while (task := desk.take()) is not None:
-            answer(desk, task)
+    with closing(StoreQueue(tmp_path / "labels.sqlite", "ann", repeat_share=0.1)) as queue:
+        while (task := queue.take()) is not None:
+            answer(queue, task)
     assert main(["label", "report", f"store={tmp_path}"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("ann\n")

@@ -17,7 +17,7 @@ from play.labelling.answers import standing
 from play.screens.label import LabelScreen
 from play.screens.label_pages import start_page
 from play.view import theme
-from tests.play.labelling.helpers import judge, kitchen_pair, make_store, missing_pair, sitting, still_pair
+from tests.play.labelling.helpers import judge, kitchen_pair, make_store, missing_pair, session, still_pair
 from tests.play.window_driver import App, Clock, Driver
 
 REASONS = ("collision", "fall", "other")
@@ -29,7 +29,7 @@ def label_window(file: Path, annotator: str = "ann", draw=still_pair, *, ask: bo
     """The window on a store; `ask`: it begins with the question who labels."""
 
     def begin(app: App, name: str) -> LabelScreen:
-        one = sitting(file, name, draw, **rest)
+        one = session(file, name, draw, **rest)
         return LabelScreen(app, one, title="walker", question="Which one is better?", reasons=REASONS)
 
     first = (lambda app: start_page(app, "walker", lambda name: begin(app, name))) if ask else None
@@ -42,7 +42,7 @@ def label_window(file: Path, annotator: str = "ann", draw=still_pair, *, ask: bo
         yield Driver(app, clock)
     finally:
         app.quit()
-        app.shelf.close()
+        app.preloader.close()
 
 
 @pytest.fixture
@@ -59,16 +59,16 @@ def screen(driver: Driver) -> LabelScreen:
 def ready(driver: Driver, *phases: str) -> str:
     """Frames until the next pair is there, or nothing is left."""
     wanted = phases or ("showing", "over", "waiting")
-    driver.until(lambda: driver.app.screens and screen(driver).sitting.phase in wanted)
-    return screen(driver).sitting.phase
+    driver.until(lambda: driver.app.screens and screen(driver).session.phase in wanted)
+    return screen(driver).session.phase
 
 
 def say(driver: Driver, choice: str | None = None) -> None:
     """Press the key of an answer, of the rule if none is named, and wait for the next pair."""
     ready(driver)
-    task = screen(driver).sitting.task
+    task = screen(driver).session.task
     driver.press(NAMES[choice or judge(task)])
-    driver.until(lambda: screen(driver).sitting.task is not task)
+    driver.until(lambda: screen(driver).session.task is not task)
     ready(driver)
 
 
@@ -77,7 +77,7 @@ def answers(file: Path) -> list[dict]:
         return standing(store)
 
 
-def test_a_sitting_from_the_name_to_the_end(file: Path) -> None:
+def test_a_session_from_the_name_to_the_end(file: Path) -> None:
     with label_window(file, ask=True, repeat_share=0.0) as driver:
         driver.press("down", "return")  # no name yet
         assert "pseudonym" in driver.app.top.note()
@@ -104,16 +104,16 @@ def test_flags_reasons_and_note_go_with_the_answer(file: Path) -> None:
     with label_window(file) as driver:
         ready(driver)
         driver.press("r")
-        assert "unsafe first" in screen(driver).sitting.notice
+        assert "unsafe first" in screen(driver).session.notice
         driver.press("a")
         assert driver.at == "label, reasons"
         driver.press("2", "3", "3", "escape", "n")
         assert driver.at == "label, note"
         driver.type("tips over")
         driver.press("return")
-        left = screen(driver).sitting.task.left
+        left = screen(driver).session.task.left
         say(driver, "right")
-        assert screen(driver).sitting.draft.unsafe == (False, False)
+        assert screen(driver).session.draft.unsafe == (False, False)
         driver.press("d", "return", "d")  # marked, and not any more
         say(driver, "left")
     first, second = answers(file)
@@ -129,7 +129,7 @@ def test_the_letter_that_opens_the_note_is_not_part_of_it(file: Path) -> None:
         driver.post(key, pygame.event.Event(pygame.TEXTINPUT, text="n"))
         driver.type("now")
         driver.press("return")
-        assert screen(driver).sitting.draft.note == "now"
+        assert screen(driver).session.draft.note == "now"
 
 
 def test_undo_brings_back_what_was_said(file: Path) -> None:
@@ -141,38 +141,38 @@ def test_undo_brings_back_what_was_said(file: Path) -> None:
         driver.press("z")
         ready(driver, "showing")
         driver.press("z")
-        driver.until(lambda: screen(driver).sitting.draft.reasons == ("collision",))
-        assert screen(driver).sitting.notice == "Taken back: equally good"
-        assert screen(driver).sitting.progress.done == 0
+        driver.until(lambda: screen(driver).session.draft.reasons == ("collision",))
+        assert screen(driver).session.notice == "Taken back: equally good"
+        assert screen(driver).session.progress.done == 0
         say(driver, "right")
         say(driver, "right")
         driver.press(*["z"] * 3)
-    with label_window(file) as driver:  # the last undo found nothing; a new sitting goes on
+    with label_window(file) as driver:  # the last undo found nothing; a new session goes on
         ready(driver)
-        assert screen(driver).sitting.progress.done <= 2
+        assert screen(driver).session.progress.done <= 2
 
 
 def test_tape_keys_and_mouse(file: Path) -> None:
     with label_window(file, draw=kitchen_pair) as driver:
         ready(driver)
-        tape = screen(driver).sitting.tape
+        playback = screen(driver).session.playback
         driver.press("p", ".", ".", ",")
-        assert (tape.playing, tape.frame) == (False, 1)
+        assert (playback.playing, playback.frame) == (False, 1)
         driver.press("=", "=", "=", "-")
-        assert tape.speed == 2.0
+        assert playback.speed == 2.0
         driver.press("space")
-        assert tape.playing
+        assert playback.playing
         driver.run(1.0)
-        assert tape.rounds >= 1
+        assert playback.rounds >= 1
         track = screen(driver)._track
         driver.click((track.right - 1, track.centery))
-        assert (tape.playing, tape.frame) == (False, 2)
+        assert (playback.playing, playback.frame) == (False, 2)
         for action in ("unsafe_right", "left"):
             (rect,) = [rect for rect, name in screen(driver)._spots if name == action]
             driver.click(rect.center)
             driver.press(*(["escape"] if action == "unsafe_right" else []))
         ready(driver)
-        driver.until(lambda: screen(driver).sitting.progress.done == 1)
+        driver.until(lambda: screen(driver).session.progress.done == 1)
     (row,) = answers(file)
     assert row["unsafe_first"] + row["unsafe_second"] == 1
     assert row["provenance"]["replays"] == 1
@@ -183,11 +183,11 @@ def test_an_answer_that_comes_at_once_is_questioned_once(file: Path) -> None:
     with label_window(file, min_watch_s=5.0) as driver:
         ready(driver)
         driver.press("left")
-        assert screen(driver).sitting.notice.startswith("That was quick")
+        assert screen(driver).session.notice.startswith("That was quick")
         driver.press("right")
-        assert screen(driver).sitting.phase == "showing"
+        assert screen(driver).session.phase == "showing"
         say(driver, "right")
-        assert screen(driver).sitting.progress.done == 1
+        assert screen(driver).session.progress.done == 1
 
 
 def test_time_on_other_pages_is_not_thinking(file: Path) -> None:
@@ -207,11 +207,11 @@ def test_pairs_that_cannot_be_shown_can_only_be_skipped(file: Path) -> None:
     with label_window(file, draw=missing_pair) as driver:
         ready(driver)
         driver.press("left", "a", "n", "escape")
-        assert "skip" in screen(driver).sitting.notice
+        assert "skip" in screen(driver).session.notice
         say(driver, "skip")
         driver.press("space")  # tries once more
         ready(driver, "showing")
-        assert "no such file" in screen(driver).sitting.clip_problem
+        assert "no such file" in screen(driver).session.clip_problem
     (row,) = answers(file)
     assert row["kind"] == "skip"
     assert "no such file" in row["provenance"]["not_shown"]
@@ -238,11 +238,11 @@ def test_a_store_that_fails_meanwhile_is_said_and_tried_again(file: Path, monkey
         driver.press("left")
         ready(driver, "problem")
         driver.run(0.1)
-        assert "disk is full" in screen(driver).sitting.problem
+        assert "disk is full" in screen(driver).session.problem
         monkeypatch.undo()
         driver.press("return")
         ready(driver, "showing")
-        assert screen(driver).sitting.progress.done == 1
+        assert screen(driver).session.progress.done == 1
 
 
 def _disk_is_full(*_, **__):
@@ -257,9 +257,9 @@ def test_keys_can_be_changed_and_stay_so(file: Path) -> None:
         driver.press("h", "down", "return", "k", "end", "up", "up")  # "Right is better" on K
         driver.press("escape")
         assert driver.app.settings.label_keys == {"right": ("k",)}
-        task = screen(driver).sitting.task
+        task = screen(driver).session.task
         driver.press("k")
-        driver.until(lambda: screen(driver).sitting.task is not task)
+        driver.until(lambda: screen(driver).session.task is not task)
     with label_window(file) as driver:
         assert driver.app.settings.label_keys == {"right": ("k",)}
     (row,) = answers(file)

@@ -11,8 +11,9 @@ import pytest
 from coord.errors import UserError
 from coord.preference.labels.store import LabelStore
 from play.labelling.answers import choice_of, standing, target_of
-from play.labelling.desk import REPEAT_DISTANCE, Desk, Verdict, asking_is_over, checked_name
 from play.labelling.report import Share, of_annotator, text
+from play.labelling.store_queue import REPEAT_DISTANCE, StoreQueue, asking_is_over
+from play.labelling.tasks import Response, checked_name
 from tests.play.labelling.helpers import answer, judge, make_store
 
 
@@ -22,12 +23,12 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "labels.sqlite"
 
 
-def work(desk: Desk, count: int) -> list[tuple[int, bool]]:
+def work(queue: StoreQueue, count: int) -> list[tuple[int, bool]]:
     """Answer `count` pairs; (query, whether it was a repeat) of each."""
     done = []
     for _ in range(count):
-        task = desk.take()
-        assert answer(desk, task)
+        task = queue.take()
+        assert answer(queue, task)
         done.append((task.record.id, task.is_repeat))
     return done
 
@@ -47,18 +48,18 @@ def test_a_skip_is_no_target() -> None:
 def test_sides_are_a_coin_that_falls_the_same_way_again(file: Path) -> None:
     sides = {}
     for name in ("ann", "ann", "bob"):
-        with closing(Desk(file, name)) as desk:
-            sides.setdefault(name, []).append([desk._side(i) for i in range(200)])
+        with closing(StoreQueue(file, name)) as queue:
+            sides.setdefault(name, []).append([queue._side(i) for i in range(200)])
     assert sides["ann"][0] == sides["ann"][1] != sides["bob"][0]
     assert 70 <= sum(sides["ann"][0]) <= 130
 
 
 def test_what_was_said_is_stored_by_segment(file: Path) -> None:
-    with closing(Desk(file, "ann", repeat_share=0)) as desk:
+    with closing(StoreQueue(file, "ann", repeat_share=0)) as queue:
         for _ in range(8):
-            task = desk.take()
-            answer(desk, task, "left", unsafe=(True, False), reasons=("fall",), note="tips over")
-        rows = standing(desk.store)
+            task = queue.take()
+            answer(queue, task, "left", unsafe=(True, False), reasons=("fall",), note="tips over")
+        rows = standing(queue.store)
     assert {row["provenance"]["left"] for row in rows} == {0, 1}  # both happened, or this proves nothing
     for row in rows:
         shown_left = row["provenance"]["left"]
@@ -68,47 +69,47 @@ def test_what_was_said_is_stored_by_segment(file: Path) -> None:
 
 
 def test_two_pairs_in_hand_are_different_ones(file: Path) -> None:
-    with closing(Desk(file, "ann")) as desk:
-        first = desk.take()
-        second = desk.take([first])
+    with closing(StoreQueue(file, "ann")) as queue:
+        first = queue.take()
+        second = queue.take([first])
         assert first.record.id != second.record.id
 
 
-def test_undo_walks_back_over_sittings_and_repeats(file: Path) -> None:
-    with closing(Desk(file, "ann", repeat_share=0.1)) as desk:
-        order = work(desk, 23)
-        assert (desk.progress().done, desk.progress().repeats) == (21, 2)
-    with closing(Desk(file, "ann", repeat_share=0.1)) as desk:
-        undone = [desk.undo() for _ in range(23)]
-        assert desk.undo() is None
+def test_undo_walks_back_over_sessions_and_repeats(file: Path) -> None:
+    with closing(StoreQueue(file, "ann", repeat_share=0.1)) as queue:
+        order = work(queue, 23)
+        assert (queue.progress().done, queue.progress().repeats) == (21, 2)
+    with closing(StoreQueue(file, "ann", repeat_share=0.1)) as queue:
+        undone = [queue.undo() for _ in range(23)]
+        assert queue.undo() is None
         assert [(task.record.id, task.is_repeat) for task in reversed(undone)] == order
-        assert desk.progress().done == desk.progress().repeats == 0
+        assert queue.progress().done == queue.progress().repeats == 0
         assert all(task.taken_back.choice == judge(task) for task in undone)
         for task in reversed(undone):
-            assert answer(desk, task, "equal")
-        assert {row["target"] for row in standing(desk.store)} == {0.5}
-        assert desk.progress().done == 21
+            assert answer(queue, task, "equal")
+        assert {row["target"] for row in standing(queue.store)} == {0.5}
+        assert queue.progress().done == 21
 
 
 def test_an_undone_pair_that_was_not_answered_again_comes_back_after_a_crash(file: Path) -> None:
-    with closing(Desk(file, "ann", repeat_share=0)) as desk:
-        work(desk, 3)
-        taken_back = desk.undo()
-    with closing(Desk(file, "ann", repeat_share=0)) as desk:
-        task = desk.take()
+    with closing(StoreQueue(file, "ann", repeat_share=0)) as queue:
+        work(queue, 3)
+        taken_back = queue.undo()
+    with closing(StoreQueue(file, "ann", repeat_share=0)) as queue:
+        task = queue.take()
         assert (task.record.id, task.left, task.revision) == (taken_back.record.id, taken_back.left, 2)
-        assert answer(desk, task)
-        assert len(standing(desk.store)) == 3
+        assert answer(queue, task)
+        assert len(standing(queue.store)) == 3
 
 
 def test_repeats_come_at_a_distance_by_turns_swapped(file: Path) -> None:
     seen: list[tuple[int, int, bool]] = []
-    with closing(Desk(file, "ann", repeat_share=0.2)) as desk:
-        while (task := desk.take()) is not None:
+    with closing(StoreQueue(file, "ann", repeat_share=0.2)) as queue:
+        while (task := queue.take()) is not None:
             seen.append((task.record.id, task.left, task.is_repeat))
-            answer(desk, task)
-        report = of_annotator(desk.store, "ann")
-        counts = desk.store.counts("run", 0)
+            answer(queue, task)
+        report = of_annotator(queue.store, "ann")
+        counts = queue.store.counts("run", 0)
     repeats = [i for i, entry in enumerate(seen) if entry[2]]
     assert len(repeats) == 8
     swaps = []
@@ -122,11 +123,11 @@ def test_repeats_come_at_a_distance_by_turns_swapped(file: Path) -> None:
 
 
 def test_somebody_who_always_says_left_shows_it(file: Path) -> None:
-    with closing(Desk(file, "lefty", repeat_share=0.2)) as desk:
-        while (task := desk.take()) is not None:
-            answer(desk, task, "left")
-        report = of_annotator(desk.store, "lefty")
-        shown = text(desk.store)
+    with closing(StoreQueue(file, "lefty", repeat_share=0.2)) as queue:
+        while (task := queue.take()) is not None:
+            answer(queue, task, "left")
+        report = of_annotator(queue.store, "lefty")
+        shown = text(queue.store)
     assert report.left == Share(40, 40)
     assert report.left.interval[0] > 0.9
     assert (report.agreement_swapped, report.agreement_same) == (Share(0, 4), Share(4, 4))
@@ -135,13 +136,13 @@ def test_somebody_who_always_says_left_shows_it(file: Path) -> None:
 
 
 def test_skips_equals_and_teachers_in_the_report(file: Path) -> None:
-    with closing(Desk(file, "ann", repeat_share=0)) as desk:
+    with closing(StoreQueue(file, "ann", repeat_share=0)) as queue:
         with pytest.raises(UserError, match="no person has answered"):
-            text(desk.store)
+            text(queue.store)
         for choice in ("skip", "equal", "left", "right"):
-            answer(desk, desk.take(), choice)
-        desk.undo()
-        report = of_annotator(desk.store, "ann")
+            answer(queue, queue.take(), choice)
+        queue.undo()
+        report = of_annotator(queue.store, "ann")
     assert (report.answers, report.undone, report.skipped, report.equal) == (3, 1, Share(1, 3), Share(1, 3))
     assert report.agreement.total == 0
     assert str(report.agreement) == "none yet"
@@ -149,28 +150,29 @@ def test_skips_equals_and_teachers_in_the_report(file: Path) -> None:
 
 
 def test_two_people_share_the_work(file: Path) -> None:
-    with closing(Desk(file, "ann", repeat_share=0)) as ann, closing(Desk(file, "bob", repeat_share=0)) as bob:
+    ann, bob = (StoreQueue(file, name, repeat_share=0) for name in ("ann", "bob"))
+    with closing(ann), closing(bob):
         given = 0
         while (pair := (ann.take(), bob.take())) != (None, None):
-            for desk, task in zip((ann, bob), pair, strict=True):
-                given += task is not None and answer(desk, task)
+            for queue, task in zip((ann, bob), pair, strict=True):
+                given += task is not None and answer(queue, task)
         rows = standing(ann.store)
     assert given == len(rows) == len({row["query"] for row in rows}) == 40
 
 
 def test_who_leaves_gives_back_what_they_held(file: Path) -> None:
-    ann = Desk(file, "ann")
+    ann = StoreQueue(file, "ann")
     first = ann.take()
     answer(ann, first)
     second = ann.take([first])
-    with closing(Desk(file, "bob")) as bob:
+    with closing(StoreQueue(file, "bob")) as bob:
         assert bob.take().record.id not in (first.record.id, second.record.id)
         ann.close()
         assert bob.store.claim("cy").id == second.record.id
 
 
 def test_an_answer_comes_too_late_after_the_lease(file: Path) -> None:
-    with closing(Desk(file, "ann", lease_s=0.0)) as ann, closing(Desk(file, "bob")) as bob:
+    with closing(StoreQueue(file, "ann", lease_s=0.0)) as ann, closing(StoreQueue(file, "bob")) as bob:
         late = ann.take()
         task = bob.take()
         assert task.record.id == late.record.id
@@ -180,7 +182,7 @@ def test_an_answer_comes_too_late_after_the_lease(file: Path) -> None:
 
 
 def test_one_name_at_two_windows_answers_once(file: Path) -> None:
-    with closing(Desk(file, "ann")) as one, closing(Desk(file, "ann")) as other:
+    with closing(StoreQueue(file, "ann")) as one, closing(StoreQueue(file, "ann")) as other:
         first, second = one.take(), other.take()
         assert first.record.id == second.record.id
         assert answer(one, first, "left")
@@ -192,7 +194,7 @@ def test_one_name_at_two_windows_answers_once(file: Path) -> None:
 @pytest.mark.parametrize("name", ["", "  ", "x" * 41, "teacher:oracle"])
 def test_names_that_are_none(file: Path, name: str) -> None:
     with pytest.raises(UserError, match="annotator"):
-        Desk(file, name)
+        StoreQueue(file, name)
     assert checked_name(" ann ") == "ann"
 
 
@@ -211,5 +213,5 @@ def test_asking_is_over_without_a_trainer_or_after_it(file: Path) -> None:
 
 def test_no_store_no_desk(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no label store"):
-        Desk(tmp_path / "labels.sqlite", "ann")
-    assert Verdict(choice="skip").unsafe == (False, False)
+        StoreQueue(tmp_path / "labels.sqlite", "ann")
+    assert Response(choice="skip").unsafe == (False, False)
