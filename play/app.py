@@ -22,8 +22,10 @@ from coord.errors import UserError
 from play.game import settings as settings_file
 from play.game.preloader import Preloader
 from play.game.settings import GameChoice
-from play.screens.base import Screen, message
+from play.routes import screen_for
+from play.screens import ways
 from play.screens.menu import MenuScreen
+from play.screens.ways import Destination, Screen, Way
 from play.view import theme, window
 from play.view.events import Translator, UiEvent
 from play.view.sound import Sound
@@ -35,7 +37,7 @@ FPS = 60
 
 @dataclass(frozen=True)
 class Options:
-    """How to start. `open_first` pushes a screen over the menu, for commands that go straight to a game or replay.
+    """How to start. `open_first` opens a page over the menu, for commands that go straight to a game or replay.
 
     `instead` opens a screen in place of the menu, for commands without a game; the window closes with it.
     """
@@ -43,7 +45,7 @@ class Options:
     file: Path | None = None  # recordings; None: the default place
     settings: Path | None = None  # preferences; None: the default place
     folders: tuple[Path, ...] = (Path("runs"),)  # where trained partners are looked for
-    open_first: Callable[[App], Screen] | None = None
+    open_first: Destination | None = None
     instead: Callable[[App], Screen] | None = None
     caption: str = window.CAPTION
     moments: Path | None = None  # label store for moments of games; None: see `play.game.moments.place_of`
@@ -74,9 +76,14 @@ class App:
         self.screens: list[Screen] = []
         self.push(self.new_menu())
         if options.open_first is not None:
-            self.push(options.open_first(self))
+            self.go(ways.Open(options.open_first))
 
     # -- the stack -------------------------------------------------------------------------------------------------
+
+    @property
+    def moments(self) -> Path | None:
+        """Label store for moments of games, if one was named."""
+        return self.options.moments
 
     @property
     def top(self) -> Screen | None:
@@ -94,10 +101,16 @@ class App:
             self.screens.pop().close()
         self.redraw()
 
-    def replace(self, screen: Screen) -> None:
-        """Open a screen in place of the present one."""
-        self.pop()
-        self.push(screen)
+    def go(self, way: Way) -> None:
+        """Do what a screen asks for, at once."""
+        if isinstance(way, ways.Open):
+            self.push(screen_for(self, way.page))
+        elif isinstance(way, ways.Replace):
+            screen = screen_for(self, way.page)
+            self.pop()
+            self.push(screen)
+        else:
+            {ways.Back: self.pop, ways.Home: self.home, ways.Quit: self.quit}[type(way)]()
 
     def home(self) -> None:
         """Close everything but the menu."""
@@ -112,10 +125,6 @@ class App:
         """Close everything; the loop ends."""
         while self.screens:
             self.pop()
-
-    def tell(self, title: str, text: str) -> None:
-        """Open a page with a message."""
-        self.push(message(self, title, text))
 
     def redraw(self) -> None:
         """Draw at the next frame even if nothing moves."""

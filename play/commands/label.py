@@ -11,7 +11,7 @@ from coord.errors import UserError, at_least, between
 
 if TYPE_CHECKING:
     from play.app import App
-    from play.screens.base import Screen
+    from play.screens.ways import Screen
 
 HELP = "compare clips of a run that learns from preferences, in a window"
 EXAMPLES = (

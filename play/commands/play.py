@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from play.app import App
-    from play.screens.base import Screen
+    from play.screens.ways import Destination
 
 HELP = "cook with an agent or with a friend, in a window"
 EXAMPLES = (
@@ -50,13 +49,12 @@ def run(overrides: Sequence[str]) -> int:
     return main(Options(file=data, folders=(Path(cfg.runs),), open_first=_first(cfg), moments=moments))
 
 
-def _first(cfg: PlayConfig) -> Callable[[App], Screen] | None:
+def _first(cfg: PlayConfig) -> Destination | None:
     """What opens over the menu: a study, a game of the words given, or nothing."""
-    from play.screens import opening
+    from play.screens import ways
 
     if cfg.study is not None:
-        file = Path(cfg.study)
-        return lambda app: opening.study_file(app, file)
+        return ways.ToStudy(Path(cfg.study))
     names = ("layout", "partner", "seat", "ticks", "tick_hz")
     wanted = {name: value for name in names if (value := getattr(cfg, name)) is not None}
-    return (lambda app: opening.game(app, wanted)) if wanted else None
+    return ways.ToLastGame(wanted) if wanted else None

@@ -49,7 +49,7 @@ def run(overrides: Sequence[str]) -> int:
         print(f"game {game.header.id}: {len(game.rew)} ticks written to {cfg.out}")
         return 0
     from play.app import Options, main
-    from play.screens import opening
+    from play.screens.ways import ToReplay
 
     data = None if cfg.data is None else Path(cfg.data)
-    return main(Options(file=data, open_first=lambda app: opening.replay(app, game.header.id)))
+    return main(Options(file=data, open_first=ToReplay(game.header.id)))

@@ -80,10 +80,10 @@ def _check(cfg: StudyConfig) -> int:
 def _run(cfg: StudyConfig) -> int:
     _study(cfg)  # what is wrong with the file is better said before a window opens
     from play.app import Options, main
-    from play.screens import opening
+    from play.screens.ways import ToStudy
 
     path, data = Path(str(cfg.file)), None if cfg.data is None else Path(cfg.data)
-    return main(Options(file=data, open_first=lambda app: opening.study_file(app, path)))
+    return main(Options(file=data, open_first=ToStudy(path)))
 
 
 def _report(cfg: StudyConfig) -> int:

@@ -24,6 +24,7 @@ from coord.overcooked.recorded import RecordedGame, open_recordings, read_game, 
 from coord.preference.labels import moments
 from coord.preference.labels.segments import Queries
 from coord.preference.labels.store import LabelStore, QueryRecord
+from play.game.session import Session
 from play.labelling.answers import left_of, response_of, standing, stored_answer
 from play.labelling.clips import Kitchen, Pair
 from play.labelling.tasks import LabellingProgress, Response, Task
@@ -74,6 +75,13 @@ def judged_seat(seats: Sequence[Mapping[str, Any]]) -> int | None:
     """The seat of the first agent of a game that a person played, too; None if there is none."""
     kinds = [seat["kind"] for seat in seats]
     return kinds.index("agent") if {"agent", "human"} <= set(kinds) else None
+
+
+def is_offered(session: Session) -> bool:
+    """Whether a game has moments to compare: a recorded one of a person with an agent, long enough for two."""
+    seats = [seat.info.to_dict() for seat in session.seats]
+    is_kept = session.game_id is not None and not session.recording_error
+    return is_kept and judged_seat(seats) is not None and session.tick >= 2 * LENGTH
 
 
 def pick(events: NDArray[np.int64], place: Place, count: int = PAIRS) -> list[tuple[int, int]]:

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import coord
 from coord.errors import UserError
@@ -35,9 +34,7 @@ from coord.overcooked.recorded import (
     read_headers,
     state_hash,
 )
-
-if TYPE_CHECKING:
-    from play.game.session import GameEvent, Session, TickEvent
+from play.game.session import GameEvent, Session, TickEvent
 
 FLUSH_S = 0.5
 
@@ -143,9 +140,9 @@ class Store:
         with clear_errors(self.path):
             self.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
 
-    def recorder(self, *, participant: str = "", study_round: int | None = None) -> Recorder:
+    def recorder(self, *, participant: str = "", study_round: int | None = None) -> GameRecorder:
         """A recorder for one game to come."""
-        return Recorder(self, participant, study_round)
+        return GameRecorder(self, participant, study_round)
 
     def games(self) -> list[GameHeader]:
         """Headers of all games that can be read, oldest first; `damaged` then has one line for each other."""
@@ -243,7 +240,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-class Recorder:
+class GameRecorder:
     """Writes one game; at most `FLUSH_S` of it is in memory."""
 
     def __init__(self, store: Store, participant: str, study_round: int | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from coord.overcooked.recorded import state_hash
 from play.game.clock import TickClock
 from play.game.inputs import STAY
 from play.game.seats import MISS, ChosenAction, SeatSource
-
-if TYPE_CHECKING:
-    from play.game.record import Recorder
 
 # Counted every tick or two and found again by any replay: not worth telling the screen or the record.
 ROUTINE = frozenset({"stay", "movement", "idle_movement", "idle_interact_counter", "idle_interact_empty", "idle"})
@@ -52,6 +49,29 @@ class TickEvent:
     def joint_action(self) -> tuple[int, ...]:
         """[P] action numbers."""
         return tuple(choice.action for choice in self.choices)
+
+
+class Recorder(Protocol):
+    """Keeps a game as it is played. UserError when that is not possible (any more): the game goes on without it."""
+
+    @property
+    def game_id(self) -> int | None:
+        """Number of the game in the recordings; None before `begin`."""
+
+    def begin(self, session: Session, now_s: float) -> None:
+        """The game is about to start."""
+
+    def tick(self, event: TickEvent) -> None:
+        """One tick was played."""
+
+    def note(self, event: GameEvent, now_s: float) -> None:
+        """Something happened outside of ticks."""
+
+    def flush(self, now_s: float) -> None:
+        """Called every frame: write what has waited for long enough."""
+
+    def finish(self, outcome: str, now_s: float) -> None:
+        """The game is over."""
 
 
 class Session:

@@ -88,7 +88,7 @@ class QueueThread:
     def __init__(self, make: Callable[[], TaskQueue]) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="label-queue")
         self._make = make
-        self._desk: TaskQueue | None = None
+        self._queue: TaskQueue | None = None
 
     def do(self, work: Callable[[TaskQueue], _Result]) -> Future[_Result]:
         """The result of `work`, later. A queue that cannot be made fails the work; the next work tries again."""
@@ -100,13 +100,13 @@ class QueueThread:
         self._thread.shutdown(wait=True)
 
     def _opened(self) -> TaskQueue:
-        if self._desk is None:
-            self._desk = self._make()
-        return self._desk
+        if self._queue is None:
+            self._queue = self._make()
+        return self._queue
 
     def _close(self) -> None:
-        if self._desk is not None:
-            self._desk.close()
+        if self._queue is not None:
+            self._queue.close()
 
 
 def checked_name(annotator: str) -> str:

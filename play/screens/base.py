@@ -1,46 +1,20 @@
-"""What a screen is, and the plain list and message screens that others open."""
+"""The plain list and message screens that others open."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
 
 import pygame
 
+from play.screens.host import Host
+from play.screens.ways import BACK
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame, draw_hints
 from play.view.widgets import Button, Form, Text, Widget
 
-if TYPE_CHECKING:
-    from play.app import App
-
 BACK_HINTS = (("Up Down", "choose"), ("Enter", "open"), ("Esc", "back"))
-
-
-class Screen(Protocol):
-    """One page of the window. The top of the app's stack gets events, updates and drawing."""
-
-    @property
-    def name(self) -> str:
-        """What it is, for the window's title."""
-
-    @property
-    def lively(self) -> bool:
-        """Whether it must be drawn every frame; others are drawn only after something happened."""
-
-    def handle(self, event: UiEvent) -> None:
-        """React to one event."""
-
-    def update(self, now_s: float) -> None:
-        """Move on with the clock; called every frame, must not block."""
-
-    def draw(self, surface: pygame.Surface) -> None:
-        """Paint the whole window."""
-
-    def close(self) -> None:
-        """Leave the stack for good: stop what runs."""
 
 
 class FormScreen:
@@ -50,7 +24,7 @@ class FormScreen:
 
     def __init__(
         self,
-        app: App,
+        app: Host,
         title: str,
         build: Callable[[], Sequence[Widget]],
         *,
@@ -60,7 +34,7 @@ class FormScreen:
         width: int = 640,
     ):
         self.app, self.title, self.build, self.hints, self.note = app, title, build, hints, note
-        self.on_back = on_back or app.pop
+        self.on_back = on_back or partial(app.go, BACK)
         self.form = Form(build(), width=width)
 
     @property
@@ -95,9 +69,9 @@ class FormScreen:
         """Nothing to stop."""
 
 
-def message(app: App, title: str, text: str, buttons: Sequence[tuple[str, Callable[[], None]]] = ()) -> FormScreen:
+def message(app: Host, title: str, text: str, buttons: Sequence[tuple[str, Callable[[], None]]] = ()) -> FormScreen:
     """A page that says something and offers a way on; without buttons, the way back."""
-    ways = buttons or (("Back", app.pop),)
+    ways = buttons or (("Back", partial(app.go, BACK)),)
 
     def build() -> list[Widget]:
         return [Text(text, theme.BODY, center=True), *(Button(label, action) for label, action in ways)]
@@ -112,7 +86,7 @@ class PickScreen:
 
     def __init__(
         self,
-        app: App,
+        app: Host,
         title: str,
         rows: Sequence[tuple[str, str]],
         index: int,
@@ -131,7 +105,7 @@ class PickScreen:
         self.form = Form(buttons or nothing, shown.index(index) if index in shown else None)
 
     def _choose(self, index: int) -> None:
-        self.app.pop()
+        self.app.go(BACK)
         self.on_pick(index)
 
     def handle(self, event: UiEvent) -> None:
@@ -144,7 +118,7 @@ class PickScreen:
         elif event.kind == "press" and event.key == "space":
             return
         elif not self.form.handle(event) and event.nav == "back":
-            self.app.pop()
+            self.app.go(BACK)
 
     def update(self, now_s: float) -> None:
         """Nothing moves by itself."""

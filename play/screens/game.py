@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
 
 import pygame
 
+from play.game.cast import Cast, cast_of
+from play.game.session import Session
+from play.game.settings import GameChoice
 from play.screens.base import message
-from play.screens.stage import Cast, Stage
+from play.screens.host import Host
+from play.screens.stage import Stage
+from play.screens.ways import BACK, Replace, ToGame, ToResult
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import dim, panel
 from play.view.widgets import Button, Form
 
-if TYPE_CHECKING:
-    from play.app import App
-    from play.game.settings import GameChoice
-
 PAUSE_HINT = (("Esc", "pause"),)
 
 
-def cast_of(app: App, choice: GameChoice) -> Cast:
-    """The game of a choice made in the menu. UserError if kitchen or partner are not there (any more)."""
-    from coord.overcooked import load_layout
-
-    count = load_layout(choice.layout).num_players
-    seat = min(choice.seat, count - 1)
-    people: tuple[int, ...] = (seat,)
-    if choice.second_human and count > 1:
-        people = (seat, next(other for other in range(count) if other != seat))
-    return Cast(choice, app.partner_label(choice), secrets.randbits(31), people)
-
-
 class GameScreen:
-    """Plays one game. `on_done` gets the stage after the last tick; by default the result is shown."""
+    """Plays one game. `on_done` gets the session after the last tick; by default the result is shown."""
 
     lively = True
 
     def __init__(
         self,
-        app: App,
+        app: Host,
         choice: GameChoice,
         *,
         cast: Cast | None = None,
-        on_done: Callable[[Stage], None] | None = None,
-        on_quit: Callable[[], None] | None = None,
+        on_done: Callable[[Session], None] | None = None,
     ):
         self.app, self.choice = app, choice
         self._on_done = on_done or self._show_result
-        self._on_quit = on_quit or app.pop
         self._is_free = cast is None  # not a round of a study: may be started anew
-        self.stage = Stage(app, cast or cast_of(app, choice))
+        self.stage = Stage(app, cast or cast_of(choice, app.partner_label(choice)))
         self._menu: Form | None = None
         self._is_over = False
 
@@ -74,7 +60,7 @@ class GameScreen:
     def _handle_rest(self, event: UiEvent) -> None:
         is_pause = event.nav == "back" or (event.from_pad and event.key.endswith((":start", ":back")))
         if is_pause and self.stage.phase == "loading":
-            self._on_quit()
+            self.app.go(BACK)
         elif is_pause and not event.repeat:
             self._pause("key")
         elif event.kind == "blur":
@@ -96,14 +82,14 @@ class GameScreen:
         rows = [Button("Go on", self._resume)]
         if self._is_free:
             rows.append(Button("Start anew", self._again))
-        self._menu = Form([*rows, Button("Leave the game", self._on_quit)], width=320)
+        self._menu = Form([*rows, Button("Leave the game", partial(self.app.go, BACK))], width=320)
 
     def _resume(self) -> None:
         self._menu = None
         self.stage.resume()
 
     def _again(self) -> None:
-        self.app.replace(GameScreen(self.app, self.choice))
+        self.app.go(Replace(ToGame(self.choice)))
 
     def update(self, now_s: float) -> None:
         """Move the game on; at its end, hand over."""
@@ -112,15 +98,15 @@ class GameScreen:
             return
         if self.stage.phase == "failed":
             self._is_over = True
-            self.app.replace(message(self.app, "This game cannot be played", self.stage.problem))
+            self.app.go(Replace(message(self.app, "This game cannot be played", self.stage.problem)))
         elif self.stage.phase == "done":
             self._is_over = True
-            self._on_done(self.stage)
+            assert self.stage.session is not None
+            self._on_done(self.stage.session)
 
-    def _show_result(self, stage: Stage) -> None:
-        from play.screens.result import ResultScreen
-
-        self.app.replace(ResultScreen(self.app, stage, self.choice))
+    def _show_result(self, session: Session) -> None:
+        names = tuple(self.stage.name(seat) for seat in range(len(session.seats)))
+        self.app.go(Replace(ToResult(session, names, self.choice)))
 
     def draw(self, surface: pygame.Surface) -> None:
         self.stage.draw(surface, PAUSE_HINT)

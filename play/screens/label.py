@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pygame
 
@@ -12,16 +12,14 @@ from play.labelling.clips import Kitchen
 from play.labelling.report import AnnotatorReport
 from play.labelling.session import LabellingSession
 from play.screens import label_pages
-from play.screens.opening import draw_dots
+from play.screens.host import Host
 from play.screens.preferences import key_title
+from play.screens.ways import Open
 from play.view import theme
 from play.view.events import UiEvent
-from play.view.frame import FOOTER, banner
+from play.view.frame import FOOTER, banner, draw_dots
 from play.view.pair import PairPainter
 from play.view.ui import Ui
-
-if TYPE_CHECKING:
-    from play.app import App
 
 HEADER, TITLES, TIMELINE, ANSWERS, GAP = 48, 36, 44, 48, 8  # heights in units
 ANSWER_BUTTONS = {"left": "Left is better", "equal": "Equally good", "skip": "Cannot tell", "right": "Right is better"}
@@ -74,7 +72,7 @@ class LabelScreen:
 
     lively = True  # the clips run
 
-    def __init__(self, app: App, session: LabellingSession, *, title: str, question: str, reasons: tuple[str, ...]):
+    def __init__(self, app: Host, session: LabellingSession, *, title: str, question: str, reasons: tuple[str, ...]):
         self.app, self.session = app, session
         self.title, self.question, self.reasons = title, question, reasons
         self.report: AnnotatorReport | None = None
@@ -123,13 +121,13 @@ class LabelScreen:
 
     def _ask_reasons(self) -> None:
         if self.session.phase == "showing" and any(self.session.draft.unsafe):
-            self.app.push(label_pages.ReasonsPage(self.app, self.session, self.reasons))
+            self.app.go(Open(label_pages.ReasonsPage(self.app, self.session, self.reasons)))
         elif self.session.phase == "showing":
             self.session.notice = "Mark the left or the right clip as unsafe first."
 
     def _write_note(self) -> None:
         if self.session.phase == "showing":
-            self.app.push(label_pages.NotePage(self.app, self.session))
+            self.app.go(Open(label_pages.NotePage(self.app, self.session)))
 
     def _pause(self) -> None:
         self.session.playback.playing = not self.session.playback.playing
@@ -138,7 +136,7 @@ class LabelScreen:
         self.session.playback.seek(self.session.playback.frame + by)
 
     def _leave(self) -> None:
-        self.app.push(label_pages.break_page(self.app, self.session))
+        self.app.go(Open(label_pages.break_page(self.app, self.session)))
 
     def _point(self, event: UiEvent) -> None:
         self._mouse = event.pos
@@ -324,7 +322,7 @@ class LabelScreen:
         inside.top = area.centery - ui.px(64)
         y = ui.paragraph(surface, text, inside, theme.BODY, color, center=True)
         if phase != "problem":
-            draw_dots(surface, self.app, (area.centerx, y + ui.px(40)), self._now_s)
+            draw_dots(surface, ui, (area.centerx, y + ui.px(40)), self._now_s)
 
     def _draw_end(self, surface: pygame.Surface, ui: Ui, area: pygame.Rect) -> None:
         y = ui.paragraph(surface, "All pairs are done. Thank you!", area, theme.HEAD, theme.TEXT, center=True)
@@ -359,7 +357,7 @@ ACTS: dict[str, Callable[[LabelScreen], None]] = {
     "faster": lambda screen: screen.session.playback.faster(1),
     "step_back": lambda screen: screen._step(-1),
     "step_on": lambda screen: screen._step(1),
-    "help": lambda screen: screen.app.push(label_pages.KeysPage(screen.app)),
+    "help": lambda screen: screen.app.go(Open(label_pages.KeysPage(screen.app))),
     "leave": LabelScreen._leave,
 }
 

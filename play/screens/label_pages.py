@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pygame
 
@@ -12,15 +11,14 @@ from coord.errors import UserError
 from play.labelling import keys
 from play.labelling.session import LabellingSession
 from play.labelling.tasks import NAME_LIMIT, checked_name
-from play.screens.base import FormScreen, Screen
-from play.screens.preferences import key_title, settings_screen
+from play.screens.base import FormScreen
+from play.screens.host import Host
+from play.screens.preferences import key_title
+from play.screens.ways import BACK, Open, Replace, Screen, ToSettings
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame
 from play.view.widgets import Button, Form, Space, Text, TextField, Widget
-
-if TYPE_CHECKING:
-    from play.app import App
 
 INTRODUCTION = (
     "Two short clips run side by side. Say which one is better. What you answer is kept together with this name, the "
@@ -28,7 +26,7 @@ INTRODUCTION = (
 )
 
 
-def start_page(app: App, title: str, begin: Callable[[str], Screen], problem: str = "") -> FormScreen:
+def start_page(app: Host, title: str, begin: Callable[[str], Screen], problem: str = "") -> FormScreen:
     """Asks who labels; `begin` makes the screen for that pseudonym."""
     wish = {"name": app.settings.annotator, "problem": problem}
 
@@ -40,15 +38,15 @@ def start_page(app: App, title: str, begin: Callable[[str], Screen], problem: st
             wish["problem"] = str(error)
             return
         app.change(annotator=name)
-        app.replace(screen)
+        app.go(Replace(screen))
 
     def build() -> Sequence[Widget]:
         return [
             TextField("Your pseudonym", wish["name"], lambda text: wish.update(name=text), limit=NAME_LIMIT),
             Button("Start", start),
-            Button("Keys", lambda: app.push(KeysPage(app))),
-            Button("Settings", lambda: app.push(settings_screen(app))),
-            Button("Quit", app.pop),
+            Button("Keys", lambda: app.go(Open(KeysPage(app)))),
+            Button("Settings", partial(app.go, Open(ToSettings()))),
+            Button("Quit", partial(app.go, BACK)),
             Space(),
             Text(INTRODUCTION, theme.SMALL, theme.MUTED),
         ]
@@ -63,7 +61,7 @@ class ReasonsPage:
     name = "label, reasons"
     lively = False
 
-    def __init__(self, app: App, session: LabellingSession, reasons: tuple[str, ...]):
+    def __init__(self, app: Host, session: LabellingSession, reasons: tuple[str, ...]):
         self.app, self.session, self.reasons = app, session, reasons
         self.form = Form(self._rows(), len(reasons), width=420)
 
@@ -75,7 +73,7 @@ class ReasonsPage:
             )
             for number, tag in enumerate(self.reasons, 1)
         ]
-        return [*rows, Button("Back to the clips", self.app.pop)]
+        return [*rows, Button("Back to the clips", partial(self.app.go, BACK))]
 
     def _toggle(self, tag: str) -> None:
         self.session.reason(tag)
@@ -86,7 +84,7 @@ class ReasonsPage:
             if not event.repeat:
                 self._toggle(self.reasons[int(event.key) - 1])
         elif not self.form.handle(event) and event.nav == "back":
-            self.app.pop()
+            self.app.go(BACK)
 
     def update(self, now_s: float) -> None:
         """Nothing moves by itself."""
@@ -108,18 +106,18 @@ class NotePage:
     name = "label, note"
     lively = False
 
-    def __init__(self, app: App, session: LabellingSession):
+    def __init__(self, app: Host, session: LabellingSession):
         self.app, self.session = app, session
         self._is_new = True  # the letter that opened this page still arrives as text in the same frame
         field = TextField("Kept with your answer", session.draft.note, session.note, limit=500, lines=4)
-        self.form = Form([field, Button("Back to the clips", app.pop)])
+        self.form = Form([field, Button("Back to the clips", partial(app.go, BACK))])
 
     def handle(self, event: UiEvent) -> None:
         if event.kind == "text" and self._is_new:
             return
         is_done = event.nav == "confirm" and event.key != "space" and self.form.focus == 0
         if is_done or (not self.form.handle(event) and event.nav == "back"):
-            self.app.pop()
+            self.app.go(BACK)
 
     def update(self, now_s: float) -> None:
         """From the second frame on, text is meant."""
@@ -139,7 +137,7 @@ class KeysPage:
     name = "label, keys"
     lively = False
 
-    def __init__(self, app: App):
+    def __init__(self, app: Host):
         self.app = app
         self.problem = ""
         self._waiting = ""  # the action that gets the next key
@@ -154,7 +152,7 @@ class KeysPage:
                 rows.append(Button(action.title, lambda: None, note=note, enabled=False))
             else:
                 rows.append(Button(action.title, partial(self._ask, name), note=note))
-        return [*rows, Button("As delivered", self._reset), Button("Back", self.app.pop)]
+        return [*rows, Button("As delivered", self._reset), Button("Back", partial(self.app.go, BACK))]
 
     def _refill(self) -> None:
         focus, scroll = self.form.focus, self.form.scroll
@@ -174,7 +172,7 @@ class KeysPage:
         if self._waiting:
             self._take(event)
         elif not self.form.handle(event) and event.nav == "back":
-            self.app.pop()
+            self.app.go(BACK)
 
     def _take(self, event: UiEvent) -> None:
         """The key that was asked for; Esc and a click leave things as they were."""
@@ -202,24 +200,24 @@ class KeysPage:
         """Nothing to stop."""
 
 
-def break_page(app: App, session: LabellingSession) -> FormScreen:
+def break_page(app: Host, session: LabellingSession) -> FormScreen:
     """Stops the clock; the way out."""
 
     def go_on() -> None:
         session.took_break()
-        app.pop()
+        app.go(BACK)
 
     def leave() -> None:
-        app.pop()
-        app.pop()
+        app.go(BACK)
+        app.go(BACK)
 
     def build() -> Sequence[Widget]:
         done = f"{session.answered} answers in this session. Every answer is kept as soon as the next pair shows."
         return [
             Text(done, theme.BODY, center=True),
             Button("Go on", go_on),
-            Button("Keys", lambda: app.push(KeysPage(app))),
-            Button("Settings", lambda: app.push(settings_screen(app))),
+            Button("Keys", lambda: app.go(Open(KeysPage(app)))),
+            Button("Settings", partial(app.go, Open(ToSettings()))),
             Button("Leave", leave),
         ]
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pygame
 
+from play.screens import ways
 from play.screens.attract import Attract
+from play.screens.host import Host
+from play.screens.ways import QUIT, Open
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import FOOTER, draw_hints
 from play.view.widgets import Button, Form
 
-if TYPE_CHECKING:
-    from play.app import App
-
+DESTINATIONS: dict[str, ways.Destination] = {
+    "play": ways.ToLastGame(),
+    "choose": ways.ToSetup(),
+    "tutorial": ways.ToTutorial(),
+    "study": ways.ToStudies(),
+    "replays": ways.ToReplays(),
+    "settings": ways.ToSettings(),
+}
 ENTRIES = {
     "play": "Play now",
     "choose": "Choose a game",
@@ -32,7 +39,7 @@ class MenuScreen:
 
     name = "menu"
 
-    def __init__(self, app: App):
+    def __init__(self, app: Host):
         self.app = app
         self._attract = Attract()
         self._now_s = 0.0
@@ -58,14 +65,12 @@ class MenuScreen:
         return ""
 
     def _open(self, name: str) -> None:
-        from play.screens import opening
-
         self.app.sound.play("accept")
         if name == "quit":
-            self.app.quit()
+            self.app.go(QUIT)
             return
         self.app.change(menu=name)
-        opening.OPENERS[name](self.app)
+        self.app.go(Open(DESTINATIONS[name]))
 
     def handle(self, event: UiEvent) -> None:
         before = self.form.focus

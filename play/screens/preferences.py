@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import pygame
 
 from play.game.inputs import BINDABLE, PRESETS, Bindings, Conflict, conflicts
 from play.game.settings import TEXT_SCALES, THEMES
 from play.screens.base import FormScreen
+from play.screens.host import Host
+from play.screens.ways import BACK, Open
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame
 from play.view.widgets import Button, Choice, Form, Space, Text, Widget, toggle
-
-if TYPE_CHECKING:
-    from play.app import App
 
 TICK_RATES = (3.0, 4.0, 5.0, 6.67, 8.0, 10.0)
 RESERVED = {"escape": "pause", "f3": "measurements", "f5": "fresh partner", "f11": "full screen"}  # the window's own
@@ -26,7 +26,7 @@ ACTION_TITLES = {
 }  # fmt: skip
 
 
-def settings_screen(app: App) -> FormScreen:
+def settings_screen(app: Host) -> FormScreen:
     """The list of preferences; every change counts at once and is kept."""
 
     def rebuild(**fields: object) -> None:
@@ -45,7 +45,7 @@ def settings_screen(app: App) -> FormScreen:
         scale = TEXT_SCALES.index(now.text_scale) if now.text_scale in TEXT_SCALES else 0
         return [
             *(_preset_row(app, player, rebuild) for player in range(2)),
-            Button("Change single keys", lambda: app.push(BindingsScreen(app)), note=conflict_line(app)),
+            Button("Change single keys", lambda: app.go(Open(BindingsScreen(app))), note=conflict_line(app)),
             toggle("Hold to keep walking", now.hold_to_repeat, lambda on: app.change(hold_to_repeat=on)),
             Choice("Game speed", rates, rate, lambda i: _change_last(app, tick_hz=TICK_RATES[i])),
             toggle("Sound", now.sound, lambda on: rebuild(sound=on)),
@@ -54,7 +54,7 @@ def settings_screen(app: App) -> FormScreen:
             toggle("Reduced motion", now.reduced_motion, lambda on: app.change(reduced_motion=on)),
             toggle("Full screen", now.fullscreen, lambda on: app.change(fullscreen=on)),
             toggle("Whole-pixel scaling", now.whole_pixels, lambda on: app.change(whole_pixels=on)),
-            Button("Back", app.pop),
+            Button("Back", partial(app.go, BACK)),
         ]
 
     hints = [("Up Down", "choose"), ("Left Right", "change"), ("Esc", "back")]
@@ -62,11 +62,11 @@ def settings_screen(app: App) -> FormScreen:
     return screen
 
 
-def _change_last(app: App, **fields: Any) -> None:
+def _change_last(app: Host, **fields: Any) -> None:
     app.change(last=replace(app.settings.last, **fields))
 
 
-def _preset_row(app: App, player: int, rebuild: Callable[..., None]) -> Choice:
+def _preset_row(app: Host, player: int, rebuild: Callable[..., None]) -> Choice:
     bindings = app.settings.bindings[player]
     names = list(PRESETS)
     if bindings.name not in names:
@@ -86,14 +86,14 @@ PRESET_TITLES = {
 }  # fmt: skip
 
 
-def with_player(app: App, player: int, bindings: Bindings) -> tuple[Bindings, Bindings]:
+def with_player(app: Host, player: int, bindings: Bindings) -> tuple[Bindings, Bindings]:
     """Both players' bindings with one of them exchanged."""
     both = list(app.settings.bindings)
     both[player] = bindings
     return both[0], both[1]
 
 
-def conflict_line(app: App) -> str:
+def conflict_line(app: Host) -> str:
     """The first key that is used twice, as a line; "" if there is none."""
     found = conflicts(app.settings.bindings, RESERVED)
     return "" if not found else conflict_text(found[0])
@@ -119,7 +119,7 @@ class BindingsScreen:
     name = "keys"
     lively = False
 
-    def __init__(self, app: App):
+    def __init__(self, app: Host):
         self.app = app
         self._waiting: tuple[int, str] | None = None  # (player, action) that gets the next key
         self.form = Form(self._rows(), 1)
@@ -131,7 +131,7 @@ class BindingsScreen:
             rows.append(Text(f"Player {player + 1}", theme.HEAD))
             rows += [self._row(player, action, bindings.keys[action], clashes) for action in BINDABLE]
             rows.append(Space())
-        return [*rows, Button("Reset both", self._reset), Button("Back", self.app.pop)]
+        return [*rows, Button("Reset both", self._reset), Button("Back", partial(self.app.go, BACK))]
 
     def _row(self, player: int, action: str, keys: tuple[str, ...], clashes: set[str]) -> Button:
         is_waiting = self._waiting == (player, action)
@@ -159,7 +159,7 @@ class BindingsScreen:
         if self._waiting is not None:
             self._take(event)
         elif not self.form.handle(event) and event.nav == "back":
-            self.app.pop()
+            self.app.go(BACK)
 
     def _take(self, event: UiEvent) -> None:
         """The key that was asked for; Esc and keys the window keeps for itself leave things as they were."""

@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pygame
 
@@ -15,7 +15,9 @@ from play.game import film
 from play.game.inputs import ACTION_NAMES
 from play.game.replay import SPEEDS, Replay, verify
 from play.screens.base import FormScreen, message
+from play.screens.host import Host
 from play.screens.stage import wanted
+from play.screens.ways import BACK, Open, Replace
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import banner, cap_name
@@ -23,9 +25,6 @@ from play.view.hud import Hud, SeatLabel, draw_hud, draw_measurements, regions, 
 from play.view.kitchen import KitchenPainter
 from play.view.ui import Ui
 from play.view.widgets import Button, Choice, Text, TextField, Widget
-
-if TYPE_CHECKING:
-    from play.app import App
 
 STRIP = 64  # height of timeline and its captions, in units
 HINTS = (
@@ -40,7 +39,7 @@ class ReplayScreen:
 
     name = "replay"
 
-    def __init__(self, app: App, replay: Replay):
+    def __init__(self, app: Host, replay: Replay):
         self.app, self.replay = app, replay
         self.layout = replay.game.header.kitchen()
         self._now_s = app.clock()
@@ -84,7 +83,7 @@ class ReplayScreen:
         elif event.nav in ("first", "last"):
             self.replay.seek(0 if event.nav == "first" else self.replay.length, self._now_s)
         elif event.nav == "back":
-            self.app.pop()
+            self.app.go(BACK)
 
     def _toggle(self) -> None:
         if self.replay.playing:
@@ -109,7 +108,7 @@ class ReplayScreen:
 
     def _export(self) -> None:
         self.replay.pause()
-        self.app.push(export_screen(self.app, self.replay))
+        self.app.go(Open(export_screen(self.app, self.replay)))
 
     def update(self, now_s: float) -> None:
         """Let the tape run."""
@@ -203,7 +202,7 @@ class ReplayScreen:
         """Nothing to stop."""
 
 
-def export_screen(app: App, replay: Replay) -> FormScreen:
+def export_screen(app: Host, replay: Replay) -> FormScreen:
     """Asks for name and speed of a film."""
     header = replay.game.header
     wish: dict[str, Any] = {"name": f"game{header.id}.gif", "speed": replay.speed}
@@ -227,13 +226,13 @@ def export_screen(app: App, replay: Replay) -> FormScreen:
     return screen
 
 
-def _save(app: App, replay: Replay, out: Path, speed: float) -> None:
+def _save(app: Host, replay: Replay, out: Path, speed: float) -> None:
     try:
         film.check_name(out)
     except UserError as err:
-        app.tell("This cannot be saved", str(err))
+        app.go(Open(message(app, "This cannot be saved", str(err))))
         return
-    app.replace(SavingScreen(app, replay, out, speed))
+    app.go(Replace(SavingScreen(app, replay, out, speed)))
 
 
 class SavingScreen:
@@ -242,7 +241,7 @@ class SavingScreen:
     name = "saving"
     lively = True
 
-    def __init__(self, app: App, replay: Replay, out: Path, speed: float):
+    def __init__(self, app: Host, replay: Replay, out: Path, speed: float):
         self.app, self.out = app, out
         self._now_s = 0.0
         self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
@@ -259,7 +258,7 @@ class SavingScreen:
         error = self._film.exception()
         title = "Saved" if error is None else "This could not be saved"
         text = f"{self.out.resolve()}" if error is None else str(error)
-        self.app.replace(message(self.app, title, text))
+        self.app.go(Replace(message(self.app, title, text)))
 
     def draw(self, surface: pygame.Surface) -> None:
         surface.fill(theme.BACKGROUND)

@@ -8,25 +8,26 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from coord.errors import UserError
-from play.screens.base import FormScreen, Screen, message
-from play.screens.opening import WaitScreen
+from play.screens.base import FormScreen, message
+from play.screens.host import Host
 from play.screens.setup import layout_title
+from play.screens.wait import WaitScreen
+from play.screens.ways import BACK, Open, Replace, Screen, ToReplay, ToReplays
 from play.view import theme
 from play.view.widgets import Button, Space, Text, Widget
 
 if TYPE_CHECKING:
     from coord.overcooked.recorded import GameHeader
-    from play.app import App
 
 OUTCOMES = {"finished": "", "quit": ", left early", "recovered": ", cut off"}
 
 
-def replay_list(app: App) -> Screen:
+def replay_list(app: Host) -> Screen:
     """All games, newest first; or why there are none."""
     store = app.preloader.store()
     if store is None:
         return message(app, "The recordings cannot be opened", app.preloader.problem, [
-            ("Try again", lambda: _retry(app)), ("Back", app.pop),
+            ("Try again", lambda: _retry(app)), ("Back", partial(app.go, BACK)),
         ])  # fmt: skip
     try:
         games = [game for game in reversed(store.games()) if game.outcome is not None]
@@ -36,10 +37,10 @@ def replay_list(app: App) -> Screen:
     def build() -> Sequence[Widget]:
         if not games:
             return [Text("No games yet. Play one, and it is here.", color=theme.MUTED, center=True), Space(),
-                    Button("Back", app.pop)]  # fmt: skip
+                    Button("Back", partial(app.go, BACK))]  # fmt: skip
         return [
-            Button(f"{game.id}  {layout_title(game.layout)}", partial(open_replay, app, game.id), note=game_note(game))
-            for game in games
+            Button(f"{game.id}  {layout_title(game.layout)}", partial(app.go, Open(to)), note=game_note(game))
+            for game, to in ((game, ToReplay(game.id)) for game in games)
         ]
 
     note = store.recovered[-1] if store.recovered else ""
@@ -47,9 +48,9 @@ def replay_list(app: App) -> Screen:
     return FormScreen(app, "Replays", build, hints=hints, note=lambda: note, width=760)
 
 
-def _retry(app: App) -> None:
+def _retry(app: Host) -> None:
     app.preloader.retry()
-    app.replace(replay_list(app))
+    app.go(Replace(ToReplays()))
 
 
 def game_note(game: GameHeader) -> str:
@@ -59,12 +60,7 @@ def game_note(game: GameHeader) -> str:
     return f"{game.score:g} points with {with_}, {when}{OUTCOMES.get(game.outcome or '', '')}"
 
 
-def open_replay(app: App, game_id: int | str) -> None:
-    """Open one game of the recordings, unpacking it beside the window."""
-    app.push(replay_screen(app, game_id))
-
-
-def replay_screen(app: App, game_id: int | str) -> Screen:
+def replay_screen(app: Host, game_id: int | str) -> Screen:
     """The screen for one game, or a page that says why it cannot be watched."""
     from play.game.replay import Replay
     from play.screens.replay import ReplayScreen

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import partial
 
 import pygame
 
-from play.screens import moments
-from play.screens.stage import Stage
+from play.game.moments import is_offered
+from play.game.session import Session
+from play.game.settings import GameChoice
+from play.screens.host import Host
+from play.screens.ways import BACK, HOME, Open, Replace, ToGame, ToMoments, ToReplay, ToSetup
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame
 from play.view.hud import whole_points
 from play.view.widgets import Button, Form
-
-if TYPE_CHECKING:
-    from play.app import App
-    from play.game.settings import GameChoice
 
 COUNTED = (
     ("delivery", "Soups served"),
@@ -31,20 +31,18 @@ class ResultScreen:
     name = "result"
     lively = False
 
-    def __init__(self, app: App, stage: Stage, choice: GameChoice):
-        assert stage.session is not None
+    def __init__(self, app: Host, session: Session, names: Sequence[str], choice: GameChoice):
         self.app, self.choice = app, choice
-        session = stage.session
         self.score = whole_points(session.score)
         self.game_id = session.game_id
         self.best = self._best_before(session.layout.hash)
-        self.names = [stage.name(seat) for seat in range(len(session.seats))]
+        self.names = list(names)
         self.counts = [
             (title, [sum(e.name == name and e.seat == seat for e in session.events) for seat in range(len(self.names))])
             for name, title in COUNTED
         ]
         self.note = session.recording_error and f"not recorded: {session.recording_error}"
-        self.has_moments = moments.is_offered(session)
+        self.has_moments = is_offered(session)
         self.form = Form(self._buttons(), width=320)
 
     def _buttons(self) -> list[Button]:
@@ -53,7 +51,7 @@ class ResultScreen:
             rows.append(Button("Watch it", self._watch))
         if self.has_moments:
             rows.append(Button("Which moment was better?", self._compare, note="M"))
-        return [*rows, Button("Choose another game", self._choose), Button("Menu", self.app.home)]
+        return [*rows, Button("Choose another game", self._choose), Button("Menu", partial(self.app.go, HOME))]
 
     def _best_before(self, layout_hash: str) -> float | None:
         """The best earlier finished game of this length in this kitchen under these rules."""
@@ -71,29 +69,24 @@ class ResultScreen:
         return whole_points(max(same)) if same else None
 
     def _again(self) -> None:
-        from play.screens.game import GameScreen
-
-        self.app.replace(GameScreen(self.app, self.choice))
+        self.app.go(Replace(ToGame(self.choice)))
 
     def _watch(self) -> None:
-        from play.screens.replays import open_replay
-
-        open_replay(self.app, self.game_id)
+        assert self.game_id is not None
+        self.app.go(Open(ToReplay(self.game_id)))
 
     def _compare(self) -> None:
         assert self.game_id is not None
-        self.app.push(moments.moments_screen(self.app, self.game_id))
+        self.app.go(Open(ToMoments(self.game_id)))
 
     def _choose(self) -> None:
-        from play.screens.setup import SetupScreen
-
-        self.app.replace(SetupScreen(self.app))
+        self.app.go(Replace(ToSetup()))
 
     def handle(self, event: UiEvent) -> None:
         if self.has_moments and event.kind == "press" and event.key == "m" and not event.repeat:
             self._compare()
         elif not self.form.handle(event) and event.nav == "back":
-            self.app.pop()
+            self.app.go(BACK)
 
     def update(self, now_s: float) -> None:
         """Nothing moves by itself."""

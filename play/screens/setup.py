@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pygame
 
-from coord.errors import UserError
 from play.game.settings import GameChoice
 from play.screens.base import PickScreen, message
+from play.screens.host import Host
 from play.screens.preferences import TICK_RATES
+from play.screens.ways import BACK, Open, ToGame
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import draw_frame
@@ -20,7 +21,6 @@ from play.view.kitchen import KitchenPainter, start_state
 from play.view.widgets import Button, Choice, Form, toggle
 
 if TYPE_CHECKING:
-    from play.app import App
     from play.game.catalogue import LayoutEntry, PartnerEntry
 
 LENGTHS = (100, 200, 400, 600, 800, 1200)
@@ -34,7 +34,7 @@ class SetupScreen:
     name = "choose a game"
     lively = False
 
-    def __init__(self, app: App):
+    def __init__(self, app: Host):
         self.app = app
         self.problem = ""
         self._picture: tuple[object, pygame.Surface] | None = None
@@ -82,7 +82,7 @@ class SetupScreen:
 
         def pick() -> None:
             rows = [(layout_title(entry.name), layout_note(entry)) for entry in entries]
-            self.app.push(PickScreen(self.app, "Kitchen", rows, index, lambda i: self._take_layout(i)))
+            self.app.go(Open(PickScreen(self.app, "Kitchen", rows, index, lambda i: self._take_layout(i))))
 
         return Choice("Kitchen", titles, index, self._take_layout, pick=pick)
 
@@ -109,7 +109,7 @@ class SetupScreen:
 
         def pick() -> None:
             rows = [(title, self._partner_note(entry)) for title, entry in zip(titles, entries, strict=True)]
-            self.app.push(PickScreen(self.app, "Partner", rows, index, lambda i: self._change(partner=refs[i])))
+            self.app.go(Open(PickScreen(self.app, "Partner", rows, index, lambda i: self._change(partner=refs[i]))))
 
         return [
             self._second_row(),
@@ -159,23 +159,18 @@ class SetupScreen:
         return max(1, entry.num_players) if entry else 2
 
     def _start(self) -> None:
-        from play.screens.game import GameScreen
-
         entry = self.entry()
         if entry is not None and entry.problem:
-            self.app.push(message(self.app, "This kitchen cannot be read", entry.problem))
+            self.app.go(Open(message(self.app, "This kitchen cannot be read", entry.problem)))
             return
-        try:
-            self.app.push(GameScreen(self.app, self.choice))
-        except UserError as err:
-            self.app.tell("This game cannot be played", str(err))
+        self.app.go(Open(ToGame(self.choice)))
 
     def handle(self, event: UiEvent) -> None:
         if event.kind == "press" and event.key == "f5":
             self.app.preloader.refresh()
             self._refill()
         elif not self.form.handle(event) and event.nav == "back":
-            self.app.pop()
+            self.app.go(BACK)
 
     def update(self, now_s: float) -> None:
         """Nothing moves by itself."""

@@ -9,47 +9,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pygame
 
 from coord.errors import UserError
-from play.game.inputs import Bindings
-from play.screens.opening import draw_dots
+from play.game.cast import Cast, make_session
+from play.screens.host import Host
 from play.view import theme
 from play.view.events import UiEvent
-from play.view.frame import banner, draw_hints
+from play.view.frame import banner, draw_dots, draw_hints
 from play.view.hud import Hud, Order, SeatLabel, draw_hud, draw_measurements, regions, whole_points
 from play.view.kitchen import KitchenPainter
 from play.view.ui import Ui
 
 if TYPE_CHECKING:
     from coord.overcooked import Layout
-    from play.app import App
-    from play.game.record import Recorder
     from play.game.session import Session, TickEvent
-    from play.game.settings import GameChoice
-    from play.game.worker import Spare
 
 COUNT_FROM, COUNT_S = 3, 0.7  # 3-2-1 and how long each number stands
 FLY_S = 1.2  # how long "+20" is seen
 PATIENCE_S = 6.0  # waiting for longer needs an explanation
 FIRST_START = "The first start after an installation compiles the kitchen's rules, which can take a minute."
 TROUBLE = ("hung", "crashed")
-
-
-@dataclass(frozen=True)
-class Cast:
-    """One game to be played: what, with whom, and what the person is told about the partner."""
-
-    choice: GameChoice
-    label: str  # the partner's name on the screen
-    seed: int
-    people: tuple[int, ...]  # seats held by people; the first is player 1
-    participant: str = ""
-    study_round: int | None = None
-    is_recorded: bool = True
 
 
 class Flying(NamedTuple):
@@ -60,36 +43,10 @@ class Flying(NamedTuple):
     born_s: float
 
 
-def make_session(
-    cast: Cast, bindings: Sequence[Bindings], hold: bool, recorder: Recorder | None, spare: Spare, now_s: float
-) -> Session:
-    """The game of `cast`, its partners' workers already loading. UserError if it cannot be played."""
-    from coord.overcooked import load_layout
-    from play.game.seats import AgentSeat, HumanSeat
-    from play.game.session import Session
-    from play.game.worker import GameSpec, PartnerSpec, PartnerWorker
-
-    choice = cast.choice
-    layout = load_layout(choice.layout)
-    seats: list[Any] = []
-    for seat in range(layout.num_players):
-        if seat in cast.people:
-            player = cast.people.index(seat)
-            name = cast.participant or ("human" if player == 0 else f"human{player + 1}")
-            seats.append(HumanSeat(bindings[player], hold_to_repeat=hold, name=name))
-            continue
-        spec = PartnerSpec(choice.partner, choice.stochastic, cast.seed + seat)
-        worker = PartnerWorker(spec, GameSpec(layout, choice.rules, choice.ticks, seat), now_s, spare=spare)
-        seats.append(AgentSeat(worker, label=cast.label))
-    return Session(
-        layout, seats, rules=choice.rules, ticks=choice.ticks, tick_hz=choice.tick_hz, seed=cast.seed, recorder=recorder
-    )
-
-
 class Stage:
     """One game on the screen. `phase`: loading, countdown, playing, paused, done or failed (see `problem`)."""
 
-    def __init__(self, app: App, cast: Cast, *, is_timed: bool = True):
+    def __init__(self, app: Host, cast: Cast, *, is_timed: bool = True):
         self.app, self.cast, self.is_timed = app, cast, is_timed
         self.phase = "loading"
         self.problem = ""
@@ -278,7 +235,7 @@ class Stage:
         line = f"{self.cast.label} puts on the apron" if len(self.cast.people) < 2 else "Heating the stoves"
         width = ui.size[0] - ui.px(48)
         ui.text(surface, line, (center[0], center[1] - ui.px(40)), theme.HEAD, theme.TEXT, "center", width=width)
-        draw_dots(surface, self.app, (center[0], center[1] + ui.px(16)), self._now_s)
+        draw_dots(surface, ui, (center[0], center[1] + ui.px(16)), self._now_s)
         if self._now_s - self._opened_s > PATIENCE_S:
             at = (center[0], center[1] + ui.px(64))
             ui.text(surface, FIRST_START, at, theme.BODY, theme.MUTED, "center", width=width)

@@ -7,17 +7,17 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pygame
 
 from coord.errors import UserError
+from play.game.cast import Cast
+from play.game.moments import is_offered
+from play.game.session import Session
 from play.game.settings import GameChoice
-from play.screens import moments
-from play.screens.base import FormScreen, Screen, message
-from play.screens.game import GameScreen
-from play.screens.stage import Cast, Stage
-from play.screens.tutorial import TutorialScreen
+from play.screens.base import FormScreen, message
+from play.screens.host import Host
+from play.screens.ways import BACK, HOME, Open, Replace, Screen, ToGame, ToMoments, ToStudy, ToTutorial
 from play.study.run import Question, Study, StudyRun, StudyStep, load_study, unfinished, withdraw
 from play.view import theme
 from play.view.events import UiEvent
@@ -25,26 +25,23 @@ from play.view.frame import banner, draw_frame
 from play.view.hud import clock_text, whole_points
 from play.view.widgets import Button, Choice, Form, Likert, Space, Text, TextField, Widget
 
-if TYPE_CHECKING:
-    from play.app import App
-
 CHOOSE = "please choose"
 
 
-def study_menu(app: App) -> Screen:
+def study_menu(app: Host) -> Screen:
     """Open a study file by name."""
     wish = {"file": app.settings.study or _first_file()}
 
     def start() -> None:
         app.change(study=wish["file"])
-        open_study(app, Path(wish["file"]).expanduser())
+        app.go(Open(ToStudy(Path(wish["file"]).expanduser())))
 
     def build() -> Sequence[Widget]:
         return [
             Text("A study is one file that leads a person through consent, games and questions.", color=theme.MUTED),
             TextField("Study file", wish["file"], lambda text: wish.update(file=text)),
             Button("Open", start),
-            Button("Back", app.pop),
+            Button("Back", partial(app.go, BACK)),
         ]
 
     return FormScreen(app, "Study", build)
@@ -59,12 +56,7 @@ def _first_file() -> str:
     return str(next(iter([*nearby, *examples]), ""))
 
 
-def open_study(app: App, path: Path) -> None:
-    """Read the file, then offer to begin, to go on, or to withdraw."""
-    app.push(study_screen(app, path))
-
-
-def study_screen(app: App, path: Path) -> Screen:
+def study_screen(app: Host, path: Path) -> Screen:
     """The first page of a study, or why it cannot be run."""
     store = app.preloader.store()
     if store is None:  # a study without a record is no study
@@ -80,29 +72,31 @@ def study_screen(app: App, path: Path) -> Screen:
         rows += [Button(f"Go on as {who}", partial(_resume, app, study, who)) for who in waiting]
         return [
             *rows,
-            Button("Withdraw a participant", lambda: app.push(withdraw_screen(app))),
-            Button("Back", app.pop),
+            Button("Withdraw a participant", lambda: app.go(Open(withdraw_screen(app)))),
+            Button("Back", partial(app.go, BACK)),
         ]
 
     return FormScreen(app, study.title, build)
 
 
-def _begin(app: App, study: Study) -> None:
+def _begin(app: Host, study: Study) -> None:
     _guarded(app, lambda: StudyScreen(app, StudyRun.enrol(study, app.preloader.store())))
 
 
-def _resume(app: App, study: Study, who: str) -> None:
+def _resume(app: Host, study: Study, who: str) -> None:
     _guarded(app, lambda: StudyScreen(app, StudyRun.resume(study, app.preloader.store(), who)))
 
 
-def _guarded(app: App, make: Callable[[], Screen]) -> None:
+def _guarded(app: Host, make: Callable[[], Screen]) -> None:
     try:
-        app.replace(make())
+        screen = make()
     except UserError as err:
-        app.tell("This study cannot go on", str(err))
+        app.go(Open(message(app, "This study cannot go on", str(err))))
+        return
+    app.go(Replace(screen))
 
 
-def withdraw_screen(app: App) -> FormScreen:
+def withdraw_screen(app: Host) -> FormScreen:
     """Delete all that is kept of one participant."""
     wish = {"who": ""}
 
@@ -112,16 +106,16 @@ def withdraw_screen(app: App) -> FormScreen:
         try:
             gone = withdraw(store, wish["who"].strip())
         except UserError as err:
-            app.tell("Nothing was deleted", str(err))
+            app.go(Open(message(app, "Nothing was deleted", str(err))))
             return
-        app.replace(message(app, "Deleted", ", ".join(f"{count} {table}" for table, count in gone.items())))
+        app.go(Replace(message(app, "Deleted", ", ".join(f"{count} {table}" for table, count in gone.items()))))
 
     def build() -> Sequence[Widget]:
         return [
             Text("Everything kept of this person is deleted for good: games, answers and consent.", color=theme.MUTED),
             TextField("Participant's id", wish["who"], lambda text: wish.update(who=text)),
             Button("Delete it all", delete, note="cannot be undone", color=theme.ALERT),
-            Button("Back", app.pop),
+            Button("Back", partial(app.go, BACK)),
         ]
 
     return FormScreen(app, "Withdraw", build)
@@ -130,7 +124,7 @@ def withdraw_screen(app: App) -> FormScreen:
 class StudyScreen:
     """Shows the step a participant has reached, and hands back what they did."""
 
-    def __init__(self, app: App, run: StudyRun):
+    def __init__(self, app: Host, run: StudyRun):
         self.app, self.run = app, run
         self.problem = ""
         self._now_s = app.clock()
@@ -196,7 +190,7 @@ class StudyScreen:
         return [Text(self.step.text or "Time for a short break."), Space(16), Button("Go on", self._after_break)]
 
     def done_rows(self) -> list[Widget]:
-        return [Text(self.step.text, theme.HEAD, center=True), Space(16), Button("Close", self.app.home)]
+        return [Text(self.step.text, theme.HEAD, center=True), Space(16), Button("Close", partial(self.app.go, HOME))]
 
     def _question(self, question: Question) -> list[Widget]:
         def answer(value: str | int) -> None:
@@ -228,10 +222,10 @@ class StudyScreen:
 
     def _tutorial(self) -> None:
         def done() -> None:
-            self.app.pop()
+            self.app.go(BACK)
             self._do(self.run.proceed)
 
-        self.app.push(TutorialScreen(self.app, done))
+        self.app.go(Open(ToTutorial(done)))
 
     def _play(self) -> None:
         game = self.step.game
@@ -241,32 +235,31 @@ class StudyScreen:
             ticks=game.ticks, tick_hz=game.tick_hz, rules=game.rules, blinded=True,
         )  # fmt: skip
         cast = Cast(choice, f"Partner {game.label}", game.seed, (game.seat,), self.run.participant, game.round)
-        self.app.push(GameScreen(self.app, choice, cast=cast, on_done=self._after_game))
+        self.app.go(Open(ToGame(choice, cast, self._after_game)))
 
-    def _after_game(self, stage: Stage) -> None:
-        session, game = stage.session, self.step.game
-        assert session is not None
+    def _after_game(self, session: Session) -> None:
+        game = self.step.game
         assert game is not None
         game_id, score = session.game_id, whole_points(session.score)
-        self.app.pop()
+        self.app.go(BACK)
         if game_id is None or session.recording_error:
             self.problem = f"this game was not recorded and is to be played again: {session.recording_error}"
             return
         self._do(lambda: self.run.finish_game(game_id))
-        ways = [("Go on", self.app.pop)]
-        if game.moments and moments.is_offered(session):
+        ways: list[tuple[str, Callable[[], None]]] = [("Go on", partial(self.app.go, BACK))]
+        if game.moments and is_offered(session):
             ways.append(("Which moment was better?", lambda: self._compare(game_id)))
-        self.app.push(message(self.app, f"{score} points", "Thank you.", ways))
+        self.app.go(Open(message(self.app, f"{score} points", "Thank you.", ways)))
 
     def _compare(self, game_id: int) -> None:
         """In place of the page with the score: whoever comes back goes on with the study."""
-        self.app.replace(moments.moments_screen(self.app, game_id, self.run.participant))
+        self.app.go(Replace(ToMoments(game_id, self.run.participant)))
 
     # -- screen ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: UiEvent) -> None:
         if not self.form.handle(event) and event.nav == "back":
-            self.app.push(leave_screen(self.app))
+            self.app.go(Open(leave_screen(self.app)))
 
     def update(self, now_s: float) -> None:
         """The break's clock runs."""
@@ -303,11 +296,7 @@ TITLES = {
 }  # fmt: skip
 
 
-def leave_screen(app: App) -> FormScreen:
+def leave_screen(app: Host) -> FormScreen:
     """Ask before a participant leaves."""
-
-    def leave() -> None:
-        app.home()
-
-    ways = [("Stay", app.pop), ("Leave", leave)]
+    ways = [("Stay", partial(app.go, BACK)), ("Leave", partial(app.go, HOME))]
     return message(app, "Leave the study?", "What was done so far is kept; the study can be taken up again.", ways)

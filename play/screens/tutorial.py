@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
 
 import pygame
 
+from play.game.cast import Cast
 from play.game.inputs import Bindings
 from play.game.settings import GameChoice
 from play.game.tutorial import PHASES, Tutorial
 from play.screens.base import message
+from play.screens.host import Host
 from play.screens.preferences import key_title
-from play.screens.stage import Cast, Stage
+from play.screens.stage import Stage
+from play.screens.ways import BACK, HOME, Replace, ToLastGame
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.frame import cap_name, dim, panel
 from play.view.hud import regions
 from play.view.widgets import Button, Form
-
-if TYPE_CHECKING:
-    from play.app import App
 
 PANEL = 96  # height of the lesson's box, in units
 TICKS = 20_000  # lessons have no clock; this is most of an hour
@@ -35,7 +35,7 @@ class TutorialScreen:
     name = "tutorial"
     lively = True
 
-    def __init__(self, app: App, on_done: Callable[[], None] | None = None):
+    def __init__(self, app: Host, on_done: Callable[[], None] | None = None):
         self.app = app
         self.tutorial = Tutorial()
         self._on_done = on_done or self._finish
@@ -67,7 +67,7 @@ class TutorialScreen:
 
     def _pause(self, event: UiEvent) -> None:
         if self.stage.phase == "loading" and event.nav == "back":
-            self.app.pop()
+            self.app.go(BACK)
             return
         self.stage.pause("focus" if event.kind == "blur" else "key")
         if self.stage.phase == "paused":
@@ -84,14 +84,8 @@ class TutorialScreen:
 
     def _finish(self) -> None:
         self.app.change(tutorial_done=True)
-        from play.screens.opening import play
-
-        def start() -> None:
-            self.app.pop()
-            play(self.app)
-
-        ways = [("Play now", start), ("Menu", self.app.home)]
-        self.app.replace(message(self.app, "The kitchen is yours", "That was all there is to know.", ways))
+        ways = [("Play now", partial(self.app.go, Replace(ToLastGame()))), ("Menu", partial(self.app.go, HOME))]
+        self.app.go(Replace(message(self.app, "The kitchen is yours", "That was all there is to know.", ways)))
 
     def update(self, now_s: float) -> None:
         """Move the lesson on."""
@@ -103,7 +97,7 @@ class TutorialScreen:
                 self._next()
                 return
         if self.stage.phase == "failed":
-            self.app.replace(message(self.app, "The lesson cannot be given", self.stage.problem))
+            self.app.go(Replace(message(self.app, "The lesson cannot be given", self.stage.problem)))
         elif self.stage.phase == "done":  # hours of standing about: begin the lesson again
             self._renew()
 

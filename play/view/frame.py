@@ -73,3 +73,11 @@ def _veil(size: tuple[int, int]) -> pygame.Surface:
     veil = pygame.Surface(size, pygame.SRCALPHA)
     veil.fill((*theme.BACKGROUND, 190))
     return veil
+
+
+def draw_dots(surface: pygame.Surface, ui: Ui, center: tuple[int, int], now_s: float) -> None:
+    """Three dots that take turns: something is under way."""
+    for index in range(3):
+        is_lit = ui.calm or int(now_s * 3) % 3 == index
+        dot = ui.icon("circle", ui.px(16), theme.ORANGE if is_lit else theme.RAISED)
+        surface.blit(dot, dot.get_rect(center=(center[0] + (index - 1) * ui.px(32), center[1])))

@@ -13,9 +13,8 @@ import pygame
 import pytest
 
 from play.game.settings import GameChoice
-from play.screens import opening
+from play.routes import screen_for
 from play.screens import replay as replay_module
-from play.screens.base import Screen
 from play.screens.game import GameScreen
 from play.screens.preferences import BindingsScreen, settings_screen
 from play.screens.replays import replay_list
@@ -24,6 +23,7 @@ from play.screens.setup import SetupScreen
 from play.screens.stage import Stage
 from play.screens.study import StudyScreen, study_screen
 from play.screens.tutorial import TutorialScreen
+from play.screens.ways import Screen, ToReplay
 from play.study.run import StudyRun, load_study
 from tests.play.window_driver import use_threads, window
 
@@ -96,8 +96,8 @@ def starts(driver, played: Stage) -> dict[str, Callable[[], Screen]]:
         "menu": app.new_menu,
         "choose a game": lambda: SetupScreen(app),
         "game": lambda: GameScreen(app, QUICK),
-        "result": lambda: ResultScreen(app, played, QUICK),
-        "replay": lambda: opening.replay(app, "last"),
+        "result": lambda: ResultScreen(app, played.session, ("You", "Cook"), QUICK),
+        "replay": lambda: screen_for(app, ToReplay("last")),
         "Replays": lambda: replay_list(app),
         "Settings": lambda: settings_screen(app),
         "keys": lambda: BindingsScreen(app),
