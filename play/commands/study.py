@@ -88,7 +88,8 @@ def _run(cfg: StudyConfig) -> int:
 
 def _report(cfg: StudyConfig) -> int:
     from play.commands.games import open_store
-    from play.study.study_report import make_report, summary, write_report
+    from play.study.study_page import summary, write_report
+    from play.study.study_report import make_report
 
     study, store = _study(cfg), open_store(cfg.data)
     try:

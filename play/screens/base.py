@@ -11,8 +11,9 @@ from play.screens.host import Host
 from play.screens.ways import BACK
 from play.view import theme
 from play.view.events import UiEvent
+from play.view.form import Form
 from play.view.frame import draw_frame, draw_hints
-from play.view.widgets import Button, Form, Text, Widget
+from play.view.widgets import Button, Text, Widget
 
 BACK_HINTS = (("Up Down", "choose"), ("Enter", "open"), ("Esc", "back"))
 

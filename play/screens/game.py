@@ -16,8 +16,9 @@ from play.screens.stage import Stage
 from play.screens.ways import BACK, Replace, ToGame, ToResult
 from play.view import theme
 from play.view.events import UiEvent
+from play.view.form import Form
 from play.view.frame import dim, panel
-from play.view.widgets import Button, Form
+from play.view.widgets import Button
 
 PAUSE_HINT = (("Esc", "pause"),)
 

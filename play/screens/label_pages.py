@@ -17,8 +17,9 @@ from play.screens.preferences import key_title
 from play.screens.ways import BACK, Open, Replace, Screen, ToSettings
 from play.view import theme
 from play.view.events import UiEvent
+from play.view.form import Form
 from play.view.frame import draw_frame
-from play.view.widgets import Button, Form, Space, Text, TextField, Widget
+from play.view.widgets import Button, Space, Text, TextField, Widget
 
 INTRODUCTION = (
     "Two short clips run side by side. Say which one is better. What you answer is kept together with this name, the "

@@ -12,8 +12,9 @@ from play.screens.host import Host
 from play.screens.ways import QUIT, Open
 from play.view import theme
 from play.view.events import UiEvent
+from play.view.form import Form
 from play.view.frame import FOOTER, draw_hints
-from play.view.widgets import Button, Form
+from play.view.widgets import Button
 
 DESTINATIONS: dict[str, ways.Destination] = {
     "play": ways.ToLastGame(),

@@ -16,8 +16,9 @@ from play.screens.host import Host
 from play.screens.ways import BACK, Open
 from play.view import theme
 from play.view.events import UiEvent
+from play.view.form import Form
 from play.view.frame import draw_frame
-from play.view.widgets import Button, Choice, Form, Space, Text, Widget, toggle
+from play.view.widgets import Button, Choice, Space, Text, Widget, toggle
 
 TICK_RATES = (3.0, 4.0, 5.0, 6.67, 8.0, 10.0)
 RESERVED = {"escape": "pause", "f3": "measurements", "f5": "fresh partner", "f11": "full screen"}  # the window's own

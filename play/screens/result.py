@@ -14,9 +14,10 @@ from play.screens.host import Host
 from play.screens.ways import BACK, HOME, Open, Replace, ToGame, ToMoments, ToReplay, ToSetup
 from play.view import theme
 from play.view.events import UiEvent
+from play.view.form import Form
 from play.view.frame import draw_frame
 from play.view.hud import whole_points
-from play.view.widgets import Button, Form
+from play.view.widgets import Button
 
 COUNTED = (
     ("delivery", "Soups served"),

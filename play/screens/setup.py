@@ -15,10 +15,11 @@ from play.screens.preferences import TICK_RATES
 from play.screens.ways import BACK, Open, ToGame
 from play.view import theme
 from play.view.events import UiEvent
+from play.view.form import Form
 from play.view.frame import draw_frame
 from play.view.hud import clock_text
 from play.view.kitchen import KitchenPainter, start_state
-from play.view.widgets import Button, Choice, Form, toggle
+from play.view.widgets import Button, Choice, toggle
 
 if TYPE_CHECKING:
     from play.game.catalogue import LayoutEntry, PartnerEntry

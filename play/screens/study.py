@@ -21,9 +21,10 @@ from play.screens.ways import BACK, HOME, Open, Replace, Screen, ToGame, ToMomen
 from play.study.run import Question, Study, StudyRun, StudyStep, load_study, unfinished, withdraw
 from play.view import theme
 from play.view.events import UiEvent
+from play.view.form import Form
 from play.view.frame import banner, draw_frame
 from play.view.hud import clock_text, whole_points
-from play.view.widgets import Button, Choice, Form, Likert, Space, Text, TextField, Widget
+from play.view.widgets import Button, Choice, Likert, Space, Text, TextField, Widget
 
 CHOOSE = "please choose"
 

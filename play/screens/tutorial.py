@@ -19,9 +19,10 @@ from play.screens.stage import Stage
 from play.screens.ways import BACK, HOME, Replace, ToLastGame
 from play.view import theme
 from play.view.events import UiEvent
+from play.view.form import Form
 from play.view.frame import cap_name, dim, panel
 from play.view.hud import regions
-from play.view.widgets import Button, Form
+from play.view.widgets import Button
 
 PANEL = 96  # height of the lesson's box, in units
 TICKS = 20_000  # lessons have no clock; this is most of an hour

@@ -16,9 +16,10 @@ from play.screens.preferences import BindingsScreen, settings_screen
 from play.screens.setup import SetupScreen
 from play.view import theme
 from play.view.events import Translator, UiEvent
+from play.view.form import Form
 from play.view.kitchen import tile_size
 from play.view.ui import Ui
-from play.view.widgets import Button, Form, Likert, Text, TextField
+from play.view.widgets import Button, Likert, Text, TextField
 from tests.play.helpers import load_raises
 from tests.play.window_driver import use_threads, window
 

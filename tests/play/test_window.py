@@ -46,7 +46,7 @@ def x_server() -> Iterator[str]:
         server.wait(10)
 
 
-class Desk:
+class Desktop:
     """A person at the display, who reads the window's title and presses keys."""
 
     def __init__(self, display: str, process: subprocess.Popen) -> None:
@@ -79,7 +79,7 @@ class Desk:
 
 
 @contextmanager
-def desk(folder: Path, **choice: object) -> Iterator[Desk]:
+def desktop(folder: Path, **choice: object) -> Iterator[Desktop]:
     """`coord play` in a window of its own, set to a short game."""
     game = GameChoice(**{"ticks": 40, "tick_hz": 10.0, **choice})
     settings_file.save(Settings(last=game, annotator="ann"), folder / "settings.json")
@@ -94,14 +94,14 @@ def desk(folder: Path, **choice: object) -> Iterator[Desk]:
         }
         process = subprocess.Popen([sys.executable, "-m", "coord", "play"], env=env, cwd=folder)
         try:
-            yield Desk(display, process)
+            yield Desktop(display, process)
         finally:
             process.kill()
             process.wait(10)
 
 
 def test_menu_game_result_replay(tmp_path):
-    with desk(tmp_path) as person:
+    with desktop(tmp_path) as person:
         person.await_page("menu")
         person.press("Return")
         person.await_page("game, playing")
@@ -134,7 +134,7 @@ def _keys_recorded(file: Path) -> set[int]:
 
 
 def test_two_moments_of_a_game(tmp_path):
-    with desk(tmp_path, partner="greedy", ticks=120, tick_hz=12.0) as person:
+    with desktop(tmp_path, partner="greedy", ticks=120, tick_hz=12.0) as person:
         person.await_page("menu")
         person.press("Return")
         person.await_page("game, playing")

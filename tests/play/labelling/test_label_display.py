@@ -12,11 +12,11 @@ from pathlib import Path
 from coord.preference.labels.store import LabelStore
 from play.labelling.answers import standing
 from tests.play.labelling.test_label_command import kitchen_store
-from tests.play.test_window import Desk, pytestmark, x_server  # noqa: F401  (the mark skips where there is no Xvfb)
+from tests.play.test_window import Desktop, pytestmark, x_server  # noqa: F401  (the mark skips where there is no Xvfb)
 
 
 @contextmanager
-def desk(folder: Path, *words: str) -> Iterator[Desk]:
+def desktop(folder: Path, *words: str) -> Iterator[Desktop]:
     """`coord label` in a window of its own."""
     with x_server() as display:
         env = {
@@ -28,7 +28,7 @@ def desk(folder: Path, *words: str) -> Iterator[Desk]:
         }
         process = subprocess.Popen([sys.executable, "-m", "coord", "label", *words], env=env, cwd=folder)
         try:
-            yield Desk(display, process)
+            yield Desktop(display, process)
         finally:
             process.kill()
             process.wait(10)
@@ -36,7 +36,7 @@ def desk(folder: Path, *words: str) -> Iterator[Desk]:
 
 def test_a_person_labels_kitchens(tmp_path: Path) -> None:
     kitchen_store(tmp_path, 3)
-    with desk(tmp_path, f"run={tmp_path}", "min_watch_s=0") as person:
+    with desktop(tmp_path, f"run={tmp_path}", "min_watch_s=0") as person:
         person.await_page(tmp_path.name)
         person.xdotool("type", "ann")
         person.press("Down", "Return")

@@ -16,7 +16,8 @@ from coord.errors import UserError
 from coord.run.cli import main
 from play.game.record import Store
 from play.study.run import StudyRun, load_study, plan_games, unfinished, williams, withdraw
-from play.study.study_report import make_report, write_report
+from play.study.study_page import write_report
+from play.study.study_report import make_report
 from tests.contracts.test_layers import ROOT
 from tests.play.helpers import play_still
 
