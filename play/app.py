@@ -22,9 +22,9 @@ from coord.errors import UserError
 from play.game import settings as settings_file
 from play.game.preloader import Preloader
 from play.game.settings import GameChoice
-from play.routes import screen_for
 from play.screens import ways
 from play.screens.menu import MenuScreen
+from play.screens.routes import screen_for
 from play.screens.ways import Destination, Screen, Way
 from play.view import theme, window
 from play.view.events import Translator, UiEvent

@@ -13,12 +13,12 @@ import pygame
 import pytest
 
 from play.game.settings import GameChoice
-from play.routes import screen_for
 from play.screens import replay as replay_module
 from play.screens.game import GameScreen
 from play.screens.preferences import BindingsScreen, settings_screen
 from play.screens.replays import replay_list
 from play.screens.result import ResultScreen
+from play.screens.routes import screen_for
 from play.screens.setup import SetupScreen
 from play.screens.stage import Stage
 from play.screens.study import StudyScreen, study_screen
