@@ -1,4 +1,4 @@
-"""Where a screen goes next: it hands its host one of these values, and the table in `play/screens/routes.py` does the rest.
+"""Where a screen goes next: it hands its host one of these values, and the table in `routes.py` does the rest.
 
 Screens therefore never import one another to get somewhere. A way opens a page: either a destination of the table, or
 a screen that the caller has made itself (a message, a page of its own module).
