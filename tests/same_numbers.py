@@ -46,7 +46,7 @@ SURF = "method=surf method.unlabelled_per_label=3"
 GAMES = "horizon=60 episodes=4 seed=3"
 ISLAND = "words=[total_steps=230,labels=10,log_every=115] seeds=2 direct_seeds=2 threads=1 seed=3"
 
-# Name of the case -> its command line, without `out=`.
+# Name of the case -> its command line, without `out=`; a case stands below those that it reads.
 CASES: dict[str, str] = {
     # pools
     "fcp": f"{POOL} method=fcp",
@@ -100,10 +100,10 @@ CASES: dict[str, str] = {
     "ppo-mrn-corrected": f"{BY_PPO} method=mrn method.form=corrected method.every=80 {PAID}",
     "ppo-true_reward": f"{BY_PPO} method=true_reward labels=0 unsup_steps=0",
     "ppo-sees-states": f"{BY_PPO} method=mrn method.every=80 {PAID} {RAW} reward_sees_partner=true",
-    "ppo-from-imitation": f"{BY_PPO} method=mrn method.every=80 {PAID} init_from={{rlhf}}/imitation value_updates=2 "
-    "algo.hidden=[64,64]",
     "rlhf": f"rlhf members=2 horizon=40 episodes=2 {LABELS} refresh_labels=2 refresh_every=160 {PAID} query.length=10 "
     "imitation.epochs=1 value_updates=1 algo.num_envs=4 algo.rollout_len=20 algo.total_steps=320 threads=1 seed=3",
+    "ppo-from-imitation": f"{BY_PPO} method=mrn method.every=80 {PAID} init_from={{rlhf}}/imitation value_updates=2 "
+    "algo.hidden=[64,64]",
     # warnings
     "kitchen-hazards": f"{SAC} method=pebble {PAID} {HAZARDS} safety.gate=0.95",
     "kitchen-hazards-ppo": f"{BY_PPO} method=mrn method.every=80 {PAID} {HAZARDS}",
