@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coord.errors import UserError
-from coord.files import atomic_write_bytes
+from coord.files import atomic_write_bytes, read_bytes
 
 FORMAT_VERSION = 1
 _HEADER_KEY = "coord"
@@ -76,9 +76,9 @@ def load(path: str | Path, *, sha256: str | None = None) -> tuple[dict[str, Tens
     Raises:
         UserError: no such file, cut short, not one of ours, from a newer version, or altered.
     """
-    data = _read_bytes(path)
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise UserError(f"{path} was altered: its SHA-256 differs from the recorded {sha256[:12]}…")
+    data = read_bytes(path)
+    if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256:
+        raise UserError(f"{path} was altered or cut short: expected SHA-256 {sha256}, got {found}")
     document = _document(path, data)
     tensors = safetensors.torch.load(data)
     if document.pop("sha256", None) != _content_hash(tensors, document):
@@ -88,16 +88,19 @@ def load(path: str | Path, *, sha256: str | None = None) -> tuple[dict[str, Tens
 
 def read_document(path: str | Path) -> dict[str, Any]:
     """Header of a checkpoint: `format_version`, `meta`, `provenance`, `sha256` (not checked here)."""
-    return _document(path, _read_bytes(path))
+    return _document(path, read_bytes(path))
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file as hexadecimal text.
+    """SHA-256 of a file as hexadecimal text. UserError if it cannot be read."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
-    Raises:
-        UserError: the file cannot be read.
-    """
-    return hashlib.sha256(_read_bytes(path)).hexdigest()
+
+def refuse_non_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise `UserError` if any number of what is to act or to be learned from is NaN or infinite."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"{source}: parameter '{name}' holds NaN or infinity: it is the rest of a failed training")
 
 
 def provenance(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -184,17 +187,12 @@ def _document(path: str | Path, data: bytes) -> dict[str, Any]:
         safetensors.deserialize(data)  # checks that every tensor lies within the file
         document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_HEADER_KEY])
         version = int(document["format_version"])
+        if not isinstance(document["meta"], dict):
+            raise TypeError("meta is no mapping")
     except safetensors.SafetensorError as error:
         raise UserError(f"{path} is cut short or damaged: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is a safetensors file, but not a checkpoint of this project") from error
     if version > FORMAT_VERSION:
         raise UserError(f"{path} has format {version}, this version reads up to {FORMAT_VERSION}: please update")
     return document
-
-
-def _read_bytes(path: str | Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error

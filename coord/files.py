@@ -1,4 +1,8 @@
-"""Atomic writing: a temporary file in the same folder, synced, then renamed. A reader sees the old file or the new one.
+"""Reading and writing of ordinary files: what every command that leaves something behind goes through.
+
+Writing is atomic: a temporary file in the same folder, synced, then renamed, so that a reader sees the old file or the
+new one. A symbolic link is written through, the mode and the owner of what is replaced stay, and what is no ordinary
+file (a device, a pipe, a folder) is neither replaced nor read.
 
 Apart from checkpoint.py, because the game client writes its settings without loading torch.
 """
@@ -6,11 +10,15 @@ Apart from checkpoint.py, because the game client writes its settings without lo
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
+import hashlib
 import io
 import json
 import os
 import re
-import sqlite3
+import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,19 +26,180 @@ from typing import Any
 
 from coord.errors import UserError
 
+LARGEST = 8 << 30  # bytes of any file that is read whole
+LARGEST_TEXT = 64 << 20  # of a JSON, YAML or layout file
+SPARE = 1 << 20  # bytes that must be free where something is to be written
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:
     """Replace the file at `path` by `data`, or leave it exactly as it was and raise `UserError`."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _removed_on_failure(part):
-            _write_synced(part, data)
-            os.replace(part, path)
-        _sync_folder(path.parent)
+        target = _target(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, data)
+        _sync_folder(target.parent)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        raise _cannot_write(path, error) from error
+
+
+def check_place(path: str | Path, *, need: int = SPARE) -> None:
+    """Say now what would hinder `atomic_write_bytes` later; nothing is made. need: bytes that must be free.
+
+    Raises:
+        UserError: a folder or device is there, the file or its folder cannot be written, or the disk is full.
+    """
+    try:
+        target = _target(path)
+        _check_folder(target.parent, need)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def check_folder(folder: str | Path, *, need: int = SPARE) -> None:
+    """The same for a folder that files will be written into, made or to be made.
+
+    Raises:
+        UserError: a file is there, it cannot be written or made, or the disk is full.
+    """
+    try:
+        _check_folder(Path(folder), need)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def _cannot_write(path: str | Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _target(path: str | Path) -> Path:
+    """The ordinary file, made or to be made, that `path` leads to through any links."""
+    target = Path(os.path.realpath(path))
+    try:
+        found = target.stat()
+    except FileNotFoundError:
+        return target
+    _refuse_special(found, errno.EINVAL)
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is read-only")
+    return target
+
+
+def _refuse_special(found: os.stat_result, number: int) -> None:
+    for is_kind, name in _KINDS:
+        if is_kind(found.st_mode):
+            raise OSError(number, f"it is {name}, not a file")
+
+
+def _check_folder(folder: Path, need: int) -> None:
+    """The nearest folder above that exists can be written, and there is room."""
+    near = Path(os.path.realpath(folder))
+    while not near.exists() and near != near.parent:
+        near = near.parent
+    if not near.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    for part in folder.parts:
+        if len(os.fsencode(part)) > 255:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    if not os.access(near, os.W_OK | os.X_OK):
+        read_only = os.statvfs(near).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number))
+    free = shutil.disk_usage(near).free
+    if free < need:
+        text = f"{os.strerror(errno.ENOSPC)} ({free / 2**20:.1f} MiB are free, {need / 2**20:.1f} MiB are needed)"
+        raise OSError(errno.ENOSPC, text)
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Write beside `target`, with its mode and owner if it exists, and take its place."""
+    part = target.with_name(_part_name(target.name))
+    with _removed_on_failure(part), _claimed(part) as handle:
+        _write_synced(handle, data)
+        _keep_rights(handle, target)
+        os.replace(part, target)
+
+
+def _part_name(name: str) -> str:
+    """Name of the temporary file; a name that leaves no room for more is represented by its hash."""
+    fits = len(os.fsencode(name)) <= 240
+    return f".{name if fits else hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"
+
+
+@contextmanager
+def _claimed(part: Path) -> Iterator[int]:
+    """The temporary file, empty and ours alone: whoever writes the same file at the same time waits.
+
+    What a process that was killed left behind is taken over, as its lock went with it.
+    """
+    while True:
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            lock(handle, wait=True)
+            if is_at(handle, part):
+                os.ftruncate(handle, 0)
+                yield handle
+                return
+        finally:
+            os.close(handle)
+
+
+def lock(handle: int, *, wait: bool) -> bool:
+    """Lock an open file for this process (flock); False if another one has it. True where locks are unknown."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            raise
+    return True
+
+
+def is_at(handle: int, path: Path) -> bool:
+    """Whether `path` still names the open file, which may have been renamed or deleted meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _write_synced(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest[: 1 << 30]) :]
+    os.fsync(handle)
+
+
+def _keep_rights(handle: int, target: Path) -> None:
+    """Mode and owner of the file that is replaced, else those of any new file."""
+    try:
+        former = target.stat()
+    except FileNotFoundError:
+        os.fchmod(handle, 0o666 & ~_umask())
+        return
+    with suppress(PermissionError):
+        os.fchown(handle, former.st_uid, former.st_gid)
+    os.fchmod(handle, stat.S_IMODE(former.st_mode))
+
+
+def _umask() -> int:
+    """What new files are not allowed; the system tells it only to who sets it, so threads would meet here."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    former = os.umask(0o022)
+    os.umask(former)
+    return former
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
@@ -85,13 +254,6 @@ def _removed_on_failure(path: Path) -> Iterator[None]:
         raise
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _sync_folder(folder: Path) -> None:
     """Make a rename durable: the folder's own entry must reach the disk as well."""
     handle = os.open(folder, os.O_RDONLY)
@@ -101,17 +263,32 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def explain_sqlite(path: str | Path, error: sqlite3.Error, kind: str, kept: str) -> str:
-    """One clear line for an error of SQLite; kind: what the file should be; kept: what a full disk spares."""
-    for part, meaning in (
-        ("is full", f"cannot write {path}: the disk is full; {kept} before are safe"),
-        ("readonly", f"cannot write {path}: the file or its folder is read-only"),
-        ("unable to open", f"cannot open {path}: no such file, or no permission"),
-        ("locked", f"{path} is in use by another program that does not let go"),
-        ("not a database", f"{path} is not a {kind}, or it is damaged: move it aside or restore a copy"),
-        ("malformed", f"{path} is damaged: move it aside or restore a copy"),
-        ("disk I/O", f"cannot read or write {path}: the disk reports an error"),
-    ):
-        if part in str(error):
-            return meaning
-    return f"{path}: {error}"
+# --------------------------------------------------------------------------------------------------------- reading
+
+
+def read_bytes(path: str | Path, *, largest: int = LARGEST) -> bytes:
+    """The whole content of an ordinary file, links followed.
+
+    Raises:
+        UserError: no such file, not readable, larger than `largest` bytes, or no ordinary file: devices may have no
+            end, and a pipe would wait for ever.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            found = os.fstat(handle)
+            _refuse_special(found, errno.EINVAL)
+            if found.st_size > largest:
+                raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, at most {largest} are read")
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def read_text(path: str | Path, *, largest: int = LARGEST_TEXT) -> str:
+    """`read_bytes` for UTF-8 text. UserError also for what is no text."""
+    data = read_bytes(path, largest=largest)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read {path}: it is no text in UTF-8 (byte {error.start})") from error

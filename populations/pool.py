@@ -6,7 +6,6 @@ so a crash while adding leaves the pool as it was. Opening a pool checks every f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from coord.agents.files import (
     MANIFEST_SCHEMA,
     AgentCard,
     StoredAgent,
-    locked_folder,
+    check_id,
     read_manifest,
     read_member,
     save_agent,
@@ -28,9 +27,8 @@ from coord.agents.files import (
 from coord.agents.policy import PolicyAgent
 from coord.errors import UserError
 from coord.files import atomic_write_json
+from coord.locks import locked_folder
 from coord.nets.population import PopulationNet
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class NewMember(NamedTuple):
@@ -78,7 +76,7 @@ def add_members(folder: str | Path, members: Sequence[NewMember]) -> list[dict[s
         UserError: unwritable folder, full disk, an id that is taken or unfit for a file name.
     """
     folder = Path(folder)
-    with locked_folder(folder):
+    with locked_folder(folder, on_wait=lambda who: None):
         entries = read_manifest(folder) if (folder / MANIFEST).exists() else []
         _check_ids([entry["id"] for entry in entries], [new.card.agent_id for new in members], folder)
         added = [_write_member(folder, new) for new in members]
@@ -88,8 +86,7 @@ def add_members(folder: str | Path, members: Sequence[NewMember]) -> list[dict[s
 
 def _check_ids(taken: Sequence[str], new: Sequence[str], folder: Path) -> None:
     for i, member_id in enumerate(new):
-        if not _SAFE_ID.fullmatch(member_id):
-            raise UserError(f"member id '{member_id}': letters, digits, '.', '_' and '-' only (at most 100)")
+        check_id(member_id)
         if member_id in taken or member_id in new[:i]:
             raise UserError(f"pool {folder} already has a member '{member_id}'")
 

@@ -17,13 +17,24 @@ import numpy as np
 
 from coord import seeding
 from coord.agents.context.base import Context
-from coord.agents.files import AGENT_FILE, MANIFEST, AgentCard, AgentGroup, StoredAgent, save_agent, stack_agents
+from coord.agents.files import (
+    AGENT_FILE,
+    MANIFEST,
+    AgentCard,
+    AgentGroup,
+    StoredAgent,
+    check_id,
+    save_agent,
+    stack_agents,
+)
 from coord.algos import ppo
 from coord.errors import UserError, at_least
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import PartnerEnv, Partners, RowEnv, SelfPlayEnv, as_pool
 from coord.run.training import Savable
 from populations.pool import NewMember, add_members
+
+ID_ROOM = 20  # letters that methods append to `<name><seed>`: member and checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +53,7 @@ class Setup:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "members")
+        check_id(f"{self.name}{self.seed}", asked=f"name={self.name} seed={self.seed}", room=ID_ROOM)
 
     def generator(self, *names: str | int) -> np.random.Generator:
         """The numpy generator of that name, the same in every run with this seed."""

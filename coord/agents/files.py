@@ -6,11 +6,10 @@ learn from passes `refuse_held_out`, so that the human proxy made from the held-
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,8 @@ from coord import checkpoint
 from coord.agents.context import kinds
 from coord.agents.context.base import Context
 from coord.agents.policy import PolicyAgent
-from coord.errors import UserError, unknown
+from coord.errors import Diverged, UserError, unknown
+from coord.files import read_text
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import IndexSpec, Layout
 from coord.types import ANY_LAYOUT
@@ -32,6 +32,10 @@ AGENT_FILE = "agent.safetensors"  # what a training run leaves in its folder
 MANIFEST_SCHEMA = 1
 HELD_OUT_ID = "human_proxy"
 _CONTEXT = "context."  # prefix of a context's tensors in the file
+# Ids are file names and parts of references (`pool#id`); letters beyond these are spelt in two ways by file systems.
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ID_LENGTH = 100
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +168,24 @@ def spec_hash(spec: Mapping[str, Any] | None) -> str:
     return "" if spec is None else hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
 
 
+def check_id(agent_id: str, *, asked: str = "", room: int = 0) -> None:
+    """Refuse what cannot be the id of an agent.
+
+    asked: what was typed to have it, such as `name=ä`; room: how many characters are still to be appended.
+
+    Raises:
+        UserError: characters or a length that not every file system takes.
+    """
+    if _SAFE_ID.fullmatch(agent_id) and len(agent_id) <= ID_LENGTH - room:
+        return
+    shown = agent_id if len(agent_id) <= 60 else f"{agent_id[:57]}..."
+    source = f" ({asked})" if asked and len(asked) <= 80 else ""
+    raise UserError(
+        f"agent id '{shown}'{source}: allowed are ASCII letters, digits, '.', '_' and '-', a letter or digit first, "
+        f"at most {ID_LENGTH - room} in all"
+    )
+
+
 def save_agent(
     path: str | Path,
     card: AgentCard,
@@ -175,28 +197,55 @@ def save_agent(
     """Write one agent, with the tensors [1, ...] of its context, atomically; the SHA-256 of the file.
 
     Raises:
-        UserError: unwritable folder or full disk.
+        UserError: an id that is unfit for a file name, unwritable folder or full disk.
+        Diverged: parameters that are not finite; nothing is written.
     """
+    check_id(card.agent_id)
     if net.members != 1 or net.arch != card.arch:
         raise ValueError(f"an agent file holds one member of {card.arch}, got {net.members} of {net.arch}")
     if bool(context) != (card.context is not None):
         raise ValueError(f"the card of '{card.agent_id}' and its tensors disagree on whether it has a context")
     own = {f"{_CONTEXT}{name}": tensor for name, tensor in (context or {}).items()}
-    return checkpoint.save(path, net.tensors() | own, card.to_dict(), config=config)
+    tensors = net.tensors() | own
+    try:
+        checkpoint.refuse_non_finite(tensors, f"agent '{card.agent_id}'")
+    except UserError as error:
+        raise Diverged(f"{error}; {path} is not written") from error
+    return checkpoint.save(path, tensors, card.to_dict(), config=config)
 
 
 def read_agent(path: str | Path, *, sha256: str | None = None) -> StoredAgent:
     """Read an agent file; with `sha256` the whole file must have that hash.
 
     Raises:
-        UserError: missing, cut short, altered, or not an agent.
+        UserError: missing, cut short, altered, or not one agent with finite parameters.
     """
-    if sha256 is not None and (found := checkpoint.file_hash(path)) != sha256:
-        raise UserError(f"{path} was altered or cut short: expected SHA-256 {sha256}, got {found}")
-    tensors, meta = checkpoint.load(path)
+    tensors, meta = checkpoint.load(path, sha256=sha256)
     card = AgentCard.from_dict(meta, str(path))
+    checkpoint.refuse_non_finite(tensors, str(path))
+    for name, tensor in tensors.items():
+        if name.startswith(_CONTEXT):
+            continue
+        if tensor.dtype != torch.float32 or tensor.shape[:1] != (1,):
+            raise UserError(
+                f"{path}: parameter '{name}' is {tensor.dtype} {list(tensor.shape)}; an agent file holds one member, "
+                "float32 [1, ...]"
+            )
     context = {name[len(_CONTEXT) :]: tensor for name, tensor in tensors.items() if name.startswith(_CONTEXT)}
-    return StoredAgent(card, PopulationNet(card.arch, tensors), context)
+    try:
+        return StoredAgent(card, PopulationNet(card.arch, tensors), context)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def content_hash(agent: StoredAgent) -> str:
+    """SHA-256 of an agent's card and parameters, wherever it comes from."""
+    digest = hashlib.sha256(json.dumps(agent.card.to_dict(), sort_keys=True).encode())
+    for tensors in (agent.net.tensors(), agent.context):
+        for name in sorted(tensors):
+            digest.update(f"{name}{tuple(tensors[name].shape)}".encode())
+            digest.update(tensors[name].detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def refuse_held_out(agent: StoredAgent, source: str, held_out: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -223,29 +272,6 @@ def _equal_params(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) 
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@contextmanager
-def locked_folder(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Make the folder if need be and hold its lock file, so that one process at a time writes there.
-
-    on_wait: called if another process holds it, before waiting for that.
-
-    Raises:
-        UserError: the folder cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 # ------------------------------------------------------------------------------------------- pools
 
 
@@ -253,16 +279,17 @@ def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
     """Entries of a pool: each has `id`, `file`, `sha256` and the fields of the member's card.
 
     Raises:
-        UserError: no pool there, or its manifest is damaged or from a newer version.
+        UserError: no pool there, its manifest is damaged or from a newer version, or a member lies outside or has no
+            hash.
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise UserError(f"{folder} is not a pool: it has no {MANIFEST}")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(path))
         schema, members = int(manifest["schema"]), list(manifest["members"])
-        ids = [(str(entry["id"]), str(entry["file"]), str(entry["sha256"]))[0] for entry in members]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        ids = [_checked_entry(entry, path) for entry in members]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__} {error}") from error
     if schema > MANIFEST_SCHEMA:
         raise UserError(f"{path} has schema {schema}, this version reads up to {MANIFEST_SCHEMA}: please update")
@@ -271,14 +298,24 @@ def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
     return members
 
 
+def _checked_entry(entry: Mapping[str, Any], path: Path) -> str:
+    """The id of a member; KeyError or TypeError for an entry that is none, UserError for one without a hash."""
+    member_id, file, sha256 = entry["id"], entry["file"], entry.get("sha256")
+    if not (isinstance(member_id, str) and isinstance(file, str)):
+        raise TypeError(f"id and file of member {str(member_id)[:40]} are not text")
+    if Path(file).name != file:
+        raise UserError(f"{path}: file '{file}' of member '{member_id}' is not inside the pool")
+    if not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
+        raise UserError(f"{path}: member '{member_id}' has no SHA-256 of its file, so it cannot be checked")
+    return member_id
+
+
 def read_member(folder: str | Path, entry: Mapping[str, Any]) -> StoredAgent:
-    """Read the member of a manifest entry, checked against the recorded hash.
+    """Read the member of an entry of `read_manifest`, checked against the recorded hash.
 
     Raises:
-        UserError: the file is missing, altered or cut short, or lies outside the pool.
+        UserError: the file is missing, altered or cut short.
     """
-    if Path(entry["file"]).name != entry["file"]:
-        raise UserError(f"{folder}/{MANIFEST}: file '{entry['file']}' of member '{entry['id']}' is not inside the pool")
     return read_agent(Path(folder) / entry["file"], sha256=entry["sha256"])
 
 

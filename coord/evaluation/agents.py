@@ -70,6 +70,14 @@ def hashes_of(refs: Sequence[str]) -> list[str]:
     return [h for ref in refs for h in ([checkpoint.file_hash(p) for p in files_of(ref)] or [ref])]
 
 
+def identities(refs: Sequence[str], found: Sequence[StoredAgent]) -> list[list[str]]:
+    """What tells whether the same references later stand for the same agents: id, file's hash and content of each."""
+    hashes = hashes_of(refs)
+    contents = [files.content_hash(agent) for agent in found]
+    ids = [agent.card.agent_id for agent in found]
+    return [list(row) for row in zip(ids, hashes, contents, strict=True)]
+
+
 def load_networks(refs: Sequence[str], layout: str | Layout, rules: str) -> list[StoredAgent]:
     """The networks of several references, for evaluation beside a learner; a pool stands for all its members.
 

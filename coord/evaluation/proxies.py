@@ -13,8 +13,9 @@ import os
 from pathlib import Path
 
 import coord.algos.bc as bc
-from coord.agents.files import StoredAgent, locked_folder, read_agent, save_agent
+from coord.agents.files import StoredAgent, read_agent, save_agent
 from coord.errors import UserError
+from coord.locks import locked_folder
 from coord.overcooked import Layout, load_layout
 
 SEED = 0  # of both clones
@@ -60,7 +61,7 @@ def _read(path: Path) -> StoredAgent | None:
 
 
 def _train(path: Path, config: bc.BCConfig, layout: Layout) -> StoredAgent:
-    with locked_folder(path.parent):
+    with locked_folder(path.parent, on_wait=lambda who: None):
         if (made_meanwhile := _read(path)) is not None:
             return made_meanwhile
         agent = bc.train_clone(bc.packaged_games(layout, config.split), config, SEED)

@@ -17,13 +17,12 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coord.databases import connect, explain_sqlite
 from coord.errors import UserError
-from coord.files import explain_sqlite
 from coord.overcooked.layouts import Layout
 from coord.overcooked.vector_env import OvercookedVectorEnv
 from coord.schema import refuse_foreign_programs
@@ -244,7 +243,7 @@ def open_recordings(path: str | Path) -> Iterator[sqlite3.Connection]:
     """The file, for reading only. UserError if it is missing, damaged, or something else."""
     if not Path(path).is_file():
         raise UserError(f"no recordings file '{path}'")
-    with clear_errors(path), closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+    with clear_errors(path), closing(connect(path, writes=False)) as connection:
         check_version(connection, path)
         yield connection
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import ModuleType
 
 from coord import __version__, compile_cache, places, plugins
@@ -77,7 +78,8 @@ def dispatch(argv: Sequence[str]) -> int:
     try:
         return module.run(rest)
     except Interrupted as stopped:
-        print(f"interrupted and saved; continue with: {stopped}", file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone, which is why it stopped
+            print(f"interrupted and saved; continue with: {stopped}", file=sys.stderr, flush=True)
         return 130
 
 
@@ -155,5 +157,6 @@ def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"error: {terminal.one_line(text)}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"error: {terminal.one_line(text)}", file=sys.stderr, flush=True)
     return code

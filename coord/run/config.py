@@ -62,6 +62,7 @@ CONFIGS: dict[str, str] = {
 OWN_SUITES = ("island", "overcooked")  # tasks of `coord prefer` that are no control tasks
 # Fields that may differ when a saved run is continued; anything else would make it a different run.
 RESUMABLE = ("resume", "threads", "save_every_s")
+MENDABLE = ("name",)  # these may, too: a run that was named before names were checked must not be lost at its end
 
 
 def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = ()) -> Any:
@@ -276,8 +277,8 @@ def _class_help(cls: type, prefix: str) -> list[FieldHelp]:
 def _load_resumed(command: str, words: Mapping[str, str]) -> Any:
     """The saved configuration of the run folder `resume`, with the few fields replaced that may change."""
     for key in words:
-        if key not in RESUMABLE:
-            raise UserError(f"'{key}' cannot change when a run is resumed; allowed: {', '.join(RESUMABLE)}")
+        if key not in (*RESUMABLE, *MENDABLE):
+            raise UserError(f"'{key}' cannot change when a run is resumed; allowed: {', '.join(RESUMABLE + MENDABLE)}")
     asked = compose(command, words)
     saved = load_saved(command, Path(words["resume"]) / "config.yaml")
     values = {key: asked[key] for key in words}

@@ -2,6 +2,7 @@
 
 runs/<task>/<layout>/<algo>/<date>-<short hash>/seed<k>/     or the folder given as out=
     config.yaml  command.txt  env.json     what was asked for, how, with which code and libraries
+    inputs.json  .lock                     what was read, by hash (see inputs.py); who writes here now
     ckpt/  tb/  metrics.jsonl              checkpoints, TensorBoard, metrics
     report.html                            written by `coord report`
 """
@@ -14,13 +15,19 @@ import platform
 import re
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from coord import checkpoint
 from coord.errors import UserError
-from coord.files import atomic_write_json, atomic_write_text
+from coord.files import atomic_write_json, atomic_write_text, check_folder
+from coord.locks import locked_folder
 from coord.run import config as configs
+from coord.run import inputs
+from coord.run.inputs import Inputs
 
 
 def run_folder(
@@ -37,8 +44,10 @@ def run_folder(
     return Path("runs") / task / layout / algo / stamp / f"seed{seed}"
 
 
-def create(folder: str | Path, config: Any) -> Path:
-    """Make a run folder with config.yaml, command.txt and env.json, and return it.
+def create(folder: str | Path, config: Any, read: Inputs | None = None) -> Path:
+    """Make a run folder with config.yaml, command.txt, env.json and inputs.json, and return it.
+
+    read: what the run is made from besides its configuration, see `coord.run.inputs`.
 
     Raises:
         UserError: it already holds a run, or it cannot be written.
@@ -48,9 +57,36 @@ def create(folder: str | Path, config: Any) -> Path:
         raise UserError(f"{folder} already holds a run; go on with resume={folder} or choose another out=")
     atomic_write_text(folder / "command.txt", shlex.join(["coord", *sys.argv[1:]]) + "\n")
     atomic_write_json(folder / "env.json", environment())
+    inputs.keep(folder, config, read or {})
     # Last, because its presence says that the folder is complete.
     atomic_write_text(folder / "config.yaml", configs.to_yaml(config))
     return folder
+
+
+@contextmanager
+def open_run(
+    config: Any, *, algo: str, layout: str, task: str = "overcooked", read: Inputs | None = None
+) -> Iterator[Path]:
+    """The folder of a run, new or to be resumed (`config.resume`), with the only process that may write into it.
+
+    Args: as `run_folder` and `create`.
+
+    Raises:
+        UserError: a new run is asked for in a folder that holds one; a resumed one was made from other inputs; another
+            process writes there; the folder cannot be written.
+    """
+    if config.resume:
+        folder = Path(config.resume)
+        with locked_folder(folder):
+            inputs.compare(folder, config, read or {})
+            if any(hasattr(config, name) for name in configs.MENDABLE):
+                atomic_write_text(folder / "config.yaml", configs.to_yaml(replace(config, resume=None)))
+            yield folder
+        return
+    folder = run_folder(config, algo=algo, layout=layout, task=task, seed=config.seed, out=config.out)
+    check_folder(folder)
+    with locked_folder(folder):
+        yield create(folder, config, read)
 
 
 def environment() -> dict[str, Any]:

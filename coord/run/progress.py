@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -62,7 +63,8 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.stop()
+            with suppress(OSError):  # the terminal may be gone
+                self._live.stop()
         elif kind is None:
             self._print_line()
 
@@ -79,10 +81,11 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Print one line that stays, above the panel if there is one."""
-        if self._live is not None:
+        if self._live is None:
+            self._say(text)
+            return
+        with suppress(OSError):
             self._live.console.print(plain(text), markup=False)
-        else:
-            print(text, file=self._stream, flush=True)
 
     @property
     def speed(self) -> float:
@@ -119,7 +122,12 @@ class Progress:
 
     def _print_line(self) -> None:
         self._last_line = self._clock()
-        print(self.line(), file=self._stream, flush=True)
+        self._say(self.line())
+
+    def _say(self, text: str) -> None:
+        """One line; work goes on where nobody can read it any more."""
+        with suppress(OSError):
+            print(text, file=self._stream, flush=True)
 
 
 def is_interactive(stream: TextIO) -> bool:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from coord import checkpoint
 from coord.algos import ppo
-from coord.run import folder
+from coord.files import SPARE, check_folder
+from coord.locks import check_held
 from coord.run.interrupt import Interrupt, Interrupted
 from coord.run.logger import Logger
 from coord.run.progress import Progress, compact
@@ -77,12 +78,23 @@ class Job:
     phase: Callable[[Any], str] = lambda state: ""  # beside the title, such as "pretraining"
     elapsed_s: float = field(default=0.0, init=False)  # training time of earlier parts included
 
-    def save(self) -> None:
-        """Writes the checkpoint atomically."""
-        tensors: dict[str, Tensor | np.ndarray] = {f"state.{k}": v for k, v in self.state.state_dict().items()}
-        tensors |= {f"env.{k}": v for k, v in self.env.get_state().items()}
+    def tensors(self) -> dict[str, Tensor | np.ndarray]:
+        """Everything that a checkpoint holds."""
+        out: dict[str, Tensor | np.ndarray] = {f"state.{k}": v for k, v in self.state.state_dict().items()}
+        out |= {f"env.{k}": v for k, v in self.env.get_state().items()}
         if self.extra is not None:
-            tensors |= {f"extra.{k}": v for k, v in self.extra.state_dict().items()}
+            out |= {f"extra.{k}": v for k, v in self.extra.state_dict().items()}
+        return out
+
+    def check_space(self) -> None:
+        """Raise UserError unless a checkpoint fits beside the one before it."""
+        size = sum(value.nbytes for value in self.tensors().values())
+        check_folder(self.folder, need=size * 2 + SPARE)
+
+    def save(self) -> None:
+        """Writes the checkpoint atomically, if the folder is still there."""
+        check_held()
+        tensors = self.tensors()
         meta = {"kind": "training", "env_step": self.state.env_step, "elapsed_s": self.elapsed_s}
         checkpoint.save(self.folder / STATE_FILE, tensors, meta)
 
@@ -114,18 +126,6 @@ def set_threads(threads: int) -> None:
     numba.set_num_threads(min(threads or usable, numba.config.NUMBA_NUM_THREADS))
 
 
-def open_run(cfg: Any, *, algo: str) -> Path:
-    """The folder of a run, new or to be resumed (`cfg.resume`).
-
-    Raises:
-        UserError: a new run is asked for in a folder that holds one, or the folder cannot be written.
-    """
-    if cfg.resume:
-        return Path(cfg.resume)
-    out = folder.run_folder(cfg, algo=algo, layout=cfg.layout, seed=cfg.seed, out=cfg.out)
-    return folder.create(out, cfg)
-
-
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Means over members, and the values of each member where they are worth a curve of their own."""
     out = {}
@@ -154,6 +154,7 @@ class _Watch:
 
     def on_update(self, state: Learner, metrics: dict[str, Any]) -> None:
         """After every update."""
+        check_held()
         now = time.monotonic()
         took, self._last_update = now - self._last_update, now
         self.job.elapsed_s += took
@@ -179,9 +180,10 @@ def run_job(job: Job) -> Learner:
     """Trains to the end of the budget and leaves a final checkpoint.
 
     Raises Interrupted (after saving) on Ctrl-C, Diverged on NaN (the last checkpoint stays), UserError on a damaged
-    checkpoint, an unwritable folder or a full disk.
+    checkpoint, a folder that cannot be written or is deleted meanwhile, or a full disk.
     """
     resumed = job.load()
+    job.check_space()
     members = job.state.members
     total, start = job.state.cfg.total_steps * members, job.state.env_step * members
     with (

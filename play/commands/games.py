@@ -46,7 +46,7 @@ def run(overrides: Sequence[str]) -> int:
     from coord.run.config import load
 
     cfg = load("games", overrides, positional=("what", "game"))
-    store = open_store(cfg.data)
+    store = open_store(cfg.data, writes=cfg.what == "delete")
     try:
         _ACTIONS[cfg.what](store, cfg)
     finally:
@@ -54,18 +54,18 @@ def run(overrides: Sequence[str]) -> int:
     return 0
 
 
-def open_store(data: str | None) -> Store:
+def open_store(data: str | None, *, writes: bool = False) -> Store:
     """The recordings, with a line on stderr for each game that a crash had left open.
 
     Raises:
-        UserError: there are none yet, or the file is damaged.
+        UserError: there are none yet, the file is damaged, or it cannot be written though `writes`.
     """
     from play.game.record import Store, default_path
 
     path = default_path() if data is None else Path(data)
     if not path.exists():
         raise UserError(f"no recordings at {path}; play a game first (coord play) or give data=<file>")
-    store = Store(path)
+    store = Store(path, writes=writes)
     for line in store.recovered:
         print(line, file=sys.stderr)
     return store

@@ -74,7 +74,7 @@ def report(file: Path) -> str:
     from coord.preference.labels.store import LabelStore
     from play.labelling.report import text
 
-    with closing(LabelStore(file, create=False)) as store:
+    with closing(LabelStore(file, create=False, writes=False)) as store:
         return text(store)
 
 

@@ -108,7 +108,7 @@ def _withdraw(cfg: StudyConfig) -> int:
 
     if cfg.participant is None:
         raise UserError("coord study withdraw needs participant=<id>")
-    store = open_store(cfg.data)
+    store = open_store(cfg.data, writes=True)
     try:
         gone = withdraw(store, cfg.participant)
     finally:

@@ -51,15 +51,18 @@ class Preloader:
         """Partners to play with; waits when asked before `ready`."""
         return self._lists.result()[1]
 
-    def store(self) -> Store | None:
-        """The recordings file, opened at the first call; None, with `problem` set, if it cannot be used."""
+    def store(self, *, writes: bool = True) -> Store | None:
+        """The recordings file, opened at the first call; None, with `problem` set, if it cannot be used for that."""
         if self._store is None and not self.problem:
             from play.game.record import Store
 
             try:
-                self._store = Store(self.file)
+                self._store = Store(self.file, writes=False)
             except UserError as err:
                 self.problem = str(err)
+        if writes and self._store is not None and self._store.is_read_only:
+            self.problem = f"cannot write {self._store.path}: the file or its folder is read-only"
+            return None
         return self._store
 
     def retry(self) -> None:

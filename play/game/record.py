@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import coord
+from coord.databases import can_write, connect
 from coord.errors import UserError
 from coord.overcooked.recorded import (
     APPLICATION_ID,
@@ -81,35 +82,39 @@ def utc_now() -> str:
 class Store:
     """The recordings file: opens (and creates) it, closes games a crash left open, hands out recorders.
 
-    `recovered` holds one line for each game that a crash had left open.
+    `recovered` holds one line for each game that a crash had left open. Without `writes` a file that cannot be written
+    is read as it is (`is_read_only`): nothing in it is closed or changed.
     Every method raises UserError with one clear line if the file is damaged, no recordings file, from a newer
     version, cannot be written, or the disk is full.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, *, writes: bool = True) -> None:
         self.path = default_path() if path is None else Path(path)
+        self.is_read_only = not writes and self.path.is_file() and not can_write(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make folder {self.path.parent}: {error.strerror or error}") from error
         with clear_errors(self.path):
             self.damaged: list[str] = []
-            self.connection = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+            self.connection = connect(self.path, writes=not self.is_read_only)
             try:
                 self._prepare()
             except BaseException:
                 self.connection.close()
                 raise
-        self.recovered = self._recover()
+        self.recovered = [] if self.is_read_only else self._recover()
 
     def _prepare(self) -> None:
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         self.connection.execute("PRAGMA temp_store = MEMORY")  # no copies of people's data in temporary files
         (tables,) = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0:
+        if tables == 0 and not self.is_read_only:
             self._create()
         check_version(self.connection, self.path)
+        if self.is_read_only:
+            return
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = NORMAL")
 

@@ -188,7 +188,7 @@ def draw_pair(file: Path, record: QueryRecord) -> Pair:
     gone = [number for number in record.episode if (record.member, number) not in recorded]
     if gone:
         raise UserError(f"episode {gone[0]} of member {record.member} was not kept: its clip cannot be shown")
-    with closing(LabelStore(file, create=False)) as store:
+    with closing(LabelStore(file, create=False, writes=False)) as store:
         query = store.segments([record.id])
     length = record.length - 2 * record.margin
     query = query.centre(length)

@@ -24,7 +24,7 @@ OUTCOMES = {"finished": "", "quit": ", left early", "recovered": ", cut off"}
 
 def replay_list(app: Host) -> Screen:
     """All games, newest first; or why there are none."""
-    store = app.preloader.store()
+    store = app.preloader.store(writes=False)
     if store is None:
         return message(app, "The recordings cannot be opened", app.preloader.problem, [
             ("Try again", lambda: _retry(app)), ("Back", partial(app.go, BACK)),
@@ -65,7 +65,7 @@ def replay_screen(app: Host, game_id: int | str) -> Screen:
     from play.game.replay import Replay
     from play.screens.replay import ReplayScreen
 
-    store = app.preloader.store()
+    store = app.preloader.store(writes=False)
     if store is None:
         return message(app, "The recordings cannot be opened", app.preloader.problem)
     try:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from coord.agents.files import locked_folder
 from coord.errors import Diverged, UserError
+from coord.locks import locked_folder
 from coord.run import cli
 from coord.run.interrupt import Interrupted
 from coord.run.progress import duration
@@ -70,8 +70,7 @@ class Work:
         """Runs one step, from where it was interrupted if it was; nothing if it is done."""
         if step.result.exists():
             return
-        lock = self.out / "train" / ".locks" / "-".join(step.folder.parts[-3:])
-        with locked_folder(lock, on_wait=lambda: self.say(f"waiting: another process trains {step.folder}")):
+        with locked_folder(step.folder, on_wait=lambda who: self.say(f"waiting: {who} trains {step.folder}")):
             if step.result.exists():
                 return
             words: Sequence[str] = step.words

@@ -58,7 +58,8 @@ def train_pool(cfg: PopulationConfig) -> Path:
     """
     from coord import plugins
     from coord.run.config import choice_of
-    from coord.run.training import Job, open_run, run_job, set_threads
+    from coord.run.folder import open_run
+    from coord.run.training import Job, run_job, set_threads
     from populations import pool
     from populations.training import Setup
 
@@ -68,11 +69,11 @@ def train_pool(cfg: PopulationConfig) -> Path:
     setup = Setup(algo=cfg.algo, **where, members=cfg.members, seed=cfg.seed, name=name)
     # Before the folder is made: whatever cannot be built leaves nothing behind.
     training = plugins.find("coord.pool_methods", name, "method").make(cfg.method, setup)
-    folder = open_run(cfg, algo=name)
-    if (folder / pool.MANIFEST).exists():
-        return folder
-    title, resume = f"{name} pool of {cfg.members} on {cfg.layout}", f"coord population resume={folder}"
-    begun = (training.state, training.env, cfg.save_every_s)
-    run_job(Job(folder, title, resume, *begun, extra=training.extra, train=training.run))
-    pool.add_members(folder, training.agents())
+    with open_run(cfg, algo=name, layout=cfg.layout) as folder:
+        if (folder / pool.MANIFEST).exists():
+            return folder
+        title, resume = f"{name} pool of {cfg.members} on {cfg.layout}", f"coord population resume={folder}"
+        begun = (training.state, training.env, cfg.save_every_s)
+        run_job(Job(folder, title, resume, *begun, extra=training.extra, train=training.run))
+        pool.add_members(folder, training.agents())
     return folder

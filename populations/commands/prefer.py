@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from coord.nets.population import PopulationNet
     from coord.overcooked import OvercookedVectorEnv
     from coord.preference.config import PreferConfig
+    from coord.preference.labels.feedback import Feedback
     from coord.run.training import Job
 
 HELP = "learn control tasks and kitchens from preferences: PEBBLE, SURF, RUNE, MRN, QPA, PrefPPO"
@@ -46,32 +48,63 @@ def learn(cfg: PreferConfig) -> Path:
         UserError: unknown task, missing extra, no partners, settings that do not fit, a folder that holds another run,
             a full disk; see also `run_job`.
     """
+    from coord.agents.files import check_id
     from coord.preference.config import check
     from coord.preference.methods.table import METHODS, name_of
-    from coord.preference.tasks.kitchen_env import KitchenEnv
     from coord.preference.tasks.registry import make_envs
     from coord.run.training import run_job, set_threads
 
     name = name_of(cfg)
     method, loop = METHODS[name], loop_of(cfg, name)
     set_threads(cfg.threads)
+    check_id(f"{name}{cfg.seed}-{cfg.members}", asked=f"seed={cfg.seed}")
     # Before the folder is made: whatever cannot be built leaves nothing behind.
     partners, begun_as = partners_of(cfg), models_of(cfg)
     with make_envs(cfg, *partners) as envs:
         check(cfg, envs.train, learns_reward=method.learns_reward)
         run = loop.build(cfg, method, envs, **({"start": stacked(begun_as, cfg.members)} if begun_as else {}))
-        folder = open_run(cfg, name)
-        if is_finished(folder):
-            return folder
-        run_job(job_of(cfg, name, folder, run, envs, loop.train))
-        if isinstance(envs.train, KitchenEnv):
-            write_kitchen_egos(
-                folder, cfg, name, loop.nets(run, envs.train), envs.train.kitchens, [*partners[0], *begun_as]
-            )
-        else:
-            head = "argmax" if envs.train.discrete else "clip" if method.on_policy else "tanh"
-            write_policies(folder, cfg, name, head, loop.policies(run))
+        with open_folder(cfg, name, inputs_of(cfg, *partners, begun_as, run.feedback)) as folder:
+            if not is_finished(folder):
+                run_job(job_of(cfg, name, folder, run, envs, loop.train))
+                write_results(folder, cfg, name, run, envs.train, [*partners[0], *begun_as])
     return folder
+
+
+def write_results(
+    folder: Path, cfg: PreferConfig, name: str, run: Any, env: Any, learned_with: list[StoredAgent]
+) -> None:
+    """What a run leaves: agents of kitchens, or one policy per member."""
+    from coord.preference.methods.table import METHODS
+    from coord.preference.tasks.kitchen_env import KitchenEnv
+
+    loop = loop_of(cfg, name)
+    if isinstance(env, KitchenEnv):
+        write_kitchen_egos(folder, cfg, name, loop.nets(run, env), env.kitchens, learned_with)
+        return
+    head = "argmax" if env.discrete else "clip" if METHODS[name].on_policy else "tanh"
+    write_policies(folder, cfg, name, head, loop.policies(run))
+
+
+def inputs_of(
+    cfg: PreferConfig,
+    partners: list[StoredAgent],
+    eval_partners: list[StoredAgent],
+    begun_as: list[StoredAgent],
+    feedback: Feedback | None,
+) -> dict[str, Any]:
+    """What a run folder keeps of what was read."""
+    from coord.evaluation.agents import identities
+    from coord.run.inputs import array_hash
+
+    read: dict[str, Any] = {
+        "partners": identities(cfg.partners, partners),
+        "eval_partners": identities(cfg.eval_partners, eval_partners),
+        "init_from": identities([cfg.init_from] if cfg.init_from else [], begun_as),
+    }
+    if feedback is not None and feedback.moments is not None:
+        said = feedback.moments
+        read["extra_labels"] = array_hash(*said.labels, said.unsafe)
+    return read
 
 
 def loop_of(cfg: PreferConfig, name: str) -> Any:
@@ -157,20 +190,13 @@ def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, trai
     )
 
 
-def open_run(cfg: PreferConfig, name: str) -> Path:
-    """The folder of a run, new or to be resumed.
-
-    Raises:
-        UserError: a new run is asked for in a folder that holds one, or the folder cannot be written.
-    """
+def open_folder(cfg: PreferConfig, name: str, read: dict[str, Any]) -> AbstractContextManager[Path]:
+    """The folder of a run, see `coord.run.folder.open_run`."""
     from coord.preference.config import KITCHENS
-    from coord.run import folder
+    from coord.run.folder import open_run
 
-    if cfg.resume:
-        return Path(cfg.resume)
     task, layout = (KITCHENS, str(cfg.layout)) if cfg.env == KITCHENS else ("control", cfg.env)
-    where = folder.run_folder(cfg, task=task, layout=layout, algo=name, seed=cfg.seed, out=cfg.out)
-    return folder.create(where, cfg)
+    return open_run(cfg, algo=name, task=task, layout=layout, read=read)
 
 
 def write_policies(folder: Path, cfg: PreferConfig, name: str, head: str, policies: list[dict[str, Any]]) -> None:

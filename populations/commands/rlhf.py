@@ -134,12 +134,20 @@ def pipeline(cfg: RLHFConfig) -> Path:
         UserError: unknown layout, partner or proxy, no human games, held-out partners, settings that do not fit, a
             folder that holds another run, a full disk; see also `run_job`.
     """
-    from coord.files import atomic_write_json
-    from coord.run.training import open_run, set_threads
+    from coord.run.folder import open_run
+    from coord.run.training import set_threads
 
     set_threads(cfg.threads)
     parts = prepare(cfg)  # before the folder is made: whatever is refused leaves nothing behind
-    whole = Pipeline(cfg, *parts, open_run(cfg, algo="rlhf"))
+    with open_run(cfg, algo="rlhf", layout=cfg.layout, read=inputs_of(cfg, *parts[1:])) as folder:
+        do_steps(Pipeline(cfg, *parts, folder))
+    return folder
+
+
+def do_steps(whole: Pipeline) -> None:
+    """What of the steps is not done, and `result.json`."""
+    from coord.files import atomic_write_json
+
     actions: dict[str, Callable[[Pipeline], dict[str, Any]]] = {
         "imitation": imitate,
         "reward": learn_reward,
@@ -151,16 +159,24 @@ def pipeline(cfg: RLHFConfig) -> Path:
             score = actions[name](whole)
             atomic_write_json(whole.step(name) / SCORE_FILE, score)
     atomic_write_json(whole.folder / RESULT_FILE, result(whole))
-    return whole.folder
+
+
+def inputs_of(cfg: RLHFConfig, partners: tuple[StoredAgent, ...], proxies: tuple[StoredAgent, ...]) -> dict[str, Any]:
+    """What a run folder keeps of what was read."""
+    from coord.evaluation.agents import identities
+
+    return {"partners": identities(cfg.partners, partners), "proxies": identities(cfg.proxies, proxies)}
 
 
 def prepare(cfg: RLHFConfig) -> tuple[Layout, tuple[StoredAgent, ...], tuple[StoredAgent, ...]]:
     """Layout, partners and proxies, checked: see `pipeline`."""
+    from coord.agents.files import check_id
     from coord.algos.bc import recorded_layout
     from coord.evaluation.agents import hashes_of, load_networks, load_training_partners
     from coord.overcooked import load_layout
     from coord.preference.labels import queries
 
+    check_id(f"imitation{cfg.seed}-{cfg.members}", asked=f"seed={cfg.seed}")
     queries.check(cfg.query, cfg.reward)
     stored = cfg.reward.stored_length(cfg.query.length)
     if stored > cfg.horizon:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from coord.algos.bc import BCConfig
+    from coord.agents.files import StoredAgent
+    from coord.algos.bc import BCConfig, Lesson
     from coord.algos.ppo import PPOConfig
     from populations.training import Setup
 
@@ -78,7 +79,8 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
     from coord import plugins
     from coord.errors import UserError
     from coord.run.config import choice_of
-    from coord.run.training import Job, open_run, run_job, set_threads
+    from coord.run.folder import open_run
+    from coord.run.training import Job, run_job, set_threads
     from populations.training import egos_file, write_egos
 
     if cfg.data is not None:
@@ -89,15 +91,21 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
     # Before the folder is made: whatever cannot be built leaves nothing behind.
     training = plugins.find("coord.ego_methods", method, "method").make(cfg.method, setup)
     alone = method == "ppo" and not setup.partners
-    folder = open_run(cfg, algo="sp" if alone else method)
-    if egos_file(folder, setup).exists():
-        return folder
-    title = f"{method} on {cfg.layout}" + (f" with {len(setup.partners)} partners" if setup.partners else "")
-    begun = (training.state, training.env, cfg.save_every_s)
-    job = Job(folder, title, f"coord train resume={folder}", *begun, extra=training.extra, train=training.run)
-    run_job(job)
-    write_egos(folder, training.agents())
+    with open_run(cfg, algo="sp" if alone else method, layout=cfg.layout, read=partners_read(cfg, setup)) as folder:
+        if egos_file(folder, setup).exists():
+            return folder
+        title = f"{method} on {cfg.layout}" + (f" with {len(setup.partners)} partners" if setup.partners else "")
+        begun = (training.state, training.env, cfg.save_every_s)
+        run_job(Job(folder, title, f"coord train resume={folder}", *begun, extra=training.extra, train=training.run))
+        write_egos(folder, training.agents())
     return folder
+
+
+def partners_read(cfg: TrainConfig, setup: Setup) -> dict[str, Any]:
+    """What a run folder keeps of the partners."""
+    from coord.evaluation.agents import identities
+
+    return {"partners": identities(cfg.partners, setup.partners)}
 
 
 def ego_setup(cfg: TrainConfig, algo: PPOConfig, method: str) -> Setup:
@@ -122,25 +130,37 @@ def train_clone(cfg: TrainConfig, algo: BCConfig) -> Path:
     from coord.agents.files import AGENT_FILE, save_agent
     from coord.algos import bc
     from coord.run.config import to_dict
-    from coord.run.logger import Logger
-    from coord.run.progress import Progress
-    from coord.run.training import open_run, set_threads
+    from coord.run.folder import open_run
+    from coord.run.inputs import array_hash
+    from coord.run.training import set_threads
 
     set_threads(cfg.threads)
     if cfg.data is None:  # read, and refused, before a folder is made
         lesson = bc.packaged_games(cfg.layout, algo.split)
     else:
         lesson = bc.own_games(cfg.data, cfg.layout, cfg.rules)
-    folder = open_run(cfg, algo="bc")
-    if (folder / AGENT_FILE).exists():
-        return folder
+    read = {"data": array_hash(*lesson.demos, *(lesson.unseen or ()))}
+    with open_run(cfg, algo="bc", layout=cfg.layout, read=read) as folder:
+        if (folder / AGENT_FILE).exists():
+            return folder
+        clone = clone_people(cfg, algo, lesson, folder)
+        save_agent(folder / AGENT_FILE, clone.card, clone.net, config=to_dict(cfg))
+    return folder
+
+
+def clone_people(cfg: TrainConfig, algo: BCConfig, lesson: Lesson, folder: Path) -> StoredAgent:
+    """The clone of a lesson, with its metrics in the run folder."""
+    from coord.algos import bc
+    from coord.locks import check_held
+    from coord.run.logger import Logger
+    from coord.run.progress import Progress
+
     title, epochs = f"clone people on {cfg.layout}", algo.epochs or lesson.epochs
     with Logger(folder) as logger, Progress(title, epochs, unit="epochs") as progress:
 
         def on_epoch(epoch: bc.Epoch) -> None:
+            check_held()
             logger.log(epoch.metrics, epoch.decisions)
             progress.update(epoch.done, epoch.metrics)
 
-        clone = bc.train_clone(lesson, algo, cfg.seed, on_epoch)
-    save_agent(folder / AGENT_FILE, clone.card, clone.net, config=to_dict(cfg))
-    return folder
+        return bc.train_clone(lesson, algo, cfg.seed, on_epoch)

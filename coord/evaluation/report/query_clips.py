@@ -115,7 +115,7 @@ def _read(learner: Learner, run: PreferenceRun, top: Path, notes: list[str]) -> 
     """The run's queries and answers; none, and a note, where they cannot be read."""
     folder = top / run.run.path
     try:
-        with closing(LabelStore(folder / STORE_FILE, create=False)) as store:
+        with closing(LabelStore(folder / STORE_FILE, create=False, writes=False)) as store:
             records = [record for m in range(run.members) for record in store.queries(RUN_NAME, m)]
             return _Asked(learner, run, folder, records, _standing(store.answers(RUN_NAME)))
     except UserError as error:
@@ -188,7 +188,7 @@ def _made(
 ) -> Clip | None:
     """The clip of one query; None, and a note, where it cannot be played again."""
     where = f"query {record.number} of member {record.member} in {one.run.run.path}"
-    with closing(LabelStore(one.folder / STORE_FILE, create=False)) as store:
+    with closing(LabelStore(one.folder / STORE_FILE, create=False, writes=False)) as store:
         query = store.segments([record.id])
     length = record.length - 2 * record.margin
     query = query.centre(length)

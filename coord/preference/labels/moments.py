@@ -123,7 +123,7 @@ def labels(stores: Sequence[str], run: str, length: int, sight: Sight, act_dim: 
     nothing = Labels.empty(length, sight.facts + sight.beside, act_dim)
     parts = [StoredLabels(nothing, np.zeros(0, np.int64), [], np.zeros((0, 2), np.bool_))]
     for path in stores:
-        with closing(LabelStore(path, create=False)) as store:
+        with closing(LabelStore(path, create=False, writes=False)) as store:
             names = [name for name in store.runs() if is_moment(name)]
             if run not in names:
                 there = f"it has {', '.join(names)}" if names else "people compare them in coord play, after a game"

@@ -28,8 +28,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from coord.databases import can_write, connect, explain_sqlite
 from coord.errors import UserError
-from coord.files import atomic_write_csv, atomic_write_text, explain_sqlite
+from coord.files import atomic_write_csv, atomic_write_text
 from coord.preference.labels.segments import Labels, Queries
 from coord.schema import refuse_foreign_programs
 
@@ -177,11 +178,13 @@ class LabelStore:
     """One file; every process opens it for itself.
 
     Every method raises UserError with one clear line if the file is damaged, something else, from a newer version,
-    cannot be written, or stays in use by another program for a minute.
+    cannot be written, or stays in use by another program for a minute. Without `writes` a file that cannot be written
+    is read as it is.
     """
 
-    def __init__(self, path: str | Path, *, create: bool = True) -> None:
+    def __init__(self, path: str | Path, *, create: bool = True, writes: bool = True) -> None:
         self.path = Path(path)
+        self._is_read_only = not writes and self.path.is_file() and not can_write(self.path)
         if not create and not self.path.is_file():
             raise UserError(f"no label store '{path}'")
         try:
@@ -189,7 +192,7 @@ class LabelStore:
         except OSError as error:
             raise UserError(f"cannot make folder {self.path.parent}: {error.strerror or error}") from error
         with self._clear_errors():
-            self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+            self._connection = connect(self.path, writes=not self._is_read_only)
             try:
                 self._patiently(self._prepare)
             except BaseException:
@@ -433,13 +436,23 @@ class LabelStore:
         connection = self._connection
         connection.execute("PRAGMA foreign_keys = ON")
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0:
+        if tables == 0 and not self._is_read_only:
             self._create()
         self._check_version()
         if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'repeats_no_DELETE'").fetchone()[0]:
-            self._script(REPEATS + _append_only("repeats"))  # stores made before there were repeats
+            self._add_repeats()
+        if self._is_read_only:
+            return
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # an answer is on the disk when it counts as given
+
+    def _add_repeats(self) -> None:
+        """For stores made before there were repeats; where nothing can be written, in memory."""
+        if not self._is_read_only:
+            self._script(REPEATS + _append_only("repeats"))
+            return
+        self._connection.execute("PRAGMA temp_store = MEMORY")
+        self._script(REPEATS.replace("CREATE TABLE", "CREATE TEMP TABLE").replace("CREATE VIEW", "CREATE TEMP VIEW"))
 
     def _create(self) -> None:
         pragmas = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"

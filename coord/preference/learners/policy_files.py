@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from coord import checkpoint
-from coord.errors import UserError
+from coord.errors import Diverged, UserError
 from coord.nets import mlps
 
 CARD_KIND = "control policy"
@@ -57,7 +57,16 @@ class StoredPolicy:
 
 
 def save_policy(path: Path, card: PolicyCard, tensors: Mapping[str, Tensor], *, config: Mapping[str, Any]) -> str:
-    """Writes one policy atomically; the SHA-256 of the file. Raises UserError for an unwritable folder."""
+    """Writes one policy atomically; the SHA-256 of the file.
+
+    Raises:
+        UserError: an unwritable folder.
+        Diverged: parameters that are not finite; nothing is written.
+    """
+    try:
+        checkpoint.refuse_non_finite(tensors, f"policy '{card.agent_id}'")
+    except UserError as error:
+        raise Diverged(f"{error}; {path} is not written") from error
     return checkpoint.save(path, tensors, {"kind": CARD_KIND, **asdict(card)}, config=config)
 
 
@@ -65,9 +74,10 @@ def read_policy(path: Path) -> StoredPolicy:
     """Reads what `save_policy` wrote.
 
     Raises:
-        UserError: missing, cut short, altered, or not a control policy.
+        UserError: missing, cut short, altered, not a control policy, or one whose parameters are not finite.
     """
     tensors, meta = checkpoint.load(path)
+    checkpoint.refuse_non_finite(tensors, str(path))
     if meta.get("kind") != CARD_KIND:
         raise UserError(f"{path} is a checkpoint, but not a policy for a control task")
     names = {field.name for field in fields(PolicyCard)}

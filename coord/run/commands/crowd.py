@@ -84,7 +84,7 @@ def report(cfg: CrowdCommandConfig) -> str:
         raise UserError(f"groups={cfg.groups}: must be at least 1")
     crowd = MixtureConfig(groups=cfg.groups) if cfg.groups > 1 else ReliabilityConfig()
     path = Path(cfg.store)
-    store = LabelStore(path / STORE_FILE if path.is_dir() else path, create=False)
+    store = LabelStore(path / STORE_FILE if path.is_dir() else path, create=False, writes=False)
     try:
         rows = annotator_report(store, cfg.run, crowd, seed=cfg.seed)
     finally:
