@@ -53,14 +53,31 @@ def create(folder: str | Path, config: Any, read: Inputs | None = None) -> Path:
         UserError: it already holds a run, or it cannot be written.
     """
     folder = Path(folder)
-    if (folder / "config.yaml").exists():
-        raise UserError(f"{folder} already holds a run; go on with resume={folder} or choose another out=")
+    _refuse_another_run(folder)
     atomic_write_text(folder / "command.txt", shlex.join(["coord", *sys.argv[1:]]) + "\n")
     atomic_write_json(folder / "env.json", environment())
     inputs.keep(folder, config, read or {})
     # Last, because its presence says that the folder is complete.
     atomic_write_text(folder / "config.yaml", configs.to_yaml(config))
     return folder
+
+
+def _refuse_another_run(folder: Path) -> None:
+    if (folder / "config.yaml").exists():
+        raise UserError(f"{folder} already holds a run; go on with resume={folder} or choose another out=")
+
+
+def check_out(config: Any) -> None:
+    """Say at once, before anything is read or built, what would hinder `open_run` from writing where it is told to.
+
+    Raises:
+        UserError: the folder holds a run, cannot be written, or there is no room.
+    """
+    if config.resume:
+        check_folder(config.resume)
+    elif config.out:
+        _refuse_another_run(Path(config.out))
+        check_folder(config.out)
 
 
 @contextmanager

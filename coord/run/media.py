@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coord.errors import UserError, unknown
-from coord.files import atomic_write_bytes
+from coord.files import atomic_write_bytes, check_place
 
 Frame = NDArray[np.uint8]
 
@@ -57,6 +57,7 @@ def save_film(path: str | Path, frames: Iterable[Frame], *, fps: float) -> None:
     ending = Path(path).suffix.lower()
     if ending not in FILMS:
         raise unknown("film format", ending or str(path), FILMS)
+    check_place(path)  # before the frames are drawn
     FILMS[ending](path, frames, fps=fps)
 
 

@@ -155,6 +155,7 @@ def _verify(store: Store, cfg: GamesConfig) -> None:
 
 
 def _export(store: Store, cfg: GamesConfig) -> None:
+    from coord.files import check_place
     from play.game.export import FORMATS
 
     if cfg.out is None:
@@ -162,6 +163,7 @@ def _export(store: Store, cfg: GamesConfig) -> None:
     name = cfg.format or Path(cfg.out).suffix.removeprefix(".")
     if name not in FORMATS:
         raise unknown("export format", name, FORMATS)
+    check_place(cfg.out)
     games = _chosen(store, cfg)
     FORMATS[name](games, Path(cfg.out))
     print(f"{len(games)} games written to {cfg.out}")

@@ -87,10 +87,12 @@ def _run(cfg: StudyConfig) -> int:
 
 
 def _report(cfg: StudyConfig) -> int:
+    from coord.files import check_folder
     from play.commands.games import open_store
     from play.study.study_page import summary, write_report
     from play.study.study_report import make_report
 
+    check_folder(cfg.out)
     study, store = _study(cfg), open_store(cfg.data)
     try:
         report = make_report(study, store)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from coord.errors import Diverged, UserError
+from coord.files import check_folder
 from coord.locks import locked_folder
 from coord.run import cli
 from coord.run.interrupt import Interrupted
@@ -33,6 +34,7 @@ def carry_out(plan: Plan, command: str, show: Callable[[], None]) -> None:
         UserError: what failed, after everything else was done.
         Interrupted: Ctrl-C; all that was finished is kept. command: what goes on from there.
     """
+    check_folder(plan.work.out)
     set_threads(plan.work.threads)
     try:
         plan.run()

@@ -31,13 +31,17 @@ def run(overrides: Sequence[str]) -> int:
     from pathlib import Path
 
     from coord.checkpoint import provenance
+    from coord.errors import UserError
     from coord.evaluation.crossplay import draw_heat_map
-    from coord.files import atomic_write_json
+    from coord.files import atomic_write_json, check_folder
     from coord.run.config import load, to_dict
 
     cfg = load("crossplay", overrides, positional=("pool",))
-    result = crossplay(cfg)
+    if cfg.pool is None:
+        raise UserError("which pool? give its folder, e.g. coord crossplay runs/pool")
     out = Path(cfg.out or cfg.pool)
+    check_folder(out)
+    result = crossplay(cfg)
     atomic_write_json(out / "crossplay.json", {**result, "provenance": provenance(to_dict(cfg))})
     draw_heat_map(result, out / "crossplay.png")
     print(table(result))
@@ -49,18 +53,15 @@ def crossplay(cfg: CrossplayConfig) -> dict[str, Any]:
     """Open the pool and play; the JSON document without provenance.
 
     Raises:
-        UserError: no pool, a damaged one, or one whose members play different layouts and none was chosen.
+        UserError: no such pool, a damaged one, or one whose members play different layouts and none was chosen.
     """
     from coord.agents.players import Agent
-    from coord.errors import UserError
     from coord.evaluation.crossplay import cross_play
     from coord.evaluation.matches import MatchRules
     from coord.overcooked import load_layout
     from populations.pool import open_pool
 
-    if cfg.pool is None:
-        raise UserError("which pool? give its folder, e.g. coord crossplay runs/pool")
-    pool = open_pool(cfg.pool)
+    pool = open_pool(str(cfg.pool))
     card = pool.members[0].card
     layout = load_layout(cfg.layout or next(iter(card.layouts)))
     for member in pool.members:

@@ -59,10 +59,27 @@ class Step:
 
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
+    from coord.locks import locked_folder
     from coord.run.config import load
 
     cfg = load("demo", overrides)
     out = Path(cfg.out)
+    check(cfg, out)
+    with locked_folder(out):
+        return tell_story(cfg, out)
+
+
+def check(cfg: DemoConfig, out: Path) -> None:
+    """Say at once what would hinder the last step: no proxy for that kitchen, or nowhere to write."""
+    from coord.evaluation.agents import load_agent
+    from coord.files import check_folder
+
+    check_folder(out)
+    load_agent(PROXY, cfg.layout, "classic")
+
+
+def tell_story(cfg: DemoConfig, out: Path) -> int:
+    """All steps that are not done yet; the exit code."""
     todo = [step for step in steps(cfg, out) if not step.result.exists()]
     games_done = (out / "games" / "done.json").exists()
     if not todo and games_done:

@@ -58,11 +58,12 @@ def train_pool(cfg: PopulationConfig) -> Path:
     """
     from coord import plugins
     from coord.run.config import choice_of
-    from coord.run.folder import open_run
+    from coord.run.folder import check_out, open_run
     from coord.run.training import Job, run_job, set_threads
     from populations import pool
     from populations.training import Setup
 
+    check_out(cfg)
     _, name = choice_of(cfg.method)
     set_threads(cfg.threads)
     where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}

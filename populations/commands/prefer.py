@@ -52,8 +52,10 @@ def learn(cfg: PreferConfig) -> Path:
     from coord.preference.config import check
     from coord.preference.methods.table import METHODS, name_of
     from coord.preference.tasks.registry import make_envs
+    from coord.run.folder import check_out
     from coord.run.training import run_job, set_threads
 
+    check_out(cfg)
     name = name_of(cfg)
     method, loop = METHODS[name], loop_of(cfg, name)
     set_threads(cfg.threads)

@@ -134,9 +134,10 @@ def pipeline(cfg: RLHFConfig) -> Path:
         UserError: unknown layout, partner or proxy, no human games, held-out partners, settings that do not fit, a
             folder that holds another run, a full disk; see also `run_job`.
     """
-    from coord.run.folder import open_run
+    from coord.run.folder import check_out, open_run
     from coord.run.training import set_threads
 
+    check_out(cfg)
     set_threads(cfg.threads)
     parts = prepare(cfg)  # before the folder is made: whatever is refused leaves nothing behind
     with open_run(cfg, algo="rlhf", layout=cfg.layout, read=inputs_of(cfg, *parts[1:])) as folder:

@@ -57,7 +57,8 @@ Config = SafetyStudyConfig
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.checkpoint import provenance
-    from coord.files import atomic_write_json
+    from coord.files import atomic_write_json, check_folder
+    from coord.locks import locked_folder
     from coord.run.config import load, to_dict
     from coord.run.training import set_threads
     from coord.studies import safety_study
@@ -65,8 +66,11 @@ def run(overrides: Sequence[str]) -> int:
     cfg = load("safety", overrides)
     set_threads(cfg.threads)
     wanted = arms_of(cfg)
-    arms = {name: run_arm(cfg, name) for name in wanted}
-    out, result = Path(cfg.out), {"task": cfg.task, "hazards": hazards_of(cfg), "arms": arms}
+    out = Path(cfg.out)
+    check_folder(out)
+    with locked_folder(out):
+        arms = {name: run_arm(cfg, name) for name in wanted}
+    result = {"task": cfg.task, "hazards": hazards_of(cfg), "arms": arms}
     result["provenance"] = provenance(to_dict(cfg))
     atomic_write_json(out / "safety.json", result)
     safety_study.draw(result, out / "safety.png")

@@ -59,8 +59,10 @@ def run(overrides: Sequence[str]) -> int:
     """Train as the words say; the exit code."""
     from coord.algos.bc import BCConfig
     from coord.run.config import load
+    from coord.run.folder import check_out
 
     cfg = load("train", overrides)
+    check_out(cfg)
     algo = cfg.algo
     folder = train_clone(cfg, algo) if isinstance(algo, BCConfig) else train_ego(cfg, algo)
     print(f"agent written to {folder}")

@@ -136,10 +136,11 @@ def test_kill_and_resume_give_the_same_parameters(finished: Path, tmp_path: Path
     assert untimed[0] == untimed[1]
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_saves_and_says_how_to_go_on(number: signal.Signals, finished: Path, tmp_path: Path) -> None:
     with started(*TRAIN, "save_every_s=1000", "out=run", cwd=tmp_path) as process:
         wait_for_rows(process, tmp_path / "run", 3)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     last = err.splitlines()[-1]
@@ -148,6 +149,15 @@ def test_ctrl_c_saves_and_says_how_to_go_on(finished: Path, tmp_path: Path) -> N
     code, _, err = coord(*shlex.split(last.partition("continue with: coord ")[2]), cwd=tmp_path)
     assert code == 0, err
     assert_same(parameters(tmp_path / "run"), parameters(finished / "run"))
+
+
+def test_two_trainings_in_one_folder(tmp_path: Path) -> None:
+    with started(*TRAIN, "algo.total_steps=1e7", "out=run", cwd=tmp_path) as first:
+        wait_for_rows(first, tmp_path / "run", 1)
+        line = refused(["train", "resume=run"], tmp_path)
+        assert f"run is being written by process {first.pid} on " in line
+        assert first.poll() is None
+    assert (tmp_path / "run" / "config.yaml").exists()
 
 
 def test_unknown_layout(tmp_path: Path) -> None:

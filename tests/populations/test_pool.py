@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from coord import checkpoint
 from coord.agents.files import AgentCard, read_agent, read_pool_member, save_agent, stack_agents
 from coord.algos.ppo import PPOConfig
-from coord.errors import UserError
+from coord.errors import Diverged, UserError
 from coord.overcooked import load_layout
 from populations.methods import fcp
 from populations.methods.fcp import FCPConfig
@@ -171,3 +172,62 @@ def test_a_pool_of_36_agents_is_small_and_opens_quickly(tmp_path: Path) -> None:
     assert len(open_pool(tmp_path / "pool")) == 36
     assert time.process_time() - began < 1.0
     assert sum(path.stat().st_size for path in (tmp_path / "pool").iterdir()) < 20e6
+
+
+def edit_manifest(pool: Path, **changes: object) -> None:
+    """Change the first entry."""
+    manifest = json.loads((pool / "manifest.json").read_text())
+    manifest["members"][0].update(changes)
+    (pool / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("value", [None, "", "null", 0, "A" * 64, ["x"]])
+def test_a_member_without_a_hash_is_refused(pool: Path, value: object) -> None:
+    edit_manifest(pool, sha256=value)
+    with pytest.raises(UserError, match="member 'a' has no SHA-256"):
+        open_pool(pool)
+
+
+def test_a_manifest_that_lacks_a_hash_or_holds_no_text_is_refused(pool: Path) -> None:
+    edit_manifest(pool, file=7)
+    with pytest.raises(UserError, match="are not text"):
+        open_pool(pool)
+    (pool / "manifest.json").write_text('{"schema": 1, "members": [{"id": "a", "file": "a.safetensors"}]}')
+    with pytest.raises(UserError, match="member 'a' has no SHA-256"):
+        open_pool(pool)
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_a_member_that_never_ends_is_refused_at_once(pool: Path, kind: str) -> None:
+    (pool / "a.safetensors").unlink()
+    if kind == "device":
+        (pool / "a.safetensors").symlink_to("/dev/zero")
+    else:
+        os.mkfifo(pool / "a.safetensors")
+    with pytest.raises(UserError, match=rf"a\.safetensors: it is a {kind}, not a file"):
+        open_pool(pool)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_parameters_that_are_not_finite_are_neither_written_nor_read(tmp_path: Path, number: float) -> None:
+    new = member("a", 1)
+    with torch.no_grad():
+        new.net.head_bias[0, 0] = number
+    with pytest.raises(Diverged, match=r"agent 'a'.* holds NaN or infinity"):
+        add_members(tmp_path / "pool", [new])
+    assert not list(tmp_path.rglob("*.safetensors"))
+    checkpoint.save(tmp_path / "x.safetensors", new.net.tensors(), new.card.to_dict())
+    with pytest.raises(UserError, match=r"x\.safetensors: parameter 'head\.bias' holds NaN or infinity"):
+        read_agent(tmp_path / "x.safetensors")
+
+
+def test_a_file_of_two_members_is_no_agent(tmp_path: Path) -> None:
+    one = member("a", 1)
+    both = {name: torch.cat([tensor, tensor]) for name, tensor in one.net.tensors().items()}
+    checkpoint.save(tmp_path / "x.safetensors", both, one.card.to_dict())
+    with pytest.raises(UserError, match="an agent file holds one member"):
+        read_agent(tmp_path / "x.safetensors")
+    halves = {name: tensor.double() for name, tensor in one.net.tensors().items()}
+    checkpoint.save(tmp_path / "x.safetensors", halves, one.card.to_dict())
+    with pytest.raises(UserError, match=r"torch\.float64"):
+        read_agent(tmp_path / "x.safetensors")

@@ -38,7 +38,7 @@ from coord.evaluation.report.run_folder import (
     difference,
     read_folder,
 )
-from coord.files import atomic_write_text
+from coord.files import atomic_write_text, check_place
 from coord.overcooked.render import SEAT_HATS
 
 FILE_NAME = "report.html"
@@ -133,6 +133,7 @@ def build_report(
     """
     folder = read_folder(path)
     target = Path(out) if out else folder.path / FILE_NAME
+    check_place(target)
     atomic_write_text(target, render(folder, meanings or {}, clips))
     return target
 

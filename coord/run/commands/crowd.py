@@ -54,12 +54,15 @@ def run(overrides: Sequence[str]) -> int:
 def experiment(cfg: CrowdCommandConfig) -> str:
     """Runs the experiment, writes its figures and its picture; what to print."""
     from coord.checkpoint import provenance
-    from coord.files import atomic_write_json
+    from coord.files import atomic_write_json, check_folder
+    from coord.locks import locked_folder
     from coord.run.config import to_dict
     from coord.studies.crowd_experiment import draw_figure, reward_config, run_crowds, summary
 
     out = Path(cfg.out)
-    result = run_crowds(out, cfg.seeds, cfg.queries, cfg.per_query, cfg.seed)
+    check_folder(out)
+    with locked_folder(out):
+        result = run_crowds(out, cfg.seeds, cfg.queries, cfg.per_query, cfg.seed)
     atomic_write_json(out / "crowd.json", {**result, "reward": reward_config(), "provenance": provenance(to_dict(cfg))})
     draw_figure(result, out / "crowd.png")
     written = f"written to {out / 'crowd.json'}, {out / 'crowd.png'} and {out / 'labels.sqlite'}"

@@ -43,10 +43,12 @@ def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.checkpoint import provenance
     from coord.evaluation import human_games
-    from coord.files import atomic_write_json
+    from coord.files import atomic_write_json, check_place
     from coord.run.config import load, to_dict
 
     cfg = load("evaluate", overrides)
+    if cfg.out is not None:
+        check_place(cfg.out)
     if cfg.human is not None:
         result = human_games.score_recorded(cfg.human, seed=cfg.seed)
         print(human_games.table(result))

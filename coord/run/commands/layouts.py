@@ -43,10 +43,13 @@ Config = LayoutsConfig
 
 def run(overrides: Sequence[str]) -> int:
     """Print the table and write the picture if one is asked for; the exit code."""
+    from coord.files import check_place
     from coord.run.config import load
     from coord.run.media import contact_sheet, save_png
 
     cfg = load("layouts", overrides, positional=("what",))
+    if cfg.out is not None:
+        check_place(cfg.out)
     layouts = chosen(cfg)
     print(table(layouts))
     if cfg.out is not None:

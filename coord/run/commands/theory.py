@@ -31,15 +31,16 @@ def run(overrides: Sequence[str]) -> int:
     from pathlib import Path
 
     from coord.checkpoint import provenance
-    from coord.files import atomic_write_json
+    from coord.files import atomic_write_json, check_folder
     from coord.run.config import load, to_dict
     from coord.run.training import set_threads
     from coord.studies.theory import draw_figure, run_theory, summary
 
     cfg = load("theory", overrides)
     set_threads(cfg.threads)
-    result = run_theory(cfg.seeds, cfg.horizons, cfg.seed)
     out = Path(cfg.out)
+    check_folder(out)
+    result = run_theory(cfg.seeds, cfg.horizons, cfg.seed)
     atomic_write_json(out / "theory.json", {**result, "provenance": provenance(to_dict(cfg))})
     draw_figure(result, out / "theory.png")
     print(summary(result))

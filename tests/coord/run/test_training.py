@@ -9,6 +9,7 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ import torch
 from coord import checkpoint
 from coord.algos import ppo
 from coord.errors import UserError
+from coord.locks import locked_folder
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import SelfPlayEnv
 from coord.run import cli, training
@@ -249,3 +251,22 @@ def test_returns_of_every_member_are_logged(tmp_path: Path) -> None:
     assert [row["rollout/return"] for row in rows[:1]] == [None]  # no episode of 30 ticks has ended after 20
     for row in rows[1:]:
         assert row["rollout/return"] == (row["rollout/return/0"] + row["rollout/return/1"]) / 2
+
+
+def test_a_folder_deleted_meanwhile_stops_the_run_and_is_not_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    work = job(folder, save_every_s=0)
+    work.on_update = lambda state: shutil.rmtree(folder) if state.update_step == 2 else None
+    with pytest.raises(UserError, match="run was deleted or moved"), locked_folder(folder):
+        run_job(work)
+    assert work.state.update_step in (2, 3)  # whether a checkpoint was due after the second or not
+    assert not folder.exists()
+
+
+def test_room_for_two_checkpoints_is_asked_for_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = job(tmp_path / "run")
+    size = sum(value.nbytes for value in work.tensors().values())
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=2 * size))
+    with pytest.raises(UserError, match=r"No space left on device .* are needed"):
+        run_job(work)
+    assert work.state.update_step == 0
