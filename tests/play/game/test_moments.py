@@ -206,6 +206,17 @@ def test_undo_and_the_same_game_once_more(tmp_path: Path) -> None:
         assert queue.take().record.number == 0
 
 
+def test_what_is_taken_back_later_comes_with_its_flags_and_note(tmp_path: Path) -> None:
+    game_id = play_game(tmp_path)
+    with closing(open_queue(tmp_path, game_id)) as queue:
+        task = queue.take()
+        given = Response(choice="right", unsafe=(True, False), reasons=("idle",), note="stood about")
+        queue.give(task, given)
+    with closing(open_queue(tmp_path, game_id)) as queue:  # another day
+        again = queue.undo()
+        assert (again.left, again.taken_back) == (task.left, given)
+
+
 def die_while_answering(folder: Path, game_id: int) -> None:
     """The process is killed between the pair and its answer."""
     queue = open_queue(folder, game_id)
