@@ -1,8 +1,8 @@
 """What packages add to the testbed, found by standard entry points and never by name (see "Plug-ins" in README.md).
 
 A group maps a name to something that its README section describes: `coord.commands`, `coord.pool_methods`,
-`coord.ego_methods`, `coord.benchmarks`. Our own packages use the same way in as everybody else's; looking at the names
-imports nothing.
+`coord.ego_methods`, `coord.preference_methods`, `coord.benchmarks`. Our own packages use the same way in as
+everybody else's; looking at the names imports nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from coord.errors import UserError, unknown
 
-METHOD_GROUPS = ("coord.pool_methods", "coord.ego_methods")
+METHOD_GROUPS = ("coord.pool_methods", "coord.ego_methods", "coord.preference_methods")
 
 
 @functools.cache

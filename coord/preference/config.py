@@ -6,26 +6,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from coord.errors import UserError, at_least, unknown
+from coord.preference.labels.config import FeedbackConfig
 from coord.preference.reward.annotators import MixtureConfig, PooledConfig, ReliabilityConfig
+from coord.preference.tasks.config import TaskConfig
 
 if TYPE_CHECKING:  # the annotations say what a group may be; help reads them without loading torch
     from coord.algos.ppo import PPOConfig
-    from coord.algos.ppo_gaussian import PPOContinuousConfig
     from coord.algos.sac import SACConfig
     from coord.preference.labels.answerers import TeacherConfig
     from coord.preference.labels.queries import QueryConfig
-    from coord.preference.methods.mrn.mrn import MRNConfig
-    from coord.preference.methods.ours import OursConfig
-    from coord.preference.methods.pebble import PebbleConfig
-    from coord.preference.methods.qpa import QPAConfig
-    from coord.preference.methods.rune import RuneConfig
-    from coord.preference.methods.surf import SurfConfig
-    from coord.preference.methods.table import OracleConfig, TrueRewardConfig
     from coord.preference.reward.model import RewardConfig
     from coord.preference.reward.safety import SafetyConfig
-    from coord.preference.tasks.task_env import TaskEnv
 
-KITCHENS = "overcooked"  # the task that has a layout, rules, a horizon and partners
 ANSWERERS = ("teacher", "human")
 LEARNERS = ("sac", "ppo")
 SCHEDULES = ("constant", "falling", "rising")
@@ -45,17 +37,7 @@ def _no_hazards() -> SafetyConfig:
 class PreferConfig:
     """Fields of configs/prefer.yaml, which says what each means; steps and labels are per member."""
 
-    method: (
-        PebbleConfig
-        | SurfConfig
-        | RuneConfig
-        | MRNConfig
-        | QPAConfig
-        | OursConfig
-        | PPOContinuousConfig
-        | TrueRewardConfig
-        | OracleConfig
-    )
+    method: Any = field(metadata={"plugins": "coord.preference_methods"})
     algo: SACConfig | PPOConfig
     reward: RewardConfig
     query: QueryConfig
@@ -127,77 +109,35 @@ class PreferConfig:
             raise UserError(f"updates_per_step={self.updates_per_step}: must be above 0 and at most 64")
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What the provenance of a query says of the task."""
-        if self.env != KITCHENS:
-            return {"task": self.env}
-        return {"task": self.env, "layout": self.layout, "rules": self.rules, "horizon": self.horizon}
-
-
-def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
-    """Raise UserError where settings do not fit together, before anything is trained or written."""
-    from coord.algos.ppo import PPOConfig
-    from coord.preference.labels import queries
-    from coord.preference.reward import crowds
-
-    if isinstance(cfg.algo, PPOConfig) != (cfg.learner == "ppo"):
-        raise UserError(f"learner={cfg.learner} does not go with the fields of another algo: say learner=, not algo=")
-    _check_task(cfg, env)
-    if cfg.safety.hazards and not learns_reward:
-        raise UserError("safety.hazards= are what people warn of: a method that learns from nobody's labels has no use")
-    if not learns_reward:
-        return
-    if cfg.extra_labels and cfg.env != KITCHENS:
-        raise UserError(f"extra_labels= are moments of games: they are for env={KITCHENS}, not for env={cfg.env}")
-    queries.check(cfg.query, cfg.reward)
-    crowds.check(cfg.crowd, cfg.reward, warns=bool(cfg.safety.hazards))
-    if cfg.answerer == "human" and cfg.min_answers > cfg.labels:
-        raise UserError(f"min_answers={cfg.min_answers}: there are never more than labels={cfg.labels} to wait for")
-    if 0 < cfg.labels < cfg.session_labels:
-        raise UserError(
-            f"labels={cfg.labels} is less than one session asks for (session_labels={cfg.session_labels}): "
-            "raise labels or lower session_labels"
+    def task(self) -> TaskConfig:
+        """What the environments are made from."""
+        return TaskConfig(
+            env=self.env,
+            teacher=self.teacher,
+            members=self.members,
+            seed=self.seed,
+            envs_per_member=self.envs_per_member,
+            eval_episodes=self.eval_episodes,
+            env_processes=self.env_processes,
+            on_crash=self.on_crash,
+            layout=self.layout,
+            rules=self.rules,
+            horizon=self.horizon,
+            sees_partner=self.reward_sees_partner,
+            sees_change=self.reward_sees_change,
+            sees_moves=self.reward_sees_moves,
         )
-    start = cfg.seed_steps + cfg.unsup_steps
-    if start >= cfg.total_steps:
-        raise UserError(
-            f"total_steps={cfg.total_steps} leaves no time after seed_steps + unsup_steps = {start}, "
-            "when the first labels are asked for"
+
+    def feedback(self, unlabelled_per_label: int = 0) -> FeedbackConfig:
+        """What the sessions are made from; the argument is the method's."""
+        same = (
+            "reward query teacher safety crowd labels session_labels session_every session_schedule total_steps "
+            "answerer answer_wait_s answers_every ask_ahead min_answers annotators_per_query extra_labels "
+            "pool_episodes device"
         )
-    _check_segments(cfg, env, start)
-
-
-def _check_task(cfg: PreferConfig, env: TaskEnv) -> None:
-    """What only kitchens have is asked of kitchens only, and of the learner that knows it."""
-    from coord.algos.sac import SACConfig
-    from coord.preference.learners.kitchen_files import arch_of
-    from coord.preference.tasks.kitchen_env import KitchenEnv
-
-    if not isinstance(env, KitchenEnv):
-        asked = {
-            "reward_sees_partner": cfg.reward_sees_partner,
-            "reward_sees_change": cfg.reward_sees_change,
-            "query.same_partner": cfg.query.same_partner,
-            "teacher.wants": cfg.teacher.wants != "return",
-        }
-        if names := [f"{name}=" for name, is_asked in asked.items() if is_asked]:
-            raise UserError(f"{' and '.join(names)}: for env={KITCHENS}, not for env={cfg.env}")
-        return
-    if isinstance(cfg.algo, SACConfig):
-        arch_of(cfg.algo.hidden, env.kitchens)
-
-
-def _check_segments(cfg: PreferConfig, env: TaskEnv, start: int) -> None:
-    """There are segments to ask about when the first session comes."""
-    stored = cfg.reward.stored_length(cfg.query.length)
-    if stored > env.max_episode_steps:
-        raise UserError(
-            f"query.length={cfg.query.length} (stored: {stored} steps) does not fit an episode of {cfg.env}, "
-            f"which has {env.max_episode_steps} steps"
-        )
-    first = start // cfg.envs_per_member
-    if first < (stored if cfg.query.running else env.max_episode_steps):
-        raise UserError(
-            f"seed_steps + unsup_steps = {start} is {first} steps of each of {cfg.envs_per_member} environments: "
-            f"no episode of {cfg.env} ({env.max_episode_steps} steps) is complete when the first labels are asked for"
+        return FeedbackConfig(
+            task=self.task,
+            begins_at=self.seed_steps + self.unsup_steps,
+            unlabelled_per_label=unlabelled_per_label,
+            **{name: getattr(self, name) for name in same.split()},
         )

@@ -39,17 +39,8 @@ CONFIGS: dict[str, str] = {
     "crowd/pooled": "coord.preference.reward.annotators:PooledConfig",
     "crowd/reliability": "coord.preference.reward.annotators:ReliabilityConfig",
     "crowd/mixture": "coord.preference.reward.annotators:MixtureConfig",
-    "method/mrn": "coord.preference.methods.mrn.mrn:MRNConfig",
     "algo/ppo": "coord.algos.ppo:PPOConfig",
     "algo/bc": "coord.algos.bc:BCConfig",
-    "method/sac": "coord.preference.methods.table:TrueRewardConfig",
-    "method/true_reward": "coord.preference.methods.table:OracleConfig",
-    "method/prefppo": "coord.algos.ppo_gaussian:PPOContinuousConfig",
-    "method/pebble": "coord.preference.methods.pebble:PebbleConfig",
-    "method/surf": "coord.preference.methods.surf:SurfConfig",
-    "method/rune": "coord.preference.methods.rune:RuneConfig",
-    "method/qpa": "coord.preference.methods.qpa:QPAConfig",
-    "method/ours": "coord.preference.methods.ours:OursConfig",
     "algo/sac": "coord.algos.sac:SACConfig",
     "reward/ensemble": "coord.preference.reward.model:RewardConfig",
     "query/pairs": "coord.preference.labels.queries:QueryConfig",
@@ -158,10 +149,11 @@ def choice_of(part: Any) -> tuple[str, str]:
 
 def _plugin_of(cls: type) -> tuple[str, str]:
     """("method", its name) if `cls` is the configuration of a method that some package offers."""
-    for group in plugins.METHOD_GROUPS:
-        for name, entry in plugins.entries(group).items():
-            if entry.module == cls.__module__ and plugins.config_of(plugins.find(group, name, "method")) is cls:
-                return "method", name
+    offered = [(group, entry) for group in plugins.METHOD_GROUPS for entry in plugins.entries(group).values()]
+    offered.sort(key=lambda pair: pair[1].module != cls.__module__)  # most stand in one file with their configuration
+    for group, entry in offered if dataclasses.is_dataclass(cls) else ():
+        if plugins.config_of(plugins.find(group, entry.name, "method")) is cls:
+            return "method", entry.name
     return "", ""
 
 

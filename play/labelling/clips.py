@@ -198,7 +198,7 @@ def draw_pair(file: Path, record: QueryRecord) -> Pair:
 
 
 def _side(record: QueryRecord, recorded: Mapping[Any, Any], query: Any, side: int, length: int, step: int) -> Side:
-    from coord.preference.config import KITCHENS
+    from coord.preference.tasks.config import KITCHENS
     from coord.preference.tasks.films import frames_of_segment
 
     played = recorded[record.member, record.episode[side]]

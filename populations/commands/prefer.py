@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from coord.overcooked import OvercookedVectorEnv
     from coord.preference.config import PreferConfig
     from coord.preference.labels.feedback import Feedback
+    from coord.preference.methods.method import Method
     from coord.run.training import Job
 
 HELP = "learn control tasks and kitchens from preferences: PEBBLE, SURF, RUNE, MRN, QPA, PrefPPO"
@@ -49,20 +50,21 @@ def learn(cfg: PreferConfig) -> Path:
             a full disk; see also `run_job`.
     """
     from coord.agents.files import check_id
-    from coord.preference.config import check
-    from coord.preference.methods.table import METHODS, name_of
+    from coord.preference.learners.check import check
+    from coord.preference.methods.method import name_of, named
     from coord.preference.tasks.registry import make_envs
     from coord.run.folder import check_out
     from coord.run.training import run_job, set_threads
 
     check_out(cfg)
-    name = name_of(cfg)
-    method, loop = METHODS[name], loop_of(cfg, name)
+    name = name_of(cfg.method)
+    method = named(name)
+    loop = loop_of(cfg, method)
     set_threads(cfg.threads)
     check_id(f"{name}{cfg.seed}-{cfg.members}", asked=f"seed={cfg.seed}")
     # Before the folder is made: whatever cannot be built leaves nothing behind.
     partners, begun_as = partners_of(cfg), models_of(cfg)
-    with make_envs(cfg, *partners) as envs:
+    with make_envs(cfg.task, *partners) as envs:
         check(cfg, envs.train, learns_reward=method.learns_reward)
         run = loop.build(cfg, method, envs, **({"start": stacked(begun_as, cfg.members)} if begun_as else {}))
         with open_folder(cfg, name, inputs_of(cfg, *partners, begun_as, run.feedback)) as folder:
@@ -76,14 +78,15 @@ def write_results(
     folder: Path, cfg: PreferConfig, name: str, run: Any, env: Any, learned_with: list[StoredAgent]
 ) -> None:
     """What a run leaves: agents of kitchens, or one policy per member."""
-    from coord.preference.methods.table import METHODS
+    from coord.preference.methods.method import named
     from coord.preference.tasks.kitchen_env import KitchenEnv
 
-    loop = loop_of(cfg, name)
+    method = named(name)
+    loop = loop_of(cfg, method)
     if isinstance(env, KitchenEnv):
         write_kitchen_egos(folder, cfg, name, loop.nets(run, env), env.kitchens, learned_with)
         return
-    head = "argmax" if env.discrete else "clip" if METHODS[name].on_policy else "tanh"
+    head = "argmax" if env.discrete else "clip" if method.on_policy else "tanh"
     write_policies(folder, cfg, name, head, loop.policies(run))
 
 
@@ -109,14 +112,13 @@ def inputs_of(
     return read
 
 
-def loop_of(cfg: PreferConfig, name: str) -> Any:
-    """The module that trains the learner by the method of that name."""
+def loop_of(cfg: PreferConfig, method: Method) -> Any:
+    """The module that trains the learner by the method."""
     from coord.preference.learners import kitchen_ppo, prefppo, sac
-    from coord.preference.methods.table import METHODS
 
     if cfg.learner == "ppo":
         return kitchen_ppo
-    return prefppo if METHODS[name].on_policy else sac
+    return prefppo if method.on_policy else sac
 
 
 def is_finished(folder: Path) -> bool:
@@ -134,7 +136,7 @@ def partners_of(cfg: PreferConfig) -> tuple[list[StoredAgent], list[StoredAgent]
     """
     from coord.errors import UserError
     from coord.evaluation.agents import load_networks, load_training_partners
-    from coord.preference.config import KITCHENS
+    from coord.preference.tasks.config import KITCHENS
 
     if cfg.env != KITCHENS:
         if cfg.partners or cfg.eval_partners or cfg.layout:
@@ -194,7 +196,7 @@ def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, trai
 
 def open_folder(cfg: PreferConfig, name: str, read: dict[str, Any]) -> AbstractContextManager[Path]:
     """The folder of a run, see `coord.run.folder.open_run`."""
-    from coord.preference.config import KITCHENS
+    from coord.preference.tasks.config import KITCHENS
     from coord.run.folder import open_run
 
     task, layout = (KITCHENS, str(cfg.layout)) if cfg.env == KITCHENS else ("control", cfg.env)
@@ -263,10 +265,10 @@ def write_kitchen_egos(
 
 def learned_from(cfg: PreferConfig, name: str, last: dict[str, Any], m: int) -> dict[str, Any]:
     """What a card says of a member's labels: how many, who gave them, and under which preset."""
-    from coord.preference.methods.table import METHODS
+    from coord.preference.methods.method import named
 
     labels, skipped = (int(member_value(last, f"reward/{key}", m) or 0) for key in ("labels", "skipped"))
-    teacher = "" if not METHODS[name].learns_reward else cfg.teacher.kind if cfg.answerer == "teacher" else cfg.answerer
+    teacher = "" if not named(name).learns_reward else cfg.teacher.kind if cfg.answerer == "teacher" else cfg.answerer
     return {"preset": cfg.preset, "labels": labels, "skipped": skipped, "teacher": teacher}
 
 
@@ -285,7 +287,8 @@ def member_value(row: dict[str, Any], key: str, m: int) -> float | None:
 
 def summary(cfg: PreferConfig, folder: Path) -> str:
     """The final evaluation as a table: mean, interquartile mean and interval over members (seeds)."""
-    from coord.preference.config import KITCHENS, PRESETS
+    from coord.preference.config import PRESETS
+    from coord.preference.tasks.config import KITCHENS
     from coord.preference.tasks.registry import has_success
     from coord.stats import bootstrap_ci, iqm, mean
 

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from coord.algos.ppo import PPOConfig
     from coord.nets.population import PopulationNet
     from coord.overcooked import Layout
-    from coord.preference.config import PreferConfig
     from coord.preference.labels.answerers import TeacherConfig
+    from coord.preference.labels.config import FeedbackConfig
     from coord.preference.labels.feedback import Feedback
     from coord.preference.labels.queries import QueryConfig
     from coord.preference.learners.imitation import ImitationConfig
     from coord.preference.learners.kitchen_ppo import Rows
     from coord.preference.learners.kl import KLConfig
     from coord.preference.reward.model import RewardConfig
+    from coord.preference.tasks.config import TaskConfig
 
 HELP = "learn from human games and comparisons: imitation, reward model, PPO with a KL penalty"
 EXAMPLES = (
@@ -266,7 +267,7 @@ def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: 
 
     cfg, seed = whole.cfg, seeding.derive(whole.cfg.seed, "rlhf", name)
     env = OvercookedVectorEnv(whole.home, cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules, seed=seed)
-    options = kitchen_options(as_prefer(cfg, cfg.labels))
+    options = kitchen_options(task_of(cfg))
     return Rows(KitchenEnv(env, partners, seed=seed, **options), "index", lambda *step: None)
 
 
@@ -274,23 +275,37 @@ def open_feedback(whole: Pipeline, env: Rows, labels: int) -> Feedback:
     """Sessions with a budget of `labels`; the answers of all steps lie in the second one's folder."""
     from coord.preference.labels.feedback import Feedback
 
-    feedback = Feedback.create(as_prefer(whole.cfg, labels), env.env, whole.seeds)
+    feedback = Feedback.create(feedback_of(whole.cfg, labels), env.env, whole.seeds)
     feedback.open(whole.step("reward"))
     return feedback
 
 
-def as_prefer(cfg: RLHFConfig, labels: int) -> PreferConfig:
-    """What feedback sessions read of a configuration."""
-    from coord.algos.sac import SACConfig
-    from coord.preference.config import PreferConfig
-    from coord.preference.methods.pebble import PebbleConfig
+def task_of(cfg: RLHFConfig) -> TaskConfig:
+    """What kitchens are made from."""
+    from coord.preference.tasks.config import KITCHENS, TaskConfig
 
-    same = (
-        "reward query teacher layout rules horizon partners reward_sees_partner reward_sees_change "
-        "reward_sees_moves seed members session_labels pool_episodes answerer answer_wait_s"
+    return TaskConfig(
+        env=KITCHENS,
+        teacher=cfg.teacher,
+        members=cfg.members,
+        seed=cfg.seed,
+        layout=cfg.layout,
+        rules=cfg.rules,
+        horizon=cfg.horizon,
+        sees_partner=cfg.reward_sees_partner,
+        sees_change=cfg.reward_sees_change,
+        sees_moves=cfg.reward_sees_moves,
     )
+
+
+def feedback_of(cfg: RLHFConfig, labels: int) -> FeedbackConfig:
+    """Sessions for that many labels in all; nobody's flags are heeded."""
+    from coord.preference.labels.config import FeedbackConfig
+    from coord.preference.reward.safety import SafetyConfig
+
+    same = "reward query teacher session_labels pool_episodes answerer answer_wait_s"
     shared = {name: getattr(cfg, name) for name in same.split()}
-    return PreferConfig(method=PebbleConfig(), algo=SACConfig(), env="overcooked", labels=labels, **shared)
+    return FeedbackConfig(task=task_of(cfg), safety=SafetyConfig(), labels=labels, **shared)
 
 
 def after_reward(whole: Pipeline) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from coord import stats
 from coord.evaluation.report.run_folder import Curve, Interval, TrainingRun
-from coord.preference.config import KITCHENS
+from coord.preference.tasks.config import KITCHENS
 
 TRUE_REWARD = ("sac", "true_reward", "true_reward by PPO")  # the methods that others are measured by
 FINAL_EVALUATIONS = 3  # a seed's final score is the mean of so many last evaluations

@@ -23,11 +23,11 @@ from PIL import Image
 from coord.control import EpisodeRecord
 from coord.errors import UserError
 from coord.evaluation.report.preference_runs import Learner, PreferenceRun
-from coord.preference.config import KITCHENS
 from coord.preference.labels import episodes
 from coord.preference.labels.feedback import RUN_NAME, STORE_FILE
 from coord.preference.labels.store import LabelStore, QueryRecord
 from coord.preference.tasks import films
+from coord.preference.tasks.config import KITCHENS
 
 SIZE = 168  # pixels of each side of a clip
 MAX_FRAMES = 50  # longer segments are shown in larger steps

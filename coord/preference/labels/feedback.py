@@ -37,9 +37,9 @@ from torch import Tensor
 from coord import seeding
 from coord.errors import Diverged
 from coord.overcooked import load_layout
-from coord.preference.config import PreferConfig
 from coord.preference.labels import episodes, moments
 from coord.preference.labels.answerers import Teacher
+from coord.preference.labels.config import FeedbackConfig
 from coord.preference.labels.queries import Chooser
 from coord.preference.labels.segments import Labels, Queries, SegmentPool
 from coord.preference.labels.store import Answer, LabelStore, StoredLabels
@@ -65,7 +65,7 @@ RUN_NAME = "run"  # a store of its own per run folder, so the name only has to b
 class Feedback:
     """Episodes, labels and reward models of M members."""
 
-    cfg: PreferConfig
+    cfg: FeedbackConfig
     model: RewardModel
     crowd: Crowd
     pool: SegmentPool
@@ -93,12 +93,12 @@ class Feedback:
         self.labels, self.answered = [], []
 
     @staticmethod
-    def create(cfg: PreferConfig, env: TaskEnv, seeds: list[int]) -> Feedback:
+    def create(cfg: FeedbackConfig, env: TaskEnv, seeds: list[int]) -> Feedback:
         """Nothing seen, nothing asked; member m depends on seeds[m] only."""
         obs_dim = env.obs_dim + env.beside_dim
-        facts = env.obs_dim if cfg.reward_sees_change else 0
+        facts = env.obs_dim if cfg.task.sees_change else 0
         models: dict[str, Any] = {"unread": facts, "change": facts, "device": cfg.device}
-        if facts and not sees_moves(cfg):  # actions; what else moves no thing is 0 in the change itself
+        if facts and not sees_moves(cfg.task):  # actions; what else moves no thing is 0 in the change itself
             models["ignored"] = np.repeat([True, False, True], [env.beside_dim - facts, facts, env.act_dim])
         feedback = Feedback(
             cfg,
@@ -171,7 +171,7 @@ class Feedback:
 
     def news(self, env_step: int) -> dict[str, Tensor]:
         """The session, or look at people's answers, that is due. Metrics [M]; {}: nothing was learned."""
-        if env_step < self.cfg.seed_steps + self.cfg.unsup_steps:
+        if env_step < self.cfg.begins_at:
             return {}
         is_first = not self.sessions and (self.remaining or not self.last_session)  # without labels: only once
         if is_first or (self.remaining and env_step - self.last_session >= self.cfg.session_every):
@@ -240,7 +240,7 @@ class Feedback:
             session=self.sessions,
             wanted=self.cfg.annotators_per_query if self.asks_people else 1,
             margin=self.cfg.reward.crop_margin,
-            provenance=[self.cfg.about] * chosen.size,
+            provenance=[self.cfg.task.about] * chosen.size,
         )
         if self.asks_people:
             return
@@ -274,7 +274,7 @@ class Feedback:
 
     def _unlabelled(self) -> list[Labels] | None:
         """Pairs for pseudo-labels, as many per query of a session as the method wants."""
-        per_label = getattr(self.cfg.method, "unlabelled_per_label", 0)
+        per_label = self.cfg.unlabelled_per_label
         if not per_label:
             return None
         count, length = per_label * self.cfg.session_labels, self.cfg.reward.stored_length(self.cfg.query.length)
@@ -395,7 +395,7 @@ class Feedback:
         return torch.tensor(found)
 
     def _rank_correlation(self, m: int) -> float:
-        rng = seeding.rng(self.cfg.seed, "rank", m, self.sessions)
+        rng = seeding.rng(self.cfg.task.seed, "rank", m, self.sessions)
         drawn = self.pool.sample_pairs(m, RANK_PAIRS, self.cfg.query.length, rng, last=RANK_EPISODES)
         rows = (torch.from_numpy(array).flatten(0, 2)[None] for array in (drawn.obs, drawn.act))
         with torch.no_grad():
@@ -457,16 +457,16 @@ class Feedback:
             self._keep([self._stored(m) for m in range(self.members)])
 
 
-def _moments(cfg: PreferConfig, env: TaskEnv) -> StoredLabels:
+def _moments(cfg: FeedbackConfig, env: TaskEnv) -> StoredLabels:
     """What people said of moments of games; read when a run starts or goes on."""
     length = cfg.reward.stored_length(cfg.query.length)
-    run = moments.run_name(load_layout(str(cfg.layout)), cfg.rules, length)
+    run = moments.run_name(load_layout(str(cfg.task.layout)), cfg.task.rules, length)
     assert isinstance(env, KitchenEnv)
 
     def changed(change: NDArray[np.float32]) -> NDArray[np.float32]:
         return env.changed(torch.from_numpy(change)).numpy()
 
-    sight = moments.Sight(env.obs_dim, env.beside_dim, cfg.reward_sees_partner, cfg.reward_sees_change, changed)
+    sight = moments.Sight(env.obs_dim, env.beside_dim, cfg.task.sees_partner, cfg.task.sees_change, changed)
     return moments.labels(cfg.extra_labels, run, length, sight, env.act_dim)
 
 

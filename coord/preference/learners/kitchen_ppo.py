@@ -44,12 +44,12 @@ from coord.preference.labels.feedback import Feedback
 from coord.preference.labels.store import LabelStore
 from coord.preference.learners import warm_start
 from coord.preference.learners.intrinsic import RunningStd, knn_reward
-from coord.preference.learners.sac import Method, crossed, evaluate
+from coord.preference.learners.sac import crossed, evaluate
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
+from coord.preference.methods.method import Method, check_learner
 from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.methods.mrn import value_meta as vm
-from coord.preference.methods.mrn.mrn import MRN, LabelBatch, MRNConfig
-from coord.preference.methods.table import METHODS, name_of
+from coord.preference.methods.mrn.mrn import MRN, LabelBatch
 from coord.preference.reward import nets as rn
 from coord.preference.tasks.kitchen_env import KitchenEnv
 from coord.preference.tasks.task_env import TaskEnvs, TaskStep
@@ -113,7 +113,7 @@ def policy_obs(env: KitchenEnv, kind: str, *, final: bool = False) -> Tensor:
 
 
 @dataclass
-class Run:
+class KitchenPPORun:
     """Everything that training changes, except the environments."""
 
     cfg: PreferConfig
@@ -180,21 +180,15 @@ class Run:
         self.switched = bool(state["switched"])
 
 
-def check(cfg: PreferConfig) -> None:
-    """Raise UserError for settings that PPO in kitchens does not know, beside `coord.preference.config.check`."""
-    name, known = name_of(cfg), [other for other, method in METHODS.items() if "ppo" in method.learners]
-    if name not in known:
-        raise UserError(f"method={name} is not for learner=ppo, which has {', '.join(known)} (true_reward: no labels)")
+def check(cfg: PreferConfig, method: Method) -> None:
+    """Raise UserError for settings that PPO in kitchens does not know, beside `coord.preference.learners.check`."""
+    check_learner(method, cfg.method, "ppo")
     for inner, own in (("total_steps", "total_steps"), ("num_envs", "envs_per_member")):
         if (given := getattr(cfg.algo, inner)) != getattr(PPOConfig(), inner):
             raise UserError(f"algo.{inner}={given}: coord prefer has a field of its own for it, {own}")
-    if getattr(cfg.method, "extra_every", 0):
-        raise UserError(
-            "method.extra_every is for learner=sac; the same control with learner=ppo: method=mrn method.meta_scale=0"
-        )
 
 
-def build(cfg: PreferConfig, method: Method, envs: TaskEnvs, start: PopulationNet | None = None) -> Run:
+def build(cfg: PreferConfig, method: Method, envs: TaskEnvs, start: PopulationNet | None = None) -> KitchenPPORun:
     """A run at its start. Member m depends on its own seed and on the partners' draws, which are shared.
 
     start: policies that the members begin as, one each; None: fresh ones.
@@ -202,7 +196,7 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs, start: PopulationNe
     Raises:
         UserError: see `check`.
     """
-    check(cfg)
+    check(cfg, method)
     env, seeds = envs.train, seeding.member_seeds(cfg.seed, cfg.members)
     assert isinstance(env, KitchenEnv)
     assert isinstance(cfg.algo, PPOConfig)
@@ -214,11 +208,12 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs, start: PopulationNe
         raise UserError(f"init_from={cfg.init_from} is {theirs}, this run's network {own} (algo.network, algo.hidden)")
     state = ppo.create(algo, arch, seeds) if start is None else warm_start.start_from(algo, start, seeds)
     judges = [seeding.torch_generator(seed, "evaluation") for seed in seeds]
-    feedback = Feedback.create(cfg, env, seeds) if method.learns_reward else None
-    run = Run(cfg, state, feedback, env.obs_dim, torch.from_numpy(env.facts), env.rows, judges)
-    if feedback is not None and isinstance(cfg.method, MRNConfig):
+    asked = cfg.feedback(method.unlabelled(cfg.method))
+    feedback = Feedback.create(asked, env, seeds) if method.learns_reward else None
+    run = KitchenPPORun(cfg, state, feedback, env.obs_dim, torch.from_numpy(env.facts), env.rows, judges)
+    if feedback is not None and (steps := method.bilevel(cfg.method)) is not None:
         vm.check(state.net.arch)
-        run.extra = MRN(cfg.method, feedback.model, seeds)
+        run.extra = MRN(steps, feedback.model, seeds)
     return run
 
 
@@ -235,20 +230,20 @@ def in_time(x: Tensor, steps: int) -> Tensor:
     return x.unflatten(1, (steps, -1)).transpose(0, 1)
 
 
-def predicted(run: Run, known: Tensor, act: Tensor) -> Tensor:
+def predicted(run: KitchenPPORun, known: Tensor, act: Tensor) -> Tensor:
     """The reward model's rewards [M, T*N]; known [T, M, N, O + E] is what it reads, act [T, M, N]."""
     assert run.feedback is not None
     return run.feedback.reward(per_member(known), per_member(act))
 
 
-def wages(run: Run, rew: Tensor, known: Tensor, act: Tensor) -> Tensor:
+def wages(run: KitchenPPORun, rew: Tensor, known: Tensor, act: Tensor) -> Tensor:
     """What the ego is paid [T, M, N]: `predicted` rewards with mean 0 and deviation 1, less the price of hazards."""
     assert run.feedback is not None
     rew = (rew - run.scale.mean[:, None].float()) / run.scale.std[:, None].float()
     return in_time(rew - run.feedback.penalty(per_member(known), per_member(act)), len(known))
 
 
-def explore(run: Run, known: Tensor) -> Tensor:
+def explore(run: KitchenPPORun, known: Tensor) -> Tensor:
     """Novelty [T, M, N] of the states known [T, M, N, O + E]: their distance to the nearest of those seen before."""
     rows = per_member(known[..., : run.obs_dim])
     thinned = rows[:, :: -(-rows.shape[1] // SEEN_PER_ROLLOUT)]
@@ -258,7 +253,7 @@ def explore(run: Run, known: Tensor) -> Tensor:
     return in_time(run.novelty.normalise(distance), len(known))
 
 
-def pay(run: Run, roll: Rollout, known: Tensor, before: int) -> None:
+def pay(run: KitchenPPORun, roll: Rollout, known: Tensor, before: int) -> None:
     """Gives a rollout its rewards, after the bilevel step if one is due.
 
     known: [T, M, N, O + E] what the reward model reads of it; before: steps before it.
@@ -277,7 +272,7 @@ def pay(run: Run, roll: Rollout, known: Tensor, before: int) -> None:
     roll.rew = wages(run, rew, known, roll.act)
 
 
-def bilevel(run: Run, mrn: MRN, roll: Rollout, known: Tensor, rew: Tensor) -> None:
+def bilevel(run: KitchenPPORun, mrn: MRN, roll: Rollout, known: Tensor, rew: Tensor) -> None:
     """Moves the reward model by the preference loss of the values that its rewards lead to; rew: `predicted`."""
     feedback, cfg, net = run.feedback, run.ppo.cfg, run.ppo.net
     assert feedback is not None
@@ -306,7 +301,7 @@ def ends(labels: LabelBatch, obs_dim: int) -> vm.Labelled:
 # ------------------------------------------------------------------------------------------------- sessions
 
 
-def take_news(run: Run) -> None:
+def take_news(run: KitchenPPORun) -> None:
     """The session or the look at answers that is due; the first that teaches anything ends the pretraining."""
     found = run.feedback.news(run.env_step) if run.feedback is not None else {}
     if not found:
@@ -331,7 +326,7 @@ def reset_value(state: PPOState) -> None:
 # ---------------------------------------------------------------------------------------------------- train
 
 
-def policy(run: Run, env: KitchenEnv) -> Callable[[Tensor], Tensor]:
+def policy(run: KitchenPPORun, env: KitchenEnv) -> Callable[[Tensor], Tensor]:
     """What is evaluated in `env`: actions drawn from the policy."""
 
     def act(_: Tensor) -> Tensor:
@@ -343,7 +338,7 @@ def policy(run: Run, env: KitchenEnv) -> Callable[[Tensor], Tensor]:
     return act
 
 
-def watch(run: Run) -> Callable[[Tensor, Tensor, TaskStep], None]:
+def watch(run: KitchenPPORun) -> Callable[[Tensor, Tensor, TaskStep], None]:
     """What is remembered of every step."""
 
     def on_step(known: Tensor, act: Tensor, done: TaskStep) -> None:
@@ -354,18 +349,18 @@ def watch(run: Run) -> Callable[[Tensor, Tensor, TaskStep], None]:
     return on_step
 
 
-def nets(run: Run, env: KitchenEnv) -> list[PopulationNet]:
+def nets(run: KitchenPPORun, env: KitchenEnv) -> list[PopulationNet]:
     """Each member's network, as an agent's file holds it."""
     return [run.ppo.net.select([m]) for m in range(run.members)]
 
 
-def report(run: Run) -> dict[str, np.ndarray]:
+def report(run: KitchenPPORun) -> dict[str, np.ndarray]:
     """Metrics [M] since the last report."""
     counts = run.feedback.report() if run.feedback is not None else {}
     return run.tally.take() | run.episodes.report() | counts
 
 
-def train(run: Run, envs: TaskEnvs, hooks: Hooks | None = None) -> Run:
+def train(run: KitchenPPORun, envs: TaskEnvs, hooks: Hooks | None = None) -> KitchenPPORun:
     """Until `total_steps` per member; continues from wherever `run` and `envs` are."""
     assert isinstance(envs.train, KitchenEnv)
     assert isinstance(envs.evaluation, KitchenEnv)

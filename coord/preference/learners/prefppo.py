@@ -28,14 +28,15 @@ from coord.preference.config import PreferConfig
 from coord.preference.labels.feedback import Feedback
 from coord.preference.labels.store import LabelStore
 from coord.preference.learners.intrinsic import RunningStd, knn_reward
-from coord.preference.learners.sac import Method, crossed, evaluate
+from coord.preference.learners.sac import crossed, evaluate
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
+from coord.preference.methods.method import Method
 from coord.preference.tasks.task_env import TaskEnv, TaskEnvs
 from coord.rollout import Rollout
 
 
 @dataclass
-class Run:
+class PrefPPORun:
     """Everything that training changes, except the environments."""
 
     cfg: PreferConfig
@@ -84,12 +85,13 @@ class Run:
         self.switched = bool(switched)
 
 
-def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
+def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> PrefPPORun:
     """A run at its start. Member m depends on its own seed only, not on its neighbours."""
     env, seeds = envs.train, seeding.member_seeds(cfg.seed, cfg.members)
     assert isinstance(cfg.method, ppo.PPOContinuousConfig)
     state = ppo.create(cfg.method, env.obs_dim, env.act_dim, seeds)
-    return Run(cfg, state, Feedback.create(cfg, env, seeds), env.rows, torch.zeros(env.members, 0, env.obs_dim))
+    feedback = Feedback.create(cfg.feedback(), env, seeds)
+    return PrefPPORun(cfg, state, feedback, env.rows, torch.zeros(env.members, 0, env.obs_dim))
 
 
 def allocate(env: TaskEnv, rollout_len: int) -> Rollout:
@@ -102,7 +104,7 @@ def allocate(env: TaskEnv, rollout_len: int) -> Rollout:
 
 
 @torch.no_grad()
-def collect(run: Run, env: TaskEnv, roll: Rollout) -> Tensor:
+def collect(run: PrefPPORun, env: TaskEnv, roll: Rollout) -> Tensor:
     """Fills a rollout but for its rewards, by the policy's own play; the raw observations [T, M, N, O]."""
     state, raw = run.ppo, torch.empty_like(roll.obs)
     for t in range(len(roll.obs)):
@@ -122,7 +124,7 @@ def collect(run: Run, env: TaskEnv, roll: Rollout) -> Tensor:
 
 
 @torch.no_grad()
-def reward(run: Run, raw: Tensor, act: Tensor) -> Tensor:
+def reward(run: PrefPPORun, raw: Tensor, act: Tensor) -> Tensor:
     """Rewards [T, M, N] of raw obs [T, M, N, O] and executed actions: novelty before the switch, then the model's."""
     obs, act = (x.transpose(0, 1).flatten(1, 2) for x in (raw, act))  # [M, T*N, ...]
     if run.switched:
@@ -135,7 +137,7 @@ def reward(run: Run, raw: Tensor, act: Tensor) -> Tensor:
     return rew.unflatten(1, raw.shape[:1] + raw.shape[2:3]).transpose(0, 1)
 
 
-def take_news(run: Run) -> None:
+def take_news(run: PrefPPORun) -> None:
     """The session or the look at answers that is due; the first that teaches anything ends the pretraining."""
     found = run.feedback.news(run.env_step)
     if found and not run.switched:
@@ -144,12 +146,12 @@ def take_news(run: Run) -> None:
     run.tally.add(found)
 
 
-def policy(run: Run) -> Callable[[Tensor], Tensor]:
+def policy(run: PrefPPORun) -> Callable[[Tensor], Tensor]:
     """What is evaluated: the mean action, clipped to the task's range."""
     return lambda obs: ppo.act(run.ppo, run.ppo.norm(obs), deterministic=True)[0].clamp(-1, 1)
 
 
-def policies(run: Run) -> list[dict[str, Tensor]]:
+def policies(run: PrefPPORun) -> list[dict[str, Tensor]]:
     """The tensors of each member's policy file, see `coord.preference.learners.policy_files`."""
     actor = ppo.part(run.ppo.params, "actor")
     mean, std = run.ppo.norm.mean, (run.ppo.norm.var + 1e-8).sqrt()
@@ -159,7 +161,7 @@ def policies(run: Run) -> list[dict[str, Tensor]]:
     return found
 
 
-def train(run: Run, envs: TaskEnvs, hooks: Hooks | None = None) -> Run:
+def train(run: PrefPPORun, envs: TaskEnvs, hooks: Hooks | None = None) -> PrefPPORun:
     """Until `total_steps` per member; continues from wherever `run` and `envs` are."""
     cfg, own, hooks = run.cfg, run.ppo.cfg, hooks or Hooks()
     roll = allocate(envs.train, own.rollout_len)

@@ -3,11 +3,11 @@
 PEBBLE's schedule (Lee, Smith and Abbeel 2021) as B-Pref runs it: random steps; unsupervised pretraining on the entropy
 of states; the switch (first session with uniform queries, rewards of the whole replay replaced, a new critic and
 `reset_updates` gradient steps); then feedback sessions every `session_every` steps until the budget of labels is
-spent, each followed by relabelling. What a method changes stands in its row of
-`coord.preference.methods.table.METHODS`.
+spent, each followed by relabelling. What a method changes stands in its
+file in `coord/preference/methods` (`Method`).
 
 M members (seeds) train in step, each with its own environments, labels, reward model and generators. Within a step the
-action is chosen before the update, as in B-Pref. Everything that training changes is in `Run.state_dict` and in the
+action is chosen before the update, as in B-Pref. Everything that training changes is in `SACRun.state_dict` and in the
 state of the environments, so a run that was killed at any step goes on bit for bit.
 
 Deviations from B-Pref: the running variance of the novelty reward is the exact one; relabelling covers every row; the
@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,11 +30,13 @@ from coord import seeding
 from coord.algos import sac
 from coord.algos.ppo import Hooks
 from coord.buffers import Batch, ReplayBuffer
-from coord.preference.config import KITCHENS, PreferConfig
+from coord.preference.config import PreferConfig
 from coord.preference.labels.feedback import Feedback
 from coord.preference.labels.store import LabelStore
 from coord.preference.learners.intrinsic import RunningStd, knn_reward
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
+from coord.preference.methods.method import Method, Savable
+from coord.preference.tasks.config import KITCHENS
 from coord.preference.tasks.task_env import TaskEnv, TaskEnvs, TaskStep
 
 if TYPE_CHECKING:
@@ -45,35 +47,11 @@ Metrics = dict[str, Tensor]
 RELABEL_CHUNK = 4096  # rows per member at a time
 
 
-class Savable(Protocol):
-    """What a method remembers besides the run's own state."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Flat mapping of tensors."""
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Inverse of `state_dict`."""
-
-
-class Method(NamedTuple):
-    """What a method changes in the loop; None leaves the ordinary step as it is."""
-
-    config: type  # its own fields
-    learns_reward: bool = True  # else it is trained on the true reward, without labels
-    on_policy: bool = False  # PPO's loop (`coord.preference.learners.prefppo`) instead of the one below
-    learners: tuple[str, ...] = ("sac",)  # who can learn by it
-    create: Callable[[Run], Savable | None] | None = None  # what it must remember
-    recent: Callable[[Run], int | None] | None = None  # newest rows per member that half of each batch comes from
-    bonus: Callable[[Run, Batch], Tensor] | None = None  # [M, B] added to the predicted rewards of a batch
-    instead: Callable[[Run], Metrics | None] | None = None  # in place of an ordinary update where it returns metrics
-    renews_critic: Callable[[Run], bool] | None = None  # whether sessions after the first start a new critic too
-
-
 # ------------------------------------------------------------------------------------------------------- state
 
 
 @dataclass
-class Run:
+class SACRun:
     """Everything that training changes, except the environments."""
 
     cfg: PreferConfig
@@ -129,6 +107,11 @@ class Run:
         self.last_extra = self.env_step if due else self.last_extra
         return due
 
+    def relabel(self) -> None:
+        """Gives every transition of the replay the reward that the model predicts now."""
+        assert self.feedback is not None
+        self.buffer.relabel(self.feedback.reward, RELABEL_CHUNK)
+
     def open(self, folder: Path) -> LabelStore | None:
         """Opens the label store of the run folder, from which labels are read and to which queries go."""
         return self.feedback.open(folder) if self.feedback is not None else None
@@ -150,7 +133,7 @@ class Run:
         self.switched = bool(counters[1])
 
 
-def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
+def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> SACRun:
     """A run at its start. Member m depends on its own seed only, not on its neighbours."""
     env, seeds = envs.train, seeding.member_seeds(cfg.seed, cfg.members)
     device = {"device": cfg.device}
@@ -160,8 +143,9 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> Run:
     width = env.obs_dim + env.beside_dim
     buffer = ReplayBuffer(env.members, capacity, width, env.act_dim, discrete=env.discrete, **device)
     explorers = [seeding.torch_generator(seed, "explore") for seed in seeds]
-    feedback = Feedback.create(cfg, env, seeds) if method.learns_reward else None
-    return Run(cfg, method, learner, buffer, feedback, explorers, env.rows, env.max_episode_steps)
+    asked = cfg.feedback(method.unlabelled(cfg.method))
+    feedback = Feedback.create(asked, env, seeds) if method.learns_reward else None
+    return SACRun(cfg, method, learner, buffer, feedback, explorers, env.rows, env.max_episode_steps)
 
 
 # ------------------------------------------------------------------------------------------------------- steps
@@ -172,7 +156,7 @@ def crossed(before: int, after: int, every: int) -> bool:
     return after // every > before // every
 
 
-def choose(run: Run, obs: Tensor, env: TaskEnv) -> Tensor:
+def choose(run: SACRun, obs: Tensor, env: TaskEnv) -> Tensor:
     """Actions [M, N, A] (discrete: [M, N]) for obs [M, N, O]: random at first, then the policy's."""
     if run.env_step >= run.cfg.seed_steps:
         return sac.act(run.sac, obs.to(run.cfg.device)).cpu()
@@ -181,7 +165,7 @@ def choose(run: Run, obs: Tensor, env: TaskEnv) -> Tensor:
     return torch.stack([torch.rand(env.rows, env.act_dim, generator=gen) * 2 - 1 for gen in run.explorers])
 
 
-def take_news(run: Run) -> None:
+def take_news(run: SACRun) -> None:
     """The session or the look at answers that is due: a new reward for the replay; the first ends the pretraining."""
     if run.feedback is None:
         return
@@ -190,7 +174,7 @@ def take_news(run: Run) -> None:
     if not found:
         return
     run.tally.add(found)
-    relabel(run)
+    run.relabel()
     if not run.switched:
         run.switched, run.last_extra = True, run.env_step
         renew_critic(run)
@@ -198,20 +182,14 @@ def take_news(run: Run) -> None:
         renew_critic(run)
 
 
-def renew_critic(run: Run) -> None:
+def renew_critic(run: SACRun) -> None:
     """A new critic and target, and `reset_updates` gradient steps; the actor stays."""
     sac.reset_critic(run.sac)
     for _ in range(run.cfg.reset_updates):
         update(run)
 
 
-def relabel(run: Run) -> None:
-    """Gives every transition of the replay the reward that the model predicts now."""
-    assert run.feedback is not None
-    run.buffer.relabel(run.feedback.reward, RELABEL_CHUNK)
-
-
-def learn(run: Run, rows: int) -> None:
+def learn(run: SACRun, rows: int) -> None:
     """Whatever is due before the next step of `rows` environments per member: a session, updates."""
     if run.env_step < run.cfg.seed_steps or run.buffer.size == 0:
         return
@@ -221,7 +199,7 @@ def learn(run: Run, rows: int) -> None:
         update(run)
 
 
-def update(run: Run) -> None:
+def update(run: SACRun) -> None:
     """One gradient step, on novelty before the switch, on the learned or true reward after it."""
     if run.feedback is not None and not run.switched:
         batch = run.buffer.sample(run.sac.cfg.batch_size, run.sac.gens, time_limit=run.sac.cfg.time_limit)
@@ -233,7 +211,7 @@ def update(run: Run) -> None:
     run.tally.add(metrics)
 
 
-def sample(run: Run) -> Batch:
+def sample(run: SACRun) -> Batch:
     """A batch with the rewards that the method wants learned."""
     recent = run.method.recent(run) if run.method.recent is not None else None
     batch = run.buffer.sample(run.sac.cfg.batch_size, run.sac.gens, recent, time_limit=run.sac.cfg.time_limit)
@@ -244,14 +222,14 @@ def sample(run: Run) -> Batch:
     return batch._replace(rew=batch.rew - run.feedback.penalty(batch.obs, batch.act))
 
 
-def novelty(run: Run, obs: Tensor) -> Tensor:
+def novelty(run: SACRun, obs: Tensor) -> Tensor:
     """Distance of obs [M, B, O] to its k-th neighbour among all states seen, over its running deviation, [M, B]."""
     rew = knn_reward(obs[..., : run.sac.obs_dim], run.buffer.obs_view()[..., : run.sac.obs_dim], run.cfg.knn)
     run.novelty.update(rew)
     return run.novelty.normalise(rew)
 
 
-def remember(run: Run, obs: Tensor, act: Tensor, step: TaskStep, env: TaskEnv) -> None:
+def remember(run: SACRun, obs: Tensor, act: Tensor, step: TaskStep, env: TaskEnv) -> None:
     """Stores one step of every environment, and what it says about finished episodes."""
     known, rew = step.known(obs), step.judged
     if run.feedback is not None:
@@ -263,7 +241,7 @@ def remember(run: Run, obs: Tensor, act: Tensor, step: TaskStep, env: TaskEnv) -
     run.episodes.add(step)
 
 
-def tick(run: Run, env: TaskEnv) -> None:
+def tick(run: SACRun, env: TaskEnv) -> None:
     """One step of every environment and the learning that is due with it."""
     obs = env.observe()
     act = choose(run, obs, env)
@@ -295,7 +273,7 @@ def evaluate(act: Callable[[Tensor], Tensor], env: TaskEnv) -> dict[str, np.ndar
     return means | {name: total.nanmean(1).numpy() for name, total in measured.items()}
 
 
-def policy(run: Run) -> Callable[[Tensor], Tensor]:
+def policy(run: SACRun) -> Callable[[Tensor], Tensor]:
     """What is evaluated: the actor's likeliest actions; in kitchens drawn ones, as `coord evaluate` draws them.
 
     (Two cooks who never waver may block each other for the rest of the game.)
@@ -305,25 +283,25 @@ def policy(run: Run) -> Callable[[Tensor], Tensor]:
     return lambda obs: sac.act(run.sac, obs.to(run.cfg.device), deterministic=not is_kitchen, gens=gens).cpu()
 
 
-def policies(run: Run) -> list[dict[str, Tensor]]:
+def policies(run: SACRun) -> list[dict[str, Tensor]]:
     """The tensors of each member's policy file, see `coord.preference.learners.policy_files`."""
     return [{name: tensor[m] for name, tensor in run.sac.actor.items()} for m in range(run.members)]
 
 
-def nets(run: Run, env: KitchenEnv) -> list[PopulationNet]:
+def nets(run: SACRun, env: KitchenEnv) -> list[PopulationNet]:
     """The network of each member's agent file, for an ego of kitchens."""
     from coord.preference.learners.kitchen_files import index_net
 
     return [index_net(actor, env.kitchens) for actor in policies(run)]
 
 
-def report(run: Run) -> dict[str, np.ndarray]:
+def report(run: SACRun) -> dict[str, np.ndarray]:
     """Metrics [M] since the last report."""
     counts = run.feedback.report() if run.feedback is not None else {}
     return run.tally.take() | run.episodes.report() | counts
 
 
-def train(run: Run, envs: TaskEnvs, hooks: Hooks | None = None) -> Run:
+def train(run: SACRun, envs: TaskEnvs, hooks: Hooks | None = None) -> SACRun:
     """Until `total_steps` per member; continues from wherever `run` and `envs` are."""
     cfg, hooks = run.cfg, hooks or Hooks()
     while run.env_step < cfg.total_steps and not hooks.should_stop(run):

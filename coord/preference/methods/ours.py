@@ -12,13 +12,12 @@ Deviations: the parts are taken as their own modules implement them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from coord.errors import at_least
 from coord.preference.methods import qpa
-
-if TYPE_CHECKING:
-    from coord.preference.learners.sac import Run
+from coord.preference.methods.method import Learner, Method
+from coord.preference.methods.mrn import bilevel
+from coord.preference.methods.mrn.mrn import MRNConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +33,33 @@ class OursConfig:
         at_least(self, 0, "recent_episodes", "meta_every")
 
 
-def recent(run: Run) -> int | None:
+def recent(run: Learner) -> int | None:
     """As `qpa.recent`, if asked for."""
     return qpa.recent(run) if run.own.recent_episodes else None
 
 
-def renews_critic(run: Run) -> bool:
+def renews_critic(run: Learner) -> bool:
     """Whether every session starts a new critic."""
     return run.own.reset_critic
+
+
+def bilevel_steps(config: OursConfig) -> MRNConfig | None:
+    """Corrected ones, if any."""
+    if not config.meta_every:
+        return None
+    return MRNConfig(form="corrected", every=config.meta_every, meta_weight=config.meta_weight)
+
+
+def create(run: Learner) -> bilevel.MRN | None:
+    """What the method remembers."""
+    return bilevel.create(run, bilevel_steps(run.own))
+
+
+METHOD = Method(
+    OursConfig,
+    recent=recent,
+    create=create,
+    instead=bilevel.step,
+    renews_critic=renews_critic,
+    bilevel=bilevel_steps,
+)

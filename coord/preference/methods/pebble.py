@@ -12,12 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coord.errors import at_least
+from coord.errors import UserError, at_least
+from coord.preference.methods.method import Learner, Method
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from coord.preference.learners.sac import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +29,21 @@ class PebbleConfig:
         at_least(self, 0, "extra_every")
 
 
-def extra_step(run: Run) -> dict[str, Tensor] | None:
+def extra_step(run: Learner) -> dict[str, Tensor] | None:
     """One more supervised step of the reward model where it is due; the ordinary update then follows."""
-    from coord.preference.learners.sac import relabel
-
     assert run.feedback is not None
     if run.own.extra_every and run.feedback.remaining and run.is_due(run.own.extra_every):
         run.feedback.supervised_step()
-        relabel(run)
+        run.relabel()
     return None
+
+
+def check(config: PebbleConfig, learner: str) -> None:
+    """Raise UserError for the extra steps where there is no replay to relabel."""
+    if learner == "ppo" and config.extra_every:
+        raise UserError(
+            "method.extra_every is for learner=sac; the same control with learner=ppo: method=mrn method.meta_scale=0"
+        )
+
+
+METHOD = Method(PebbleConfig, instead=extra_step, learners=("sac", "ppo"), check=check)

@@ -10,12 +10,9 @@ Deviations: "recent" counts transitions, recent_episodes times the length of an 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from coord.errors import at_least
-
-if TYPE_CHECKING:
-    from coord.preference.learners.sac import Run
+from coord.preference.methods.method import Learner, Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +25,10 @@ class QPAConfig:
         at_least(self, 1, "recent_episodes")
 
 
-def recent(run: Run) -> int | None:
+def recent(run: Learner) -> int | None:
     """Newest rows of the replay that half of a batch comes from; None once the budget is spent."""
     assert run.feedback is not None
     return run.own.recent_episodes * run.max_episode_steps if run.feedback.remaining else None
+
+
+METHOD = Method(QPAConfig, recent=recent)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coord.errors import UserError
+from coord.preference.methods.method import Learner, Method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from coord.buffers import Batch
-    from coord.preference.learners.sac import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,13 @@ def weight(cfg: RuneConfig, env_step: int) -> float:
     return cfg.beta * (1 - cfg.decay) ** env_step
 
 
-def bonus(run: Run, batch: Batch) -> Tensor:
+def bonus(run: Learner, batch: Batch) -> Tensor:
     """beta_t times the deviation of the ensemble, [M, B]."""
     assert run.feedback is not None
     model = run.feedback.model
     pred = model.predict(batch.obs, run.feedback.features(batch.act))  # [M, E, B]
     deviation = pred.std(1, unbiased=False) / model.units[1, :, None]
     return weight(run.own, run.env_step) * deviation
+
+
+METHOD = Method(RuneConfig, bonus=bonus)

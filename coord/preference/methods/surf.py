@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coord.errors import at_least
+from coord.preference.methods.method import Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,3 +25,6 @@ class SurfConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "unlabelled_per_label")
+
+
+METHOD = Method(SurfConfig, learners=("sac", "ppo"), unlabelled=lambda config: config.unlabelled_per_label)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord.control import EpisodeRecord
-from coord.preference.config import KITCHENS
+from coord.preference.tasks.config import KITCHENS
 from coord.types import FloatArray
 
 
@@ -35,7 +35,7 @@ def frames_of_segment(
     """uint8 [length, H, W, 3]: a stretch of an episode, played again.
 
     Args:
-        about: what the query's provenance says of the task (`PreferConfig.about`).
+        about: what the query's provenance says of the task (`TaskConfig.about`).
         record: the episode, see `coord.preference.labels.episodes`.
         start: first step that is shown.
         length: number of steps.

@@ -33,7 +33,7 @@ from coord.preference.tasks.task_env import TaskEnvs, TaskStep
 from coord.types import NUM_ACTIONS
 
 if TYPE_CHECKING:
-    from coord.preference.config import PreferConfig
+    from coord.preference.tasks.config import TaskConfig
 
 FOR_GOOD = 2**31  # episodes that an evaluation's kitchen keeps its partner for
 
@@ -201,14 +201,14 @@ def _rotation(rows: int, seats: int, partners: int, members: int) -> np.ndarray:
     return np.tile(np.arange(rows) // seats % partners, members)
 
 
-def kitchen_options(cfg: PreferConfig) -> dict[str, Any]:
+def kitchen_options(cfg: TaskConfig) -> dict[str, Any]:
     """What of a configuration `KitchenEnv` is made with, whoever the partners are."""
-    sight = {"partner_acts": cfg.reward_sees_partner, "change": cfg.reward_sees_change, "moves": sees_moves(cfg)}
+    sight = {"partner_acts": cfg.sees_partner, "change": cfg.sees_change, "moves": sees_moves(cfg)}
     return {"members": cfg.members, "judgement": judgement(cfg.teacher), **sight}
 
 
 def kitchen_envs(
-    cfg: PreferConfig, partners: Sequence[StoredAgent], eval_partners: Sequence[StoredAgent] = ()
+    cfg: TaskConfig, partners: Sequence[StoredAgent], eval_partners: Sequence[StoredAgent] = ()
 ) -> TaskEnvs:
     """Where a run learns, and where it is evaluated: with `eval_partners`, or with the same partners.
 

@@ -17,7 +17,7 @@ from coord.pair_env import Utility
 from coord.preference.labels.answerers import TeacherConfig
 
 if TYPE_CHECKING:
-    from coord.preference.config import PreferConfig
+    from coord.preference.tasks.config import TaskConfig
 
 # A soup is worth 20 points. Beside it a good ego causes one to three of these events.
 UTILITIES: dict[str, Utility] = {
@@ -36,10 +36,10 @@ def minds_moves(utility: Utility) -> bool:
     return any(utility.weights.get(name) for name in MOVES)
 
 
-def sees_moves(cfg: PreferConfig) -> bool:
+def sees_moves(cfg: TaskConfig) -> bool:
     """Whether the reward model reads chefs' steps: as told, else if the teacher has a utility that minds them."""
-    if cfg.reward_sees_moves is not None:
-        return cfg.reward_sees_moves
+    if cfg.sees_moves is not None:
+        return cfg.sees_moves
     return minds_moves(judgement(cfg.teacher).utility)
 
 

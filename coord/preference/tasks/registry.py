@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from coord import seeding
 from coord.agents.files import StoredAgent
-from coord.preference.config import KITCHENS, PreferConfig
 from coord.preference.tasks import island_env
+from coord.preference.tasks.config import KITCHENS, TaskConfig
 from coord.preference.tasks.kitchen_env import kitchen_envs
 from coord.preference.tasks.task_env import TaskEnvs, control_envs
 
 
 def make_envs(
-    cfg: PreferConfig, partners: Sequence[StoredAgent] = (), eval_partners: Sequence[StoredAgent] = ()
+    cfg: TaskConfig, partners: Sequence[StoredAgent] = (), eval_partners: Sequence[StoredAgent] = ()
 ) -> TaskEnvs:
     """Where a run learns, and where it is evaluated; kitchens need partners, see `kitchen_envs`.
 

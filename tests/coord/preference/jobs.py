@@ -10,8 +10,9 @@ import torch
 
 from coord.agents.files import StoredAgent
 from coord.algos.ppo import Hooks
-from coord.preference.config import PreferConfig, check
-from coord.preference.methods.table import METHODS, name_of
+from coord.preference.config import PreferConfig
+from coord.preference.learners.check import check
+from coord.preference.methods.method import name_of, named
 from coord.preference.tasks.kitchen_env import kitchen_envs
 from coord.run.training import Job
 from tests.agent_fixtures import index_member
@@ -26,8 +27,8 @@ def partners() -> tuple[StoredAgent, ...]:
 
 def kitchen_job(loop: Any, cfg: PreferConfig, folder: Path, **start: Any) -> Job:
     """A run beside `partners`, by the loop of the module `loop`."""
-    method = METHODS[name_of(cfg)]
-    envs = kitchen_envs(cfg, partners())
+    method = named(name_of(cfg.method))
+    envs = kitchen_envs(cfg.task, partners())
     check(cfg, envs.train, learns_reward=method.learns_reward)
     run = loop.build(cfg, method, envs, **start)
     folder.mkdir(exist_ok=True)

@@ -106,7 +106,7 @@ def test_the_report_shows_queries_as_films_of_the_kitchen(home: Path) -> None:
 def test_presets_fit_together(learner: str) -> None:
     cfg = config.load("prefer", ["env=overcooked", f"learner={learner}", "method=mrn", "members=1"])
     one = index_member("a", 0)
-    with make_envs(cfg, [StoredAgent(one.card, one.net)], []) as envs:
+    with make_envs(cfg.task, [StoredAgent(one.card, one.net)], []) as envs:
         check(cfg, envs.train, learns_reward=True)
 
 

@@ -6,33 +6,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from coord.preference.methods.method import Learner, Method
 from coord.preference.methods.mrn.mrn import MRN, MRNConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from coord.preference.learners.sac import Run
 
-
-def create(run: Run) -> MRN:
-    """What method=mrn remembers."""
+def create(run: Learner, config: MRNConfig | None) -> MRN | None:
+    """What a method that takes these bilevel steps remembers; nothing without any."""
     assert run.feedback is not None
-    return MRN(run.own, run.feedback.model, run.sac.seeds)
+    return None if config is None else MRN(config, run.feedback.model, run.sac.seeds)
 
 
-def create_optional(run: Run) -> MRN | None:
-    """What method=ours remembers: nothing, unless it takes corrected steps."""
-    assert run.feedback is not None
-    if not run.own.meta_every:
-        return None
-    config = MRNConfig(form="corrected", every=run.own.meta_every, meta_weight=run.own.meta_weight)
-    return MRN(config, run.feedback.model, run.sac.seeds)
-
-
-def step(run: Run) -> dict[str, Tensor] | None:
+def step(run: Learner) -> dict[str, Tensor] | None:
     """Where it is due: a bilevel step, the update that belongs to it, new rewards for the replay; metrics [M]."""
-    from coord.preference.learners.sac import relabel
-
     mrn, feedback = run.extra, run.feedback
     assert feedback is not None
     if not isinstance(mrn, MRN) or not mrn.is_due(run.last_extra, run.env_step, feedback.remaining > 0):
@@ -45,5 +33,14 @@ def step(run: Run) -> dict[str, Tensor] | None:
     before = feedback.model.flat.clone()
     metrics = mrn.step(run.sac, feedback.model, batch, labels, feedback.penalty(batch.obs, batch.act))
     if not torch.equal(feedback.model.flat, before):
-        relabel(run)
+        run.relabel()
     return metrics
+
+
+METHOD = Method(
+    MRNConfig,
+    create=lambda run: create(run, run.own),
+    instead=step,
+    learners=("sac", "ppo"),
+    bilevel=lambda config: config,
+)

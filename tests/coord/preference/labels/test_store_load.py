@@ -23,7 +23,7 @@ from coord.algos.ppo import Hooks
 from coord.preference.labels.feedback import RUN_NAME, STORE_FILE
 from coord.preference.labels.store import LabelStore
 from coord.preference.learners import sac
-from coord.preference.methods.table import METHODS
+from coord.preference.methods.method import named
 from tests.coord.preference.fake_task import point_envs, small
 
 SECONDS = float(os.environ.get("COORD_LOAD_S", "4"))
@@ -31,14 +31,14 @@ NAMES = ("ann", "bob")
 LABELLER = Path(__file__).parents[1] / "labeller.py"
 
 
-def train(folder: Path, seconds: float) -> sac.Run:
+def train(folder: Path, seconds: float) -> sac.SACRun:
     """The real loop with people, until the time is over."""
     cfg = small(
         answerer="human", answers_every=10, min_answers=2, ask_ahead=6, annotators_per_query=2, labels=100_000,
         total_steps=10**9, buffer_size=2000, updates_per_step=0.1, eval_every=10**9, log_every=50,
     )  # fmt: skip
     envs = point_envs(cfg)
-    run = sac.build(cfg, METHODS["pebble"], envs)
+    run = sac.build(cfg, named("pebble"), envs)
     run.open(folder)
     end = time.monotonic() + seconds
     sac.train(run, envs, Hooks(should_stop=lambda run: time.monotonic() > end))

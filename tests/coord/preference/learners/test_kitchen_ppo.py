@@ -28,7 +28,7 @@ from coord.preference.methods.mrn.mrn import MRNConfig
 from coord.preference.methods.pebble import PebbleConfig
 from coord.preference.methods.rune import RuneConfig
 from coord.preference.methods.surf import SurfConfig
-from coord.preference.methods.table import OracleConfig, TrueRewardConfig
+from coord.preference.methods.true_reward import OracleConfig, TrueRewardConfig
 from coord.preference.reward.model import RewardConfig
 from coord.preference.tasks.task_env import TaskEnvs
 from coord.run.training import Job

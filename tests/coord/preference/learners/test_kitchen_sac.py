@@ -26,7 +26,7 @@ from coord.preference.learners import sac
 from coord.preference.methods.mrn import mrn
 from coord.preference.methods.mrn.mrn import MRNConfig
 from coord.preference.methods.pebble import PebbleConfig
-from coord.preference.methods.table import TrueRewardConfig
+from coord.preference.methods.true_reward import TrueRewardConfig
 from coord.preference.reward import nets as rn
 from coord.preference.reward.model import RewardConfig, RewardModel
 from coord.preference.tasks.films import frames_of_segment
@@ -153,7 +153,7 @@ def test_without_the_meta_gradient_it_is_pebble_bit_for_bit(
     job = build(small(method=off), tmp_path)
     ours = {k: v for k, v in finish(job).items() if not k.startswith(("extra.", "tally.", "counters"))}
     theirs = {k: v for k, v in whole("pebble").items() if not k.startswith(("tally.", "counters"))}
-    assert isinstance(job.state, sac.Run)
+    assert isinstance(job.state, sac.SACRun)
     assert job.state.last_extra == 440  # its steps were taken
     assert_same(ours, theirs)
 

@@ -67,7 +67,7 @@ def feedback_of(env: Rows, folder: Path, labels: int = 12) -> Feedback:
         session_labels=4,
         pool_episodes=6,
     )
-    feedback = Feedback.create(cfg, env.env, SEEDS)
+    feedback = Feedback.create(cfg.feedback(), env.env, SEEDS)
     folder.mkdir(exist_ok=True)
     feedback.open(folder)
     return feedback

@@ -17,20 +17,22 @@ from coord.algos.ppo import Hooks
 from coord.algos.ppo_gaussian import PPOContinuousConfig
 from coord.algos.sac import SACConfig
 from coord.errors import UserError
-from coord.preference.config import PreferConfig, check
+from coord.preference.config import PreferConfig
 from coord.preference.labels import episodes
 from coord.preference.labels.answerers import TeacherConfig
 from coord.preference.labels.feedback import RUN_NAME, STORE_FILE, Feedback
 from coord.preference.labels.queries import QueryConfig
 from coord.preference.labels.store import Answer, LabelStore
 from coord.preference.learners import prefppo, sac
+from coord.preference.learners.check import check
+from coord.preference.methods.method import name_of, named
 from coord.preference.methods.mrn.mrn import MRNConfig
 from coord.preference.methods.ours import OursConfig
 from coord.preference.methods.pebble import PebbleConfig
 from coord.preference.methods.qpa import QPAConfig
 from coord.preference.methods.rune import RuneConfig
 from coord.preference.methods.surf import SurfConfig
-from coord.preference.methods.table import METHODS, TrueRewardConfig, name_of
+from coord.preference.methods.true_reward import TrueRewardConfig
 from coord.preference.reward.annotators import MixtureConfig, ReliabilityConfig
 from coord.preference.reward.model import RewardConfig
 from coord.run.training import Job
@@ -71,7 +73,7 @@ VARIANTS: dict[str, PreferConfig] = {
 
 def build(cfg: PreferConfig, folder: Path) -> tuple[Job, Any]:
     """A run and its job; the loop's module."""
-    method = METHODS[name_of(cfg)]
+    method = named(name_of(cfg.method))
     loop: Any = prefppo if method.on_policy else sac
     envs = point_envs(cfg)
     check(cfg, envs.train, learns_reward=method.learns_reward)
@@ -406,7 +408,7 @@ def test_a_crowd_is_part_of_the_run_and_resumed_with_it(crowd: Any, tmp_path: Pa
 
 def prepare(changes: dict[str, Any]) -> None:
     cfg = small(**changes)
-    check(cfg, point_envs(cfg).train, learns_reward=METHODS[name_of(cfg)].learns_reward)
+    check(cfg, point_envs(cfg).train, learns_reward=named(name_of(cfg.method)).learns_reward)
 
 
 @pytest.mark.parametrize(

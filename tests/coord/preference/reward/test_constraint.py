@@ -19,8 +19,8 @@ from coord.preference.labels.feedback import RUN_NAME, STORE_FILE
 from coord.preference.labels.queries import QueryConfig
 from coord.preference.labels.store import LabelStore
 from coord.preference.learners import prefppo, sac
+from coord.preference.methods.method import name_of, named
 from coord.preference.methods.mrn.mrn import MRNConfig
-from coord.preference.methods.table import METHODS, name_of
 from coord.preference.reward import constraint
 from coord.preference.reward.model import RewardConfig
 from coord.preference.reward.safety import SafetyConfig
@@ -41,7 +41,7 @@ def islands(folder: Path, **changes: Any) -> Job:
 
 
 def job(cfg: PreferConfig, envs: Any, folder: Path) -> Job:
-    run = sac.build(cfg, METHODS[name_of(cfg)], envs)
+    run = sac.build(cfg, named(name_of(cfg.method)), envs)
     run.open(folder)
     return Job(folder, "test", "", run, envs, train=sac.train)
 
@@ -240,7 +240,7 @@ def test_ppo_is_paid_reward_less_weighed_cost(tmp_path: Path) -> None:
     hazards = dataclasses.replace(ON, hazards=("far",))
     cfg = small(method=method, envs_per_member=2, total_steps=70, safety=hazards)
     envs = counting_envs(cfg)
-    run = prefppo.build(cfg, METHODS["prefppo"], envs)
+    run = prefppo.build(cfg, named("prefppo"), envs)
     run.open(tmp_path)
     prefppo.train(run, envs)
     safety = run.feedback.safety
