@@ -299,7 +299,7 @@ def test_only_what_fits_can_be_begun_as(tmp_path: Path) -> None:
     ("changes", "part"),
     [
         ({"method": TrueRewardConfig()}, "true_reward"),
-        ({"method": RuneConfig()}, "true_reward, pebble, surf, mrn"),
+        ({"method": RuneConfig()}, "mrn, pebble, surf, true_reward"),
         ({"method": PebbleConfig(extra_every=7)}, "meta_scale=0"),
         ({"algo": dataclasses.replace(PPO, total_steps=5)}, "total_steps"),
         ({"algo": dataclasses.replace(PPO, num_envs=5)}, "envs_per_member"),
