@@ -212,6 +212,14 @@ def atomic_write_json(path: str | Path, value: Any) -> None:
     atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The JSON value of a text that anybody may have written. ValueError for whatever is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def atomic_write_figure(path: str | Path, figure: Any) -> None:
     """`atomic_write_bytes` for a figure of matplotlib, in the format that the file's ending names."""
     picture = io.BytesIO()

@@ -74,13 +74,46 @@ class AgentCard:
     @staticmethod
     def from_dict(values: Mapping[str, Any], source: str) -> AgentCard:
         """Inverse of `to_dict`; `source` names the file in the error for anything that is no card."""
-        fields = dict(values)
+        fields = dict(values) if isinstance(values, Mapping) else {}
         if fields.pop("kind", None) != CARD_KIND:
             raise UserError(f"{source} is a checkpoint, but not an agent: it cannot hold a seat")
         try:
-            return AgentCard(**{**fields, "arch": Arch.from_dict(fields["arch"])})
-        except (KeyError, TypeError) as error:
+            card = AgentCard(**{**fields, "arch": Arch.from_dict(fields["arch"])})
+            _check_card(card)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, UserError) as error:
             raise UserError(f"{source}: the agent's card is incomplete or from another version: {error}") from error
+        return card
+
+
+_NUMBER = (int, float, type(None))
+_MAPPING = (Mapping, type(None))
+_CARD_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("agent_id", "rules", "method", "checkpoint", "human_data"), str),
+    **dict.fromkeys(("seed", "member", "env_steps"), int),
+    **dict.fromkeys(("layouts", "extra"), Mapping),
+    **dict.fromkeys(("spec", "context"), _MAPPING),
+    "mean_return": _NUMBER,
+    "unstick": bool,
+}
+
+
+def _check_card(card: AgentCard) -> None:
+    """Raise TypeError, ValueError or LookupError for a card that no training writes."""
+    for name, kinds_ in _CARD_TYPES.items():
+        if not isinstance(getattr(card, name), kinds_):
+            raise TypeError(f"{name} is {getattr(card, name)!r:.60}")
+    for home in (*card.layouts, *card.layouts.values()):
+        if not isinstance(home, str):
+            raise TypeError(f"layouts holds {home!r:.60}")
+    reads_features = card.arch.kind.endswith("_features")
+    if card.unstick and not reads_features:
+        raise ValueError(f"unstick is for networks on features, not for {card.arch.kind}")
+    if card.spec is not None:
+        IndexSpec.from_dict(card.spec)
+    elif card.arch.kind == "mlp_index":
+        raise ValueError("a network on indices needs a spec")
+    if card.arch.extra and card.context is None:
+        raise ValueError("a network that reads a context needs one")
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from coord.evaluation.agents import files_of, hashes_of, load_agents
 from coord.evaluation.matches import Match, MatchRules, play_matches
 from coord.evaluation.report.run_folder import Interval
 from coord.evaluation.scores import ScoreRequest, score
-from coord.files import atomic_write_json
+from coord.files import atomic_write_json, parse_json
 from coord.overcooked import load_layout
 from coord.stats import bootstrap_ci, interval, nested_bootstrap
 
@@ -110,7 +110,7 @@ def read_cell(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        cell = json.loads(path.read_text(encoding="utf-8"))
+        cell = parse_json(path.read_text(encoding="utf-8"))
         schema = int(cell["schema"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): delete it to have it played again") from error

@@ -313,7 +313,7 @@ def _orders(name: str, orders: Iterable[Any]) -> tuple[tuple[str, ...], ...]:
     recipes = []
     for order in orders:
         ingredients = order.get("ingredients") if isinstance(order, Mapping) else None
-        recipe = tuple(sorted(map(str, ingredients or ())))
+        recipe = tuple(sorted(map(str, ingredients))) if isinstance(ingredients, list | tuple) else ()
         if recipe not in RECIPES:
             example = {"ingredients": ["onion", "tomato"]}
             raise UserError(f"layout '{name}': {_shown(order)} is no order, e.g. {example}")

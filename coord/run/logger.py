@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from coord.files import atomic_write_text
+from coord.files import atomic_write_text, parse_json
 
 # key -> meaning; a part in angle brackets stands for any name (of an event, a partner, a member).
 GLOSSARY: dict[str, str] = {
@@ -156,13 +156,13 @@ def read_metrics(path: Path, *, until: int | None = None) -> list[dict[str, Any]
     """
     if not path.exists():
         return []
-    rows = [row for line in path.read_text(encoding="utf-8").splitlines() if (row := _parse(line)) is not None]
+    rows = [row for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if (row := _parse(line)) is not None]
     return [row for row in rows if until is None or row["step"] <= until]
 
 
 def _parse(line: str) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) and "step" in row else None

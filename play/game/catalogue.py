@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coord.errors import UserError
+from coord.files import parse_json
 from coord.overcooked.human_data import HUMAN_LAYOUTS
 from coord.overcooked.layouts import layout_names, load_layout
 from coord.types import ANY_LAYOUT
@@ -90,7 +90,7 @@ def _layout_entry(name: str) -> LayoutEntry:
 
 def _pool_entries(folder: Path) -> list[PartnerEntry]:
     try:
-        members = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["members"]
+        members = parse_json((folder / "manifest.json").read_text(encoding="utf-8"))["members"]
         return [_member_entry(folder, member) for member in members]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [PartnerEntry(str(folder), folder.name, "pool", problem=f"{folder} is a damaged pool: {error!r}")]
@@ -149,4 +149,4 @@ def _read_card(path: Path) -> Mapping[str, Any]:
         size = int.from_bytes(file.read(8), "little")
         if size > MAX_HEADER_BYTES:
             raise ValueError("no safetensors header")
-        return json.loads(json.loads(file.read(size))["__metadata__"]["coord"])["meta"]
+        return parse_json(parse_json(file.read(size))["__metadata__"]["coord"])["meta"]

@@ -45,7 +45,7 @@ class Bindings:
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> Bindings:
         """Inverse of `to_dict`. UserError if an action lacks a key or the form is wrong."""
-        keys = data.get("keys")
+        keys = data.get("keys") if isinstance(data, Mapping) else None
         if not isinstance(keys, Mapping):
             raise UserError(f"key bindings need a mapping 'keys', got {keys!r}")
         for action_name in keys:

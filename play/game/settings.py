@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coord.errors import UserError
-from coord.files import atomic_write_text
+from coord.files import atomic_write_text, parse_json
 from play.game.inputs import PRESETS, Bindings
 from play.labelling import keys as label_keys
 
@@ -66,7 +66,7 @@ def load(path: Path | None = None) -> tuple[Settings, str]:
     """Settings and a note: "" or one line that says what was damaged and replaced by defaults. Never raises."""
     path = default_path() if path is None else path
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Settings(), ""
     except (OSError, ValueError) as error:

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord.errors import UserError
+from coord.files import parse_json
 
 METRICS, SUMMARY = "metrics.jsonl", "summary.json"
 CONFIG, COMMAND, ENVIRONMENT = "config.yaml", "command.txt", "env.json"
@@ -178,7 +179,7 @@ def _read_file(folder: RunFolder, file: Path) -> None:
     if file.name == METRICS:
         folder.runs.append(read_run(file.parent, folder.path))
         return
-    data = json.loads(file.read_text(encoding="utf-8"))
+    data = parse_json(file.read_text(encoding="utf-8"))
     source = str(file.relative_to(folder.path))
     if not isinstance(data, dict):
         return
@@ -251,7 +252,7 @@ def read_crossplay(data: Mapping[str, Any], source: str) -> CrossPlay:
 def read_run(folder: Path, top: Path) -> TrainingRun:
     """Curves, config, command and machine of one run; a half-written line (a killed run leaves one) is dropped."""
     columns: dict[str, dict[float, float]] = {}  # key -> step -> value; of two rows of one step the later counts
-    for row in _json_lines((folder / METRICS).read_text(encoding="utf-8")):
+    for row in _json_lines((folder / METRICS).read_text(encoding="utf-8", errors="replace")):
         for key, value in row.items():
             if "/" in key and (value is None or isinstance(value, int | float)):
                 columns.setdefault(key, {})[float(row["step"])] = math.nan if value is None else float(value)
@@ -263,14 +264,14 @@ def read_run(folder: Path, top: Path) -> TrainingRun:
         curves={key: _curve(points) for key, points in columns.items()},
         config=_text(folder / CONFIG),
         command=_text(folder / COMMAND).strip(),
-        environment=json.loads(environment.read_text(encoding="utf-8")) if environment.is_file() else {},
+        environment=parse_json(environment.read_text(encoding="utf-8")) if environment.is_file() else {},
     )
 
 
 def _json_lines(text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except json.JSONDecodeError:
             continue
         if isinstance(row, dict) and "step" in row:
@@ -283,4 +284,4 @@ def _curve(points: Mapping[float, float]) -> Curve:
 
 
 def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
