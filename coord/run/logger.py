@@ -156,7 +156,8 @@ def read_metrics(path: Path, *, until: int | None = None) -> list[dict[str, Any]
     """
     if not path.exists():
         return []
-    rows = [row for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if (row := _parse(line)) is not None]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    rows = [row for line in lines if (row := _parse(line)) is not None]
     return [row for row in rows if until is None or row["step"] <= until]
 
 
