@@ -21,13 +21,16 @@ def connect(path: str | Path, *, writes: bool = True) -> sqlite3.Connection:
         sqlite3.Error: not readable.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f"cannot open {path}: it is not an ordinary file")
     if not writes:
         return sqlite3.connect(_address(Path(os.path.realpath(path))), uri=True, isolation_level=None, timeout=5.0)
-    if path.exists() and not can_write(path):
+    if os.path.exists(path) and not can_write(path):
         raise UserError(f"cannot write {path}: the file or its folder is read-only")
-    return sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    try:
+        return sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    except ValueError as error:  # a NUL in the name
+        raise UserError(f"cannot open {str(path)!r}: {error}") from error
 
 
 def can_write(path: str | Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -316,7 +317,7 @@ def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
             hash.
     """
     path = Path(folder) / MANIFEST
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{folder} is not a pool: it has no {MANIFEST}")
     try:
         manifest = json.loads(read_text(path))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -241,7 +242,7 @@ def check_version(connection: sqlite3.Connection, path: str | Path) -> None:
 @contextmanager
 def open_recordings(path: str | Path) -> Iterator[sqlite3.Connection]:
     """The file, for reading only. UserError if it is missing, damaged, or something else."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise UserError(f"no recordings file '{path}'")
     with clear_errors(path), closing(connect(path, writes=False)) as connection:
         check_version(connection, path)

@@ -77,7 +77,8 @@ def partners(folders: Sequence[Path] = (Path("runs"),)) -> list[PartnerEntry]:
 def _files(folder: Path) -> Iterator[Path]:
     for base, subfolders, names in os.walk(folder):
         subfolders[:] = [name for name in subfolders if name not in _SKIPPED_FOLDERS and name[0] != "."]
-        yield from (Path(base) / name for name in names if name[0] != ".")
+        found = (Path(base) / name for name in names if name[0] != ".")
+        yield from (path for path in found if path.is_file())  # no pipe, no endless device
 
 
 def _layout_entry(name: str) -> LayoutEntry:

@@ -90,7 +90,7 @@ class Store:
 
     def __init__(self, path: str | Path | None = None, *, writes: bool = True) -> None:
         self.path = default_path() if path is None else Path(path)
-        self.is_read_only = not writes and self.path.is_file() and not can_write(self.path)
+        self.is_read_only = not writes and os.path.isfile(self.path) and not can_write(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

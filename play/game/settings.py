@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coord.errors import UserError
-from coord.files import atomic_write_text, parse_json
+from coord.files import atomic_write_text, parse_json, read_text
 from play.game.inputs import PRESETS, Bindings
 from play.labelling import keys as label_keys
 
@@ -66,10 +66,10 @@ def load(path: Path | None = None) -> tuple[Settings, str]:
     """Settings and a note: "" or one line that says what was damaged and replaced by defaults. Never raises."""
     path = default_path() if path is None else path
     try:
-        values = parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Settings(), ""
-    except (OSError, ValueError) as error:
+        if not os.path.lexists(path):
+            return Settings(), ""
+        values = parse_json(read_text(path))
+    except (UserError, ValueError) as error:
         return Settings(), f"settings in {path} could not be read, defaults are used: {error}"
     if not isinstance(values, Mapping):
         return Settings(), f"settings in {path} are damaged, defaults are used"

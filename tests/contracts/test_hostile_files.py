@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import time
 import traceback
@@ -16,7 +17,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from coord import checkpoint
 from coord.agents import files as agent_files
@@ -29,7 +29,7 @@ from coord.run.logger import read_metrics
 from play.game import catalogue, settings
 from play.game.record import Store
 from play.game.session import Session
-from populations.pool import add_members
+from populations.pool import add_members, open_pool
 from tests.agent_fixtures import index_member, member
 from tests.play.helpers import ScriptSeat, run_session
 
@@ -117,10 +117,6 @@ def as_json(document: Any) -> bytes:
     return json.dumps(document).replace(str(HUGE), "9" * 6000).encode("utf-8", "surrogatepass")
 
 
-def as_yaml(document: Any) -> bytes:
-    return yaml.safe_dump(document, sort_keys=False).encode("utf-8", "surrogatepass")
-
-
 def as_python(document: Any) -> bytes:
     return repr(document).encode("utf-8", "surrogatepass")
 
@@ -149,6 +145,16 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_manifests(pool: Path) -> None:
+    path = pool / "manifest.json"
+
+    def read() -> None:
+        catalogue.partners([pool.parent])
+        open_pool(pool)
+
+    fuzz(path, json.loads(path.read_text()), as_json, read)
+
+
 def repacked(tensors: dict[str, torch.Tensor], document: Any) -> bytes:
     """A checkpoint whose own hash fits what it now holds, as somebody who means it would write it."""
     import safetensors.torch
@@ -172,6 +178,16 @@ def test_agent_files(pool: Path, tmp_path: Path) -> None:
 
     document = checkpoint.read_document(whole)
     fuzz(path, document, lambda other: repacked(tensors, copy.deepcopy(other)), read)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool])
+def test_tensors_of_another_kind(pool: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors, meta = checkpoint.load(pool / "m0.safetensors")
+    name = sorted(tensors)[0]
+    for other in (tensors[name].to(dtype), tensors[name][..., :0], torch.cat([tensors[name]] * 2)):
+        checkpoint.save(tmp_path / "a.safetensors", {**tensors, name: other}, meta)
+        with pytest.raises(UserError):
+            agent_files.read_agent(tmp_path / "a.safetensors").player()
 
 
 def test_settings(tmp_path: Path) -> None:
@@ -228,3 +244,29 @@ def test_databases(tmp_path: Path) -> None:
             path.write_bytes(data)
             problems += problem_of(read, data)
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "endless", "folder", "loop", "long", "nul"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """Wherever a command takes the name of a file."""
+    path: Path = tmp_path / "x.layout"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "long":
+        path = tmp_path / ("x" * 300)
+    else:
+        path = tmp_path / "a\0b"
+    readers: list[Callable[[Path], object]] = [
+        load_layout, read_games, agent_files.read_agent, agent_files.read_manifest, checkpoint.load,
+        checkpoint.file_hash, LabelStore, read_folder, Store,
+    ]  # fmt: skip
+    for reader in readers:
+        with pytest.raises(UserError):
+            reader(path)
+    settings.load(path)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +152,7 @@ def read_folder(path: str | Path) -> RunFolder:
     Raises: UserError where there is no such folder or nothing in it to report on.
     """
     folder = RunFolder(Path(path))
-    if not folder.path.is_dir():
+    if not os.path.isdir(folder.path):
         raise UserError(f"no run folder at '{path}': coord report wants the folder of a run or of a demo")
     for file in sorted(_files(folder.path)):
         try:
@@ -168,7 +169,7 @@ def _files(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
         if entry.is_dir() and entry.name not in SKIPPED_FOLDERS and not entry.is_symlink():
             yield from _files(entry)
-        elif entry.name == METRICS or entry.suffix == ".json":
+        elif (entry.name == METRICS or entry.suffix == ".json") and entry.is_file():  # no pipe, no endless device
             yield entry
 
 

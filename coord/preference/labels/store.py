@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -184,8 +185,8 @@ class LabelStore:
 
     def __init__(self, path: str | Path, *, create: bool = True, writes: bool = True) -> None:
         self.path = Path(path)
-        self._is_read_only = not writes and self.path.is_file() and not can_write(self.path)
-        if not create and not self.path.is_file():
+        self._is_read_only = not writes and os.path.isfile(self.path) and not can_write(self.path)
+        if not create and not os.path.isfile(self.path):
             raise UserError(f"no label store '{path}'")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
