@@ -28,6 +28,7 @@ from coord import seeding
 from coord.agents.files import HELD_OUT_ID, AgentCard, StoredAgent
 from coord.agents.views import KitchenView
 from coord.errors import UserError, unknown
+from coord.limits import Count, CountOrNone, ShareAboveZero, ShareBelowOne, Widths
 from coord.nets.optim import PopulationAdam
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import Layout, OvercookedVectorEnv, load_layout
@@ -71,20 +72,16 @@ class BCConfig:
     """
 
     split: str = "train"
-    epochs: int = 0
-    batch_size: int = 256
-    lr: float = 1e-3
-    hidden: tuple[int, ...] = (64, 64)
-    val_fraction: float = 0.15
+    epochs: CountOrNone = 0
+    batch_size: Count = 256
+    lr: ShareAboveZero = 1e-3
+    hidden: Widths = (64, 64)
+    val_fraction: ShareBelowOne = 0.15
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         if self.split not in AGENT_IDS:
             raise unknown("half of the human games (split)", self.split, AGENT_IDS)
-        if not 0.0 <= self.val_fraction < 1.0:
-            raise UserError(f"val_fraction={self.val_fraction}: allowed is 0 <= val_fraction < 1")
-        if self.epochs < 0 or self.batch_size < 1 or self.lr <= 0:
-            raise UserError("behaviour cloning needs epochs >= 0, batch_size >= 1 and lr > 0")
 
 
 class Demonstrations(NamedTuple):

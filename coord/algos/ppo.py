@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from coord import seeding
-from coord.errors import Diverged, UserError, at_least, between
+from coord.errors import Diverged, UserError
 from coord.kernels import fused
 from coord.kernels.fused import ppo_loss
+from coord.limits import Count, NotNegative, Positive, RewardScale, Share, Steps, StepsOrNone, Widths
 from coord.nets.optim import PopulationAdam
 from coord.nets.population import Arch, PopulationNet
 from coord.partner_env import Episodes, RowEnv
@@ -41,31 +42,29 @@ RECENT_EPISODES = 50  # the window of `rollout/return`: the mean of a member's l
 class PPOConfig:
     """Hyper-parameters of PPO; steps are environment steps (ticks x kitchens) per member."""
 
-    total_steps: int = 2_000_000  # budget per member
-    num_envs: int = 64  # kitchens per member, 16..512
-    rollout_len: int = 100  # ticks per rollout, 32..400
-    num_epochs: int = 4  # passes over a rollout, 2..15
-    num_minibatches: int = 8  # per pass, 1..16
-    lr: float = 2e-3  # Adam step size at the start, 2e-4..3e-3
-    lr_final: float = 0.1  # share of lr that is left at total_steps, 0..1
-    gamma: float = 0.99  # discount, .96...995
-    gae_lambda: float = 0.98  # .5...98
-    clip_coef: float = 0.2  # clip range of ratio and value, .05...3
-    vf_coef: float = 0.5  # weight of the value loss, .1..1
-    ent_coef: float = 0.05  # entropy bonus at the start, .005...5
-    ent_coef_final: float = 0.005  # entropy bonus at ent_horizon
-    ent_horizon: int = 800_000  # steps over which the bonus falls
-    shaping_horizon: int = 1_500_000  # steps over which shaping reward falls from 1 to 0
-    max_grad_norm: float = 0.5  # per member
-    rew_scale: float = 0.1  # rewards are multiplied by this for the learner only (20 per soup -> 2)
+    total_steps: Steps = 2_000_000  # budget per member
+    num_envs: Count = 64  # kitchens per member, 16..512
+    rollout_len: Count = 100  # ticks per rollout, 32..400
+    num_epochs: Count = 4  # passes over a rollout, 2..15
+    num_minibatches: Count = 8  # per pass, 1..16
+    lr: Share = 2e-3  # Adam step size at the start, 2e-4..3e-3
+    lr_final: Share = 0.1  # share of lr that is left at total_steps, 0..1
+    gamma: Share = 0.99  # discount, .96...995
+    gae_lambda: Share = 0.98  # .5...98
+    clip_coef: NotNegative = 0.2  # clip range of ratio and value, .05...3
+    vf_coef: NotNegative = 0.5  # weight of the value loss, .1..1
+    ent_coef: NotNegative = 0.05  # entropy bonus at the start, .005...5
+    ent_coef_final: NotNegative = 0.005  # entropy bonus at ent_horizon
+    ent_horizon: StepsOrNone = 800_000  # steps over which the bonus falls
+    shaping_horizon: StepsOrNone = 1_500_000  # steps over which shaping reward falls from 1 to 0
+    max_grad_norm: Positive = 0.5  # per member
+    rew_scale: RewardScale = 0.1  # rewards are multiplied by this for the learner only (20 per soup -> 2)
     time_limit: str = "bootstrap"  # what follows a time limit: bootstrap | terminate
     network: str = "mlp_index"  # mlp_index | cnn (published) | mlp_features
-    hidden: tuple[int, ...] = (64, 64)  # widths of the dense layers
+    hidden: Widths = (64, 64)  # widths of the dense layers
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        at_least(self, 1, "total_steps", "num_envs", "rollout_len", "num_epochs", "num_minibatches")
-        between(self, 0, 1, "gamma", "gae_lambda", "lr_final", "lr")
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
         Arch(kind=self.network, hidden=self.hidden)  # refuses impossible ones

@@ -16,12 +16,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from coord import seeding
-from coord.errors import Diverged, UserError, at_least, between
+from coord.errors import Diverged, UserError
+from coord.limits import Count, NotNegative, Positive, Share, Widths
 from coord.nets import mlps
 from coord.nets.mlps import Params
 from coord.nets.optim import FusedAdam
@@ -37,26 +40,24 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 class PPOContinuousConfig:
     """Hyper-parameters; the defaults are those published for DMControl's walker."""
 
-    rollout_len: int = 500  # steps per environment and rollout, 250..500
-    batch_size: int = 64  # rows per minibatch and member, 64..256
-    num_epochs: int = 20  # passes over a rollout
-    pretraining_epochs: int = 50  # the same during unsupervised pretraining
-    lr: float = 5e-5  # Adam step size, 3e-5..1e-3
-    gamma: float = 0.99  # discount
-    gae_lambda: float = 0.92  # .9...97
-    clip_coef: float = 0.4  # clip range of the ratio at the start
-    clip_final: float = 0.0  # share of it that is left at the end
-    vf_coef: float = 0.5  # weight of the value loss
-    ent_coef: float = 0.0  # entropy bonus
-    max_grad_norm: float = 0.5  # per member
-    init_log_std: float = 0.0  # logarithm of the action noise at the start
+    rollout_len: Count = 500  # steps per environment and rollout, 250..500
+    batch_size: Count = 64  # rows per minibatch and member, 64..256
+    num_epochs: Count = 20  # passes over a rollout
+    pretraining_epochs: Count = 50  # the same during unsupervised pretraining
+    lr: Share = 5e-5  # Adam step size, 3e-5..1e-3
+    gamma: Share = 0.99  # discount
+    gae_lambda: Share = 0.92  # .9...97
+    clip_coef: NotNegative = 0.4  # clip range of the ratio at the start
+    clip_final: Share = 0.0  # share of it that is left at the end
+    vf_coef: NotNegative = 0.5  # weight of the value loss
+    ent_coef: NotNegative = 0.0  # entropy bonus
+    max_grad_norm: Positive = 0.5  # per member
+    init_log_std: Annotated[float, Ge(-20), Le(20)] = 0.0  # logarithm of the action noise at the start
     time_limit: str = "bootstrap"  # what follows a time limit: bootstrap | terminate
-    hidden: tuple[int, ...] = (256, 256, 256)  # widths of the hidden layers of policy and value
+    hidden: Widths = (256, 256, 256)  # widths of the hidden layers of policy and value
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        at_least(self, 1, "rollout_len", "batch_size", "num_epochs", "pretraining_epochs")
-        between(self, 0, 1, "gamma", "gae_lambda", "lr", "clip_final")
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
 

@@ -23,8 +23,9 @@ from torch.nn import functional as F
 from coord import seeding
 from coord.algos.sac_losses import actor_loss, alpha_loss, critic_loss, critic_target, expected_soft_value, soft_value
 from coord.buffers import Batch
-from coord.errors import Diverged, UserError, at_least, between
+from coord.errors import Diverged, UserError
 from coord.kernels.backprop import Learner, Net
+from coord.limits import Count, Positive, Real, Share, Widths
 from coord.nets import heads, mlps
 from coord.nets.mlps import Params
 from coord.nets.optim import FusedAdam
@@ -37,25 +38,23 @@ CHECK_EVERY = 100  # updates between looks at whether the losses are finite (NaN
 class SACConfig:
     """Hyper-parameters of SAC; the defaults are those published for DMControl's walker."""
 
-    batch_size: int = 1024  # transitions per member and update, 32..1024
-    hidden: tuple[int, ...] = (1024, 1024)  # widths of the hidden layers of actor and critics
-    lr: float = 5e-4  # Adam step size of actor and critics, 1e-4..1e-3
-    alpha_lr: float = 1e-4  # Adam step size of the temperature's logarithm
-    init_alpha: float = 0.1  # entropy temperature at the start
-    target_entropy: float = -1.0  # continuous actions: nats per action dimension
-    target_entropy_share: float = 0.89  # discrete actions: share of the largest possible entropy, .5...98
-    gamma: float = 0.99  # discount, .9...997
-    tau: float = 0.005  # share of the critic that moves into the target, .001..1
-    target_every: int = 2  # updates between two moves of the target
-    actor_every: int = 1  # critic updates per update of actor and temperature
+    batch_size: Count = 1024  # transitions per member and update, 32..1024
+    hidden: Widths = (1024, 1024)  # widths of the hidden layers of actor and critics
+    lr: Share = 5e-4  # Adam step size of actor and critics, 1e-4..1e-3
+    alpha_lr: Share = 1e-4  # Adam step size of the temperature's logarithm
+    init_alpha: Positive = 0.1  # entropy temperature at the start
+    target_entropy: Real = -1.0  # continuous actions: nats per action dimension
+    target_entropy_share: Share = 0.89  # discrete actions: share of the largest possible entropy, .5...98
+    gamma: Share = 0.99  # discount, .9...997
+    tau: Share = 0.005  # share of the critic that moves into the target, .001..1
+    target_every: Count = 2  # updates between two moves of the target
+    actor_every: Count = 1  # critic updates per update of actor and temperature
     critic_layer_norm: bool = False  # layer normalisation before every ReLU of the critics
-    critic_weight_decay: float = 0.0  # decoupled (AdamW) weight decay of the critics, 0...01
+    critic_weight_decay: Share = 0.0  # decoupled (AdamW) weight decay of the critics, 0...01
     time_limit: str = "bootstrap"  # what follows a time limit: bootstrap | terminate
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        at_least(self, 1, "batch_size", "target_every", "actor_every")
-        between(self, 0, 1, "lr", "alpha_lr", "gamma", "tau", "critic_weight_decay")
         if min(self.hidden, default=0) < 1:
             raise UserError(f"hidden={list(self.hidden)}: needs at least one layer, each of width >= 1")
         if not self.init_alpha > 0:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coord.limits import Count, Positive, Seed
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchConfig:
     """Fields of configs/bench.yaml, which says what each means."""
 
     what: str = "kitchen"
-    minutes: float = 2.0
+    minutes: Positive = 2.0
     sizes: tuple[str, ...] = ("walker", "metaworld")
-    repeats: int = 5
+    repeats: Count = 5
     threads: int = 0
-    seed: int = 0
+    seed: Seed = 0

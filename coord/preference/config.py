@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from coord.errors import UserError, at_least, unknown
+from annotated_types import Gt, Le
+
+from coord.errors import UserError, unknown
+from coord.limits import Count, CountOrNone, Horizon, Members, Processes, Seconds, Seed, Steps, StepsOrNone
 from coord.preference.labels.config import FeedbackConfig
 from coord.preference.reward.annotators import MixtureConfig, PooledConfig, ReliabilityConfig
 from coord.preference.tasks.config import TaskConfig
@@ -49,44 +52,44 @@ class PreferConfig:
     env: str = "walker_walk"
     layout: str | None = None
     rules: str = "classic"
-    horizon: int = 400
+    horizon: Horizon = 400
     partners: tuple[str, ...] = ()
     eval_partners: tuple[str, ...] = ()
     init_from: str | None = None
-    value_updates: int = 10
+    value_updates: CountOrNone = 10
     reward_sees_partner: bool = False
     reward_sees_change: bool = False
     reward_sees_moves: bool | None = None
-    seed: int = 0
-    members: int = 3
-    envs_per_member: int = 1
-    env_processes: int = 0
+    seed: Seed = 0
+    members: Members = 3
+    envs_per_member: Count = 1
+    env_processes: Processes = 0
     on_crash: str = "stop"
-    total_steps: int = 105_000
-    seed_steps: int = 1000
-    unsup_steps: int = 8000
-    labels: int = 100
-    session_labels: int = 10
-    session_every: int = 5000
+    total_steps: Steps = 105_000
+    seed_steps: StepsOrNone = 1000
+    unsup_steps: StepsOrNone = 8000
+    labels: CountOrNone = 100
+    session_labels: Count = 10
+    session_every: Steps = 5000
     session_schedule: str = "constant"
     answerer: str = "teacher"
-    answer_wait_s: float = 0.0
-    answers_every: int = 1000
-    ask_ahead: int = 5
-    min_answers: int = 5
-    annotators_per_query: int = 1
+    answer_wait_s: Seconds = 0.0
+    answers_every: Steps = 1000
+    ask_ahead: CountOrNone = 5
+    min_answers: Count = 5
+    annotators_per_query: Count = 1
     extra_labels: tuple[str, ...] = ()
-    pool_episodes: int = 100
-    updates_per_step: float = 1.0
-    reset_updates: int = 100
-    buffer_size: int | None = None
-    knn: int = 5
-    eval_every: int = 15_000
-    eval_episodes: int = 5
-    log_every: int = 1000
+    pool_episodes: Count = 100
+    updates_per_step: Annotated[float, Gt(0), Le(64)] = 1.0
+    reset_updates: CountOrNone = 100
+    buffer_size: Steps | None = None
+    knn: Count = 5
+    eval_every: Steps = 15_000
+    eval_episodes: Count = 5
+    log_every: Steps = 1000
     device: str = "cpu"
     threads: int = 0
-    save_every_s: float = 300.0
+    save_every_s: Seconds = 300.0
     out: str | None = None
     resume: str | None = None
 
@@ -100,11 +103,6 @@ class PreferConfig:
         ):
             if value not in allowed:
                 raise unknown(name, value, allowed)
-        at_least(self, 1, "members", "envs_per_member", "total_steps", "session_labels", "session_every")
-        at_least(self, 1, "pool_episodes", "knn", "eval_every", "eval_episodes", "log_every")
-        at_least(self, 1, "answers_every", "min_answers", "annotators_per_query")
-        at_least(self, 0, "value_updates", "seed_steps", "unsup_steps", "labels", "reset_updates", "answer_wait_s")
-        at_least(self, 0, "env_processes", "ask_ahead")
         if not 0 < self.updates_per_step <= 64:
             raise UserError(f"updates_per_step={self.updates_per_step}: must be above 0 and at most 64")
 

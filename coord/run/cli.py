@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import ModuleType
 
 from coord import __version__, compile_cache, places, plugins
-from coord.errors import Diverged, UserError, unknown
+from coord.errors import Diverged, UserError, one_line, unknown
 from coord.run import terminal
 
 COMMANDS = "coord.commands"  # the group of entry points
@@ -158,5 +158,5 @@ def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
 
 def _fail(text: str, code: int) -> int:
     with suppress(OSError):
-        print(f"error: {terminal.one_line(text)}", file=sys.stderr, flush=True)
+        print(f"error: {text if code == 70 else one_line(text)}", file=sys.stderr, flush=True)
     return code

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from coord.errors import UserError, at_least, between
+from annotated_types import Ge, Le
+
+from coord.errors import UserError
+from coord.limits import Seconds, Share
 
 if TYPE_CHECKING:
     from play.app import App
@@ -34,14 +37,11 @@ class LabelConfig:
     annotator: str | None = None
     question: str = "Which one is better?"
     reasons: tuple[str, ...] = ("collision", "blocked_partner", "discarded_dish", "fall", "drowned", "other")
-    repeats: float = 0.05
-    min_watch_s: float = 0.5
-    lease_s: float = 300.0
+    repeats: Share = 0.05
+    min_watch_s: Seconds = 0.5
+    lease_s: Annotated[float, Ge(10), Le(31_536_000)] = 300.0
 
     def __post_init__(self) -> None:
-        between(self, 0, 1, "repeats")
-        at_least(self, 0, "min_watch_s")
-        at_least(self, 10, "lease_s")
         if not 1 <= len(self.reasons) <= 9:
             raise UserError(f"reasons: from 1 to 9 tags, one per digit key; got {len(self.reasons)}")
 

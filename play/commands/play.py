@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coord.limits import Seat, TickRate, Ticks
+
 if TYPE_CHECKING:
     from play.screens.ways import Destination
 
@@ -25,9 +27,9 @@ class PlayConfig:
 
     layout: str | None = None
     partner: str | None = None
-    seat: int | None = None
-    ticks: int | None = None
-    tick_hz: float | None = None
+    seat: Seat | None = None
+    ticks: Ticks | None = None
+    tick_hz: TickRate | None = None
     study: str | None = None
     data: str | None = None
     moments: str | None = None

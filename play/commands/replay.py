@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Gt, Le
 
 HELP = "watch a recorded game, or write it as GIF or MP4"
 EXAMPLES = (
@@ -22,7 +25,7 @@ class ReplayConfig:
     game: str = "last"
     data: str | None = None
     out: str | None = None
-    speed: float = 1.0
+    speed: Annotated[float, Gt(0), Le(1000)] = 1.0
 
 
 Config = ReplayConfig

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from coord import seeding
@@ -24,6 +23,7 @@ from coord.overcooked.recorded import RecordedGame, open_recordings, read_game, 
 from coord.preference.labels import moments
 from coord.preference.labels.segments import Queries
 from coord.preference.labels.store import LabelStore, QueryRecord
+from coord.yaml_files import read_yaml
 from play.game.session import Session
 from play.labelling.answers import left_of, response_of, standing, stored_answer
 from play.labelling.clips import Kitchen, Pair
@@ -65,10 +65,10 @@ def beside(games: Path) -> Path:
 def _sizes(file: Path) -> tuple[int, int]:
     """Length and margin of the segments that a run learns from."""
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = read_yaml(file)
         return int(values["query"]["length"]), int(values["reward"]["crop_margin"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise UserError(f"{file} is no configuration of coord prefer: {error!r}") from error
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is no configuration of coord prefer: {error}") from error
 
 
 def judged_seat(seats: Sequence[Mapping[str, Any]]) -> int | None:

@@ -19,12 +19,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import yaml
-
 from coord import seeding
 from coord.errors import UserError
 from coord.preference.labels.moments import is_moment
 from coord.preference.labels.store import LabelStore
+from coord.yaml_files import read_yaml
 from play.labelling.answers import left_of, response_of, standing, stored_answer
 from play.labelling.tasks import LabellingProgress, Response, Task, checked_name
 
@@ -151,9 +150,9 @@ def asking_is_over(store: LabelStore) -> bool:
     if not file.is_file() or any((folder / name).exists() for name in RESULTS):
         return True
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = read_yaml(file)
         budget = int(values["labels"]) * int(values["members"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (UserError, ValueError, KeyError, TypeError):
         return False
     asking = [run for run in store.runs() if not is_moment(run)]
     return sum(store.counts(run, m).asked for run in asking for m in range(int(values["members"]))) >= budget

@@ -1,21 +1,21 @@
 """The YAML file that is a study: what it may say, and errors that name the line.
 
-    study: 1                      # version of this format
-    title: ...
-    consent: |                    # shown first; its hash and the time of consent are stored
-    welcome: |                    # optional text after consent
-    tutorial: true                # lead through the controls first
-    questionnaires:               # by name; an item with `expect` is an attention check
-      opinion:
-        - {id: fluent, kind: likert, text: "...?", points: 7, low: never, high: always}
-        - {id: check, kind: choice, text: ..., options: [a, b, c], expect: b}
-        - {id: remarks, kind: text, text: ..., required: false}
-    before: [...]                 # names of questionnaires before the first block
-    after: [...]                  # and after the last
-    blocks_order: fixed           # or balanced
-    blocks:
-      - {name: ..., layouts: [...], partners: [...], after_game: [opinion], ...}   # see `Block`
-    exclude: {failed_checks: 1, idle_share: 0.9, unfinished: true}                 # see `Exclusion`
+study: 1                      # version of this format
+title: ...
+consent: |                    # shown first; its hash and the time of consent are stored
+welcome: |                    # optional text after consent
+tutorial: true                # lead through the controls first
+questionnaires:               # by name; an item with `expect` is an attention check
+  opinion:
+    - {id: fluent, kind: likert, text: "...?", points: 7, low: never, high: always}
+    - {id: check, kind: choice, text: ..., options: [a, b, c], expect: b}
+    - {id: remarks, kind: text, text: ..., required: false}
+before: [...]                 # names of questionnaires before the first block
+after: [...]                  # and after the last
+blocks_order: fixed           # or balanced
+blocks:
+  - {name: ..., layouts: [...], partners: [...], after_game: [opinion], ...}   # see `Block`
+exclude: {failed_checks: 1, idle_share: 0.9, unfinished: true}                 # see `Exclusion`
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import yaml
 
 from coord.errors import UserError, unknown
 from coord.overcooked.layouts import load_layout
+from coord.yaml_files import compose_yaml, read_text, value_of
 from play.game.catalogue import BUILT_IN
 
 FORMAT_VERSION = 1
@@ -134,22 +135,14 @@ class Study:
 def load_study(path: str | Path) -> Study:
     """Read and check. UserError "<file>:<line>: <field>: <what is wrong and what is allowed>"."""
     path = Path(path)
-    try:
-        data = path.read_bytes()
-        node = yaml.compose(data.decode("utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise UserError(f"cannot read study file {path}: {error.strerror or error}") from error
-    except (yaml.MarkedYAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error)
-        hint = "texts with any of ? : , # [ ] { } in them need quotes"
-        raise UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {what} ({hint})") from error
+    text = read_text(path)
+    node = compose_yaml(text, str(path))
     top = _Spot(path, "", node)
     fields = top.mapping(("study", *_field_names(Study)))
     if "study" not in fields or fields["study"].value != FORMAT_VERSION:
         top.fail(f"needs 'study: {FORMAT_VERSION}' (the version of the format)")
     del fields["study"]
-    study = Study(path=path, sha256=hashlib.sha256(data).hexdigest(), **_read(top, Study, fields))
+    study = Study(path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), **_read(top, Study, fields))
     _check_references(study, fields)
     return study
 
@@ -164,7 +157,7 @@ class _Spot(NamedTuple):
     @property
     def value(self) -> Any:
         """What the YAML stands for; None for an empty file."""
-        return None if self.node is None else yaml.SafeLoader("").construct_document(self.node)
+        return value_of(self.node, str(self.file))
 
     def fail(self, what: str) -> NoReturn:
         line = 1 if self.node is None else self.node.start_mark.line + 1

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from coord.limits import Count, Horizon, Seed
+
 HELP = "play every member of a pool with every other: matrix, gap, heat map"
 EXAMPLES = ("coord crossplay runs/pool out=runs/xp",)
 
@@ -16,10 +18,10 @@ class CrossplayConfig:
 
     pool: str | None = None
     layout: str | None = None
-    episodes: int = 20
+    episodes: Count = 20
     stochastic: bool = True
-    horizon: int = 400
-    seed: int = 0
+    horizon: Horizon = 400
+    seed: Seed = 0
     out: str | None = None
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coord.limits import Count, Members, Seed, Steps
+
 HELP = "the whole story on one kitchen in a few minutes: pool, ego, scores, report"
 EXAMPLES = (
     "coord demo",
@@ -33,13 +35,13 @@ class DemoConfig:
     """Fields of configs/demo.yaml, which says what each means."""
 
     layout: str = "cramped_room"
-    pool_members: int = 6
-    pool_steps: int = 600_000
-    ego_members: int = 4
-    sp_steps: int = 1_000_000
-    fcp_steps: int = 2_400_000
-    episodes: int = 100
-    seed: int = 0
+    pool_members: Members = 6
+    pool_steps: Steps = 600_000
+    ego_members: Members = 4
+    sp_steps: Steps = 1_000_000
+    fcp_steps: Steps = 2_400_000
+    episodes: Count = 100
+    seed: Seed = 0
     threads: int = 0
     out: str = "demo"
 

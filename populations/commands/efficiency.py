@@ -20,7 +20,6 @@ EXAMPLES = (
 Config = EfficiencyConfig
 
 
-
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.run.config import load

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from coord.limits import Horizon, Members, Seconds, Seed
+
 if TYPE_CHECKING:
     from coord.algos.ppo import PPOConfig
 
@@ -26,14 +28,14 @@ class PopulationConfig:
 
     algo: PPOConfig
     method: Any = field(metadata={"plugins": "coord.pool_methods"})
-    members: int = 4
+    members: Members = 4
     preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
-    horizon: int = 400
-    seed: int = 0
+    horizon: Horizon = 400
+    seed: Seed = 0
     threads: int = 0
-    save_every_s: float = 60.0
+    save_every_s: Seconds = 60.0
     out: str | None = None
     resume: str | None = None
 

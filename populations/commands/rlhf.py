@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coord.errors import UserError, at_least, unknown
+from coord.errors import UserError, unknown
+from coord.limits import Count, CountOrNone, Horizon, Members, Seconds, Seed, Steps
 
 if TYPE_CHECKING:
     from coord.agents.files import StoredAgent
@@ -52,25 +53,25 @@ class RLHFConfig:
     algo: PPOConfig
     layout: str = "cramped_room"
     rules: str = "classic"
-    horizon: int = 400
-    seed: int = 0
-    members: int = 3
+    horizon: Horizon = 400
+    seed: Seed = 0
+    members: Members = 3
     partners: tuple[str, ...] = ("bc_train",)
     reward_sees_partner: bool = True
     reward_sees_change: bool = True
     reward_sees_moves: bool | None = None
-    labels: int = 500
-    session_labels: int = 50
-    refresh_labels: int = 0
-    refresh_every: int = 200_000
+    labels: Count = 500
+    session_labels: Count = 50
+    refresh_labels: CountOrNone = 0
+    refresh_every: Steps = 200_000
     answerer: str = "teacher"
-    answer_wait_s: float = 0.0
-    pool_episodes: int = 100
-    value_updates: int = 10
+    answer_wait_s: Seconds = 0.0
+    pool_episodes: Count = 100
+    value_updates: CountOrNone = 10
     proxies: tuple[str, ...] = ("human_proxy",)
-    episodes: int = 50
+    episodes: Count = 50
     threads: int = 0
-    save_every_s: float = 60.0
+    save_every_s: Seconds = 60.0
     out: str | None = None
     resume: str | None = None
 
@@ -79,8 +80,6 @@ class RLHFConfig:
             raise unknown("rules with human games", self.rules, ("classic",))
         if self.algo.network != "mlp_index":
             raise unknown("network of coord rlhf (algo.network)", self.algo.network, ("mlp_index",))
-        at_least(self, 1, "members", "session_labels", "refresh_every", "pool_episodes", "episodes", "horizon")
-        at_least(self, 0, "refresh_labels", "value_updates", "answer_wait_s")
         if self.labels - self.refresh_labels < self.session_labels:
             raise UserError(
                 f"labels={self.labels} less refresh_labels={self.refresh_labels} is less than one session asks for "

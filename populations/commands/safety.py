@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coord.limits import Members, Seed
+
 HELP = "compare learners with and without people's warnings: violations while learning, labels, return"
 EXAMPLES = (
     "coord safety",
@@ -37,18 +39,17 @@ class SafetyStudyConfig:
     layout: str | None = None
     partners: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    seeds: int = 5
-    direct_seeds: int = 20
+    seeds: Members = 5
+    direct_seeds: Members = 20
     threads: int = 1
-    seed: int = 0
+    seed: Seed = 0
     out: str = "runs/safety"
 
     def __post_init__(self) -> None:
-        from coord.errors import at_least, unknown
+        from coord.errors import unknown
 
         if self.task not in HAZARDS:
             raise unknown("task", self.task, HAZARDS)
-        at_least(self, 1, "seeds", "direct_seeds", "threads")
 
 
 Config = SafetyStudyConfig

@@ -21,7 +21,6 @@ EXAMPLES = (
 Config = ScoreboardConfig
 
 
-
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.run.config import load

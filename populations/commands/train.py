@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from coord.limits import Horizon, Members, Seconds, Seed
+
 if TYPE_CHECKING:
     from coord.agents.files import StoredAgent
     from coord.algos.bc import BCConfig, Lesson
@@ -40,14 +42,14 @@ class TrainConfig:
     preset: str | None = None
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
-    horizon: int = 400
-    seed: int = 0
+    horizon: Horizon = 400
+    seed: Seed = 0
     partners: tuple[str, ...] = ()
-    members: int = 1
+    members: Members = 1
     name: str | None = None
     data: str | None = None
     threads: int = 0
-    save_every_s: float = 60.0
+    save_every_s: Seconds = 60.0
     out: str | None = None
     resume: str | None = None
 

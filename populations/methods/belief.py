@@ -22,14 +22,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from coord.agents.context.belief import LEVELS, SIZE, PartnerBelief
 from coord.agents.context.env import ContextEnv
 from coord.algos.ppo import Hooks
-from coord.errors import UserError, at_least, share_below_one
+from coord.errors import UserError
+from coord.limits import Count, NotNegative, ShareBelowOne, StepsOrNone
 from coord.partner_env import FrozenPartners, LivePartners, MixedPartners
 from populations.partners.biased import WhimsicalPartners
 from populations.partners.kickstarting import Advice, TutoredEnv
@@ -44,20 +46,18 @@ if TYPE_CHECKING:
 class BeliefConfig:
     """Fields of configs/method/belief.yaml, which says what each means."""
 
-    hypotheses: int = 12
-    share: float = 0.01
-    low_share: float = 0.15
-    self_share: float = 0.2
-    whim_share: float = 0.3
-    clean: float = 0.25
-    max_eps: float = 0.8
-    max_spell: float = 20.0
-    lessons: float = 1.0
-    lessons_horizon: int = 1_500_000
+    hypotheses: Count = 12
+    share: ShareBelowOne = 0.01
+    low_share: ShareBelowOne = 0.15
+    self_share: ShareBelowOne = 0.2
+    whim_share: ShareBelowOne = 0.3
+    clean: ShareBelowOne = 0.25
+    max_eps: ShareBelowOne = 0.8
+    max_spell: Annotated[float, Ge(1), Le(1e6)] = 20.0
+    lessons: NotNegative = 1.0
+    lessons_horizon: StepsOrNone = 1_500_000
 
     def __post_init__(self) -> None:
-        share_below_one(self, "share", "low_share", "self_share", "whim_share", "clean", "max_eps")
-        at_least(self, 0, "lessons", "lessons_horizon")
         if self.hypotheses < 2 or self.max_spell < 1 or self.low_share + self.self_share + self.whim_share > 1:
             shares = f"low_share={self.low_share}, self_share={self.self_share}, whim_share={self.whim_share}"
             raise UserError(

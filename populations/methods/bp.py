@@ -21,9 +21,10 @@ import numpy as np
 
 from coord.agents.files import AgentCard, StoredAgent
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError, at_least
+from coord.errors import UserError
 from coord.evaluation import br_div
 from coord.evaluation.matches import Match, MatchRules, play_matches
+from coord.limits import Count, Members, Real
 from coord.nets.population import PopulationNet
 from coord.overcooked import load_layout
 from coord.pair_env import PairEnv, Utility
@@ -38,14 +39,11 @@ from populations.training import Setup, Training
 class BPConfig:
     """Candidates, and which of them become partners."""
 
-    candidates: int = 20  # hidden utilities that are tried; `members` of them become partners
-    max_nonzero: int = 3  # events that a utility may pay or punish
-    min_return: float = 10.0  # candidates that earn less with their best response are dropped
-    episodes: int = 20  # games per seat, to learn how best responses behave and what they earn
+    candidates: Members = 20  # hidden utilities that are tried; `members` of them become partners
+    max_nonzero: Count = 3  # events that a utility may pay or punish
+    min_return: Real = 10.0  # candidates that earn less with their best response are dropped
+    episodes: Count = 20  # games per seat, to learn how best responses behave and what they earn
     mid: bool = True  # also keep each partner from the time when its pair earned half as much
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "candidates", "max_nonzero", "episodes")
 
 
 Config = BPConfig

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from coord.algos import ppo_recurrent
 from coord.errors import UserError
+from coord.limits import Count, Width
 from coord.overcooked import OvercookedVectorEnv
 from coord.overcooked.generator import GeneratorConfig, generate_layouts
 from coord.partner_env import Episodes, RowStep, SelfPlayEnv
@@ -36,8 +37,8 @@ class CECConfig:
     width: int = 0
     height: int = 0
     family: str = ""
-    memory: int = 64
-    chunk_len: int = 25
+    memory: Width = 64
+    chunk_len: Count = 25
 
     def __post_init__(self) -> None:
         if self.memory < 1:

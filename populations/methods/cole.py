@@ -28,8 +28,9 @@ from torch import Tensor
 from coord import seeding
 from coord.agents.policy import PolicyAgent
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError, at_least, share_below_one
+from coord.errors import UserError
 from coord.evaluation.matches import Match, MatchRules, play_matches
+from coord.limits import Count, Members, Share, ShareBelowOne, Steps
 from coord.nets.population import PopulationNet
 from coord.overcooked import load_layout
 from coord.partner_env import FrozenPartners, LivePartners, MixedPartners, PartnerEnv
@@ -43,18 +44,14 @@ DAMPING = 0.85  # of PageRank
 class COLEConfig:
     """The population and how partners are drawn from it."""
 
-    initial: int = 3  # untrained agents that the population starts with
-    generation_steps: int = 150_000  # environment steps between two additions to it
-    self_play: float = 0.25  # share of kitchens in which the ego meets itself
-    games: int = 2  # per seat, to measure how a new member gets on with each other
-    permutations: int = 200  # random orders for the Shapley values
-    explore: float = 0.1  # weight of rarely met partners
-    worst_share: float = 0.1  # the worst by centrality that may not join at once
-    tries: int = 3  # refusals in a row before one may join anyway
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "initial", "generation_steps", "games", "permutations", "tries")
-        share_below_one(self, "self_play", "worst_share")
+    initial: Members = 3  # untrained agents that the population starts with
+    generation_steps: Steps = 150_000  # environment steps between two additions to it
+    self_play: ShareBelowOne = 0.25  # share of kitchens in which the ego meets itself
+    games: Count = 2  # per seat, to measure how a new member gets on with each other
+    permutations: Count = 200  # random orders for the Shapley values
+    explore: Share = 0.1  # weight of rarely met partners
+    worst_share: ShareBelowOne = 0.1  # the worst by centrality that may not join at once
+    tries: Count = 3  # refusals in a row before one may join anyway
 
 
 Config = COLEConfig

@@ -28,7 +28,8 @@ from coord import seeding
 from coord.agents.context.action import ActionPredictor, PartnerAction
 from coord.agents.context.env import ContextEnv
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError, at_least, between
+from coord.errors import UserError
+from coord.limits import Count, Share
 from coord.nets.population import PopulationNet
 from coord.partner_env import LivePartners
 from coord.types import NUM_ACTIONS
@@ -40,16 +41,12 @@ from populations.training import Setup, Training, final_agents, make_kitchens, m
 class E3TConfig:
     """Fields of configs/method/e3t.yaml, which says what each means."""
 
-    eps: float = 0.5
-    copy_factor: float = 0.1
-    history: int = 5
-    predictor_lr: float = 3e-3
-    predictor_share: float = 0.5
-    predictor_batch: int = 400
-
-    def __post_init__(self) -> None:
-        between(self, 0, 1, "eps", "copy_factor", "predictor_lr", "predictor_share")
-        at_least(self, 1, "history", "predictor_batch")
+    eps: Share = 0.5
+    copy_factor: Share = 0.1
+    history: Count = 5
+    predictor_lr: Share = 3e-3
+    predictor_share: Share = 0.5
+    predictor_batch: Count = 400
 
 
 Config = E3TConfig

@@ -20,8 +20,9 @@ import numpy as np
 
 from coord.agents.files import StoredAgent
 from coord.algos.ppo import PPOState
-from coord.errors import UserError, at_least
+from coord.errors import UserError
 from coord.evaluation.matches import Games, Match, MatchRules, play_matches
+from coord.limits import Count, Members, Real
 from coord.overcooked import load_layout
 from coord.pair_env import PairEnv, Utility
 from populations.partners.utilities import HSP_EVENTS, HSP_TASK, described, draw, pairs
@@ -33,13 +34,10 @@ from populations.training import Setup, Training, card
 class HSPConfig:
     """Candidates and which of them stay."""
 
-    candidates: int = 12  # hidden utilities that are tried; `members` of them stay in the pool
-    max_nonzero: int = 3  # events that a utility may pay or punish
-    min_return: float = 10.0  # candidates that earn less with their partner are dropped
-    episodes: int = 10  # games per seat to learn how a candidate behaves
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "candidates", "max_nonzero", "episodes")
+    candidates: Members = 12  # hidden utilities that are tried; `members` of them stay in the pool
+    max_nonzero: Count = 3  # events that a utility may pay or punish
+    min_return: Real = 10.0  # candidates that earn less with their partner are dropped
+    episodes: Count = 10  # games per seat to learn how a candidate behaves
 
 
 Config = HSPConfig

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from coord.algos.ppo import Hooks, PPOState
 from coord.errors import UserError
+from coord.limits import NotNegative
 from coord.nets.population import PopulationNet
 from coord.partner_env import PartnerEnv
 from coord.rollout import Rollout
@@ -40,8 +41,8 @@ DIVERSITY_ROWS = 512  # states on which the diversity is measured
 class MEPConfig:
     """Both stages; `coord population` uses alpha, `coord train` beta."""
 
-    alpha: float = 0.01  # stage 1: weight of -log of the mean policy, in points of task reward
-    beta: float = 3.0  # stage 2: exponent of the ranks, 0 draws uniformly
+    alpha: NotNegative = 0.01  # stage 1: weight of -log of the mean policy, in points of task reward
+    beta: NotNegative = 3.0  # stage 2: exponent of the ranks, 0 draws uniformly
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta"):

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from coord import seeding
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError, at_least, between
+from coord.errors import UserError
+from coord.limits import Positive, Share, Steps
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import Episodes, KitchenRows, RowStep
 from populations.pool import NewMember
@@ -37,13 +38,11 @@ UPPER = {"gae_lambda": 1.0}
 class PBTConfig:
     """Selection and mutation."""
 
-    interval: int = 100_000  # steps per member between selections
-    mutate_prob: float = 0.33  # of each hyper-parameter of the copy
-    mutate_factors: tuple[float, ...] = (0.75, 1.25)  # one of them multiplies it
+    interval: Steps = 100_000  # steps per member between selections
+    mutate_prob: Share = 0.33  # of each hyper-parameter of the copy
+    mutate_factors: tuple[Positive, ...] = (0.75, 1.25)  # one of them multiplies it
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "interval")
-        between(self, 0, 1, "mutate_prob")
         if not self.mutate_factors or min(self.mutate_factors) <= 0:
             raise UserError(f"mutate_factors={list(self.mutate_factors)}: positive numbers, at least one")
 

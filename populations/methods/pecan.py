@@ -37,7 +37,8 @@ from coord.agents.context.env import ContextEnv
 from coord.agents.context.groups import GROUPS, GroupEncoder, PartnerGroup
 from coord.agents.views import KitchenView
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError, at_least, between
+from coord.errors import UserError
+from coord.limits import Count, NotNegative, Share
 from coord.nets.population import PopulationNet, sample_actions
 from coord.partner_env import Episodes, LivePartners, PartnerEnv, logits_of
 from coord.types import NUM_ACTIONS
@@ -59,21 +60,19 @@ LEVELS = {"init": 1, "mid": 2, "final": 3}  # group of an agent by the checkpoin
 class PECANConfig:
     """Fields of configs/method/pecan.yaml, which says what each means."""
 
-    iterations: int = 100
-    alpha_min: float = 0.3
-    alpha_iterations: int = 70
-    beta: float = 3.0
-    rounds: int = 3
-    window: int = 10
+    iterations: Count = 100
+    alpha_min: Share = 0.3
+    alpha_iterations: Count = 70
+    beta: NotNegative = 3.0
+    rounds: Count = 3
+    window: Count = 10
     context_update: Literal["episode", "within", "both"] = "both"
-    true_share: float = 0.3
-    encoder_lr: float = 1e-3
-    encoder_share: float = 1.0
-    encoder_batch: int = 160
+    true_share: Share = 0.3
+    encoder_lr: Share = 1e-3
+    encoder_share: Share = 1.0
+    encoder_batch: Count = 160
 
     def __post_init__(self) -> None:
-        between(self, 0, 1, "alpha_min", "true_share", "encoder_lr", "encoder_share")
-        at_least(self, 1, "iterations", "alpha_iterations", "rounds", "window", "encoder_batch")
         if self.beta < 0:
             raise UserError(f"beta={self.beta}: must not be negative")
 

@@ -17,6 +17,7 @@ import numpy as np
 from coord.algos.ppo import Hooks, PPOState
 from coord.errors import UserError
 from coord.evaluation.agents import load_training_partners
+from coord.limits import StepsOrNone
 from coord.partner_env import LivePartners, MixedPartners, PartnerEnv, as_pool
 from coord.schedules import Schedule
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, partner_env
@@ -26,8 +27,8 @@ from populations.training import Setup, Training, final_agents, make_kitchens, m
 class PPOBCConfig:
     """When self-play ends."""
 
-    sp_until: int = 200_000  # steps in self-play only
-    sp_end: int = 1_200_000  # steps after which every episode is with the clone
+    sp_until: StepsOrNone = 200_000  # steps in self-play only
+    sp_end: StepsOrNone = 1_200_000  # steps after which every episode is with the clone
 
     def __post_init__(self) -> None:
         if not 0 <= self.sp_until <= self.sp_end:

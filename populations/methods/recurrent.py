@@ -13,6 +13,7 @@ from functools import partial
 
 from coord.algos import ppo_recurrent
 from coord.errors import UserError
+from coord.limits import Count, Width
 from coord.partner_env import PartnerEnv, SelfPlayEnv, as_pool
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, partner_env
 
@@ -21,8 +22,8 @@ from populations.training import Setup, Training, final_agents, make_kitchens, m
 class RecurrentConfig:
     """What the memory adds to PPO's hyper-parameters."""
 
-    memory: int = 64
-    chunk_len: int = 25
+    memory: Width = 64
+    chunk_len: Count = 25
 
     def __post_init__(self) -> None:
         if self.memory < 1:

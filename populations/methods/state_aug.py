@@ -19,7 +19,8 @@ from torch import Tensor
 
 from coord import seeding
 from coord.agents.views import KitchenView
-from coord.errors import UserError, at_least, between
+from coord.errors import UserError
+from coord.limits import Count, Share
 from coord.overcooked import OvercookedVectorEnv
 from coord.overcooked.rules import TIME
 from coord.partner_env import Episodes, RowStep, SelfPlayEnv, as_pool
@@ -30,13 +31,9 @@ from populations.training import Setup, Training, final_agents, self_play
 class StateAugConfig:
     """Where states come from and how often episodes start there."""
 
-    share: float = 0.5  # of episodes that start from a state met in cross-play
-    games: int = 256  # of cross-play that are played for them
-    every: int = 10  # ticks between the states that are kept
-
-    def __post_init__(self) -> None:
-        between(self, 0, 1, "share")
-        at_least(self, 1, "games", "every")
+    share: Share = 0.5  # of episodes that start from a state met in cross-play
+    games: Count = 256  # of cross-play that are played for them
+    every: Count = 10  # ticks between the states that are kept
 
 
 Config = StateAugConfig

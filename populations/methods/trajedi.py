@@ -34,7 +34,8 @@ from torch import Tensor
 
 from coord import seeding
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError, at_least, between
+from coord.errors import UserError
+from coord.limits import Count, NotNegative, Share
 from coord.rollout import Rollout
 from populations.methods.fcp import FictitiousCoPlay
 from populations.training import Setup, Training, self_play
@@ -46,15 +47,13 @@ NEGLIGIBLE = 0.01  # a tick that the kernel weighs less has no share in an actio
 class TrajeDiConfig:
     """Weight and kernel of the divergence."""
 
-    alpha: float = 0.1  # weight of the divergence beside the loss of PPO
-    gamma: float = 0.5  # action discounting: 0 compares single actions, 1 whole trajectories
-    trajectories: int = 2  # rows of each member's rollout per minibatch
+    alpha: NotNegative = 0.1  # weight of the divergence beside the loss of PPO
+    gamma: Share = 0.5  # action discounting: 0 compares single actions, 1 whole trajectories
+    trajectories: Count = 2  # rows of each member's rollout per minibatch
 
     def __post_init__(self) -> None:
         if self.alpha < 0:
             raise UserError(f"alpha={self.alpha}: must not be negative")
-        between(self, 0, 1, "gamma")
-        at_least(self, 1, "trajectories")
 
 
 Config = TrajeDiConfig

@@ -24,7 +24,8 @@ from torch import Tensor
 from coord import seeding
 from coord.agents.views import KitchenView
 from coord.algos.ppo import Hooks, PPOState
-from coord.errors import UserError, between
+from coord.errors import UserError
+from coord.limits import Count, Positive, Share, Steps
 from coord.nets.population import PopulationNet
 from coord.partner_env import LivePartners, PartnerEnv
 from coord.types import NUM_ACTIONS
@@ -36,15 +37,14 @@ from populations.training import Setup, Training, final_agents, make_kitchens, m
 class UPDConfig:
     """How partners are drawn and chosen."""
 
-    bias_prob: float = 0.5  # of a habit that prefers some actions
-    concentration: float = 1.0  # of the Dirichlet distribution; smaller is more one-sided
-    candidates: int = 64  # partners of a learner at a time
-    kept: int = 32  # of them that survive a selection
-    interval: int = 100_000  # steps between selections
-    explore: float = 0.25  # share of episodes with candidates that were not kept
+    bias_prob: Share = 0.5  # of a habit that prefers some actions
+    concentration: Positive = 1.0  # of the Dirichlet distribution; smaller is more one-sided
+    candidates: Count = 64  # partners of a learner at a time
+    kept: Count = 32  # of them that survive a selection
+    interval: Steps = 100_000  # steps between selections
+    explore: Share = 0.25  # share of episodes with candidates that were not kept
 
     def __post_init__(self) -> None:
-        between(self, 0, 1, "bias_prob", "explore")
         if not 0 < self.kept < self.candidates:
             raise UserError(f"kept={self.kept}, candidates={self.candidates}: must be 0 < kept < candidates")
         if self.interval < 1 or self.concentration <= 0:

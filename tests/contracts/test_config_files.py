@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from annotated_types import Ge, Gt, Le, Lt
 
 from coord import plugins
 from coord.errors import UserError
@@ -24,11 +25,12 @@ FILES = sorted(
 CLASSIC = [path.stem for path in (CONFIGS / "algo/ppo/published").glob("*.yaml")]  # layouts of the published presets
 # configs/<command>/...: fields of any part of a command; configs/<group>/<choice>/...: fields of a choice.
 # A group may be named like a command (crowd).
-OF_COMMANDS = [
-    name for name in FILES if "/" in name and name.partition("/")[0] in CLASSES and name not in CLASSES
-]
+OF_COMMANDS = [name for name in FILES if "/" in name and name.partition("/")[0] in CLASSES and name not in CLASSES]
 OVERLAYS = [name for name in FILES if name.count("/") >= 2 and name not in OF_COMMANDS]
 NAMES = [name for name in FILES if name not in (*OVERLAYS, *OF_COMMANDS)]
+
+# Their bounds stand with what they mean: threads with the machine, sizes of drawn kitchens with the generator.
+ELSEWHERE = {"threads", "width", "height", "players", "count"}
 
 
 def class_of(name: str) -> type:
@@ -223,3 +225,22 @@ def test_a_method_brings_its_own_settings_of_other_parts() -> None:
 def test_prefer_refuses_what_it_does_not_know(words: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         config.load("prefer", words)
+
+
+def numbers(hint: Any, bounds: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The bounds of every int and float within a type."""
+    if hint in (int, float):
+        return [bounds]
+    own = getattr(hint, "__metadata__", ())
+    parts = (hint.__origin__,) if own else getattr(hint, "__args__", ())
+    return [found for part in parts for found in numbers(part, own or bounds)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_is_bounded_on_both_sides(name: str) -> None:
+    for field, hint in config.hints(class_of(name)).items():
+        if field in ELSEWHERE or "Config" in str(hint):
+            continue
+        for bounds in numbers(hint):
+            assert any(isinstance(one, Ge | Gt) for one in bounds), f"{name}.{field}"
+            assert any(isinstance(one, Le | Lt) for one in bounds), f"{name}.{field}"

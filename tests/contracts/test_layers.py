@@ -16,6 +16,8 @@ LAYERS: dict[str, int] = {
     "coord": 0,  # coord/__init__.py: version and environment only
     "coord.types": 0,
     "coord.errors": 0,
+    "coord.limits": 0,
+    "coord.yaml_files": 0,
     "coord.places": 0,
     "coord.compile_cache": 0,
     "coord.schema": 0,

@@ -14,12 +14,13 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from coord import stats
+from coord.errors import UserError
 from coord.evaluation.report.run_folder import Curve, Interval, TrainingRun
 from coord.preference.tasks.config import KITCHENS
+from coord.yaml_files import parse_yaml
 
 TRUE_REWARD = ("sac", "true_reward", "true_reward by PPO")  # the methods that others are measured by
 FINAL_EVALUATIONS = 3  # a seed's final score is the mean of so many last evaluations
@@ -216,8 +217,8 @@ def compare(runs: Iterable[PreferenceRun]) -> list[Comparison]:
 def _config(text: str) -> dict[str, Any] | None:
     """The configuration of a run of `coord prefer`; None for that of anything else."""
     try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError:
+        config = parse_yaml(text)
+    except UserError:
         return None
     needed = {"env", "preset", "method", "algo", "seed", "members", "labels", "session_labels", "total_steps"}
     is_ours = isinstance(config, dict) and needed <= set(config) and isinstance(config["method"], dict)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from coord import seeding
 from coord.errors import UserError, unknown
+from coord.limits import NotNegative, Real, Share
 from coord.preference.labels.segments import Queries
 
 FIRST, SECOND, EQUAL, SKIPPED = 0.0, 1.0, 0.5, float("nan")
@@ -79,17 +80,17 @@ class TeacherConfig:
     """
 
     kind: str = "oracle"
-    beta: float | None = None
-    gamma: float | None = None
-    eps_mistake: float | None = None
-    eps_skip: float | None = None
-    eps_equal: float | None = None
+    beta: Real | None = None
+    gamma: Share | None = None
+    eps_mistake: Share | None = None
+    eps_skip: NotNegative | None = None
+    eps_equal: NotNegative | None = None
     ties: str = "first"
     wants: str = "return"
-    shaped_weight: float = 1.0
+    shaped_weight: Real = 1.0
     utility: str = "tidy_counters"
-    weights: Mapping[str, float] = field(default_factory=dict)
-    task_weight: float = 1.0
+    weights: Mapping[str, Real] = field(default_factory=dict)
+    task_weight: Real = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from coord.errors import UserError, unknown
+from coord.limits import Count, CountOrNone
 from coord.preference.labels.segments import Queries, SegmentPool
 from coord.preference.reward.model import RewardConfig
 
@@ -142,9 +143,9 @@ class QueryConfig:
     """Fields as explained in configs/query/pairs.yaml."""
 
     selector: str = "disagreement"
-    length: int = 50
-    candidates: int = 10
-    last_episodes: int = 0
+    length: Count = 50
+    candidates: Count = 10
+    last_episodes: CountOrNone = 0
     standardise: bool = False
     running: bool = False
     same_partner: bool = False

@@ -22,7 +22,8 @@ from coord import seeding
 from coord.algos import bc
 from coord.algos.bc import Demonstrations
 from coord.algos.ppo import Hooks
-from coord.errors import Diverged, UserError, at_least, share_below_one
+from coord.errors import Diverged
+from coord.limits import Count, NotNegative, ShareAboveZero, ShareBelowOne
 from coord.nets.optim import PopulationAdam
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import Layout, OvercookedVectorEnv
@@ -34,18 +35,11 @@ SPLIT = "train"  # of the human games; the other half is for evaluation only
 class ImitationConfig:
     """Fields as explained in configs/imitation/clone.yaml."""
 
-    epochs: int = 12
-    batch_size: int = 256
-    lr: float = 1e-3
-    ent_coef: float = 0.01
-    val_fraction: float = 0.15
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "epochs", "batch_size")
-        at_least(self, 0, "ent_coef")
-        share_below_one(self, "val_fraction")
-        if self.lr <= 0:
-            raise UserError(f"lr={self.lr}: must be above 0")
+    epochs: Count = 12
+    batch_size: Count = 256
+    lr: ShareAboveZero = 1e-3
+    ent_coef: NotNegative = 0.01
+    val_fraction: ShareBelowOne = 0.15
 
 
 @dataclass(frozen=True)

@@ -18,23 +18,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coord.errors import UserError, at_least
+from coord.errors import UserError
+from coord.limits import NotNegative, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
 class KLConfig:
     """Fields as explained in configs/kl/penalty.yaml."""
 
-    coef: float = 0.1
+    coef: NotNegative = 0.1
     adaptive: bool = True
-    target: float = 0.3
-    gain: float = 0.1
-    bound: float = 0.2
+    target: Positive = 0.3
+    gain: NotNegative = 0.1
+    bound: NotNegative = 0.2
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "coef", "gain", "bound")
-        if self.target <= 0:
-            raise UserError(f"target={self.target}: must be above 0 (for no penalty at all say kl.coef=0)")
         if self.gain * self.bound >= 1:
             raise UserError(f"gain={self.gain} times bound={self.bound}: must be below 1, or beta could turn negative")
 

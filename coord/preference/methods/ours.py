@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coord.errors import at_least
+from coord.limits import CountOrNone, NotNegative, StepsOrNone
 from coord.preference.methods import qpa
 from coord.preference.methods.method import Learner, Method
 from coord.preference.methods.mrn import bilevel
@@ -24,13 +24,10 @@ from coord.preference.methods.mrn.mrn import MRNConfig
 class OursConfig:
     """Fields of configs/method/ours.yaml."""
 
-    recent_episodes: int = 0  # half of every batch comes from as many episodes while labels remain, 10..60; 0: from all
+    recent_episodes: CountOrNone = 0  # half of a batch is from as many episodes while labels remain, 10..60; 0: all
     reset_critic: bool = False  # a new critic and reset_updates gradient steps after every session
-    meta_every: int = 1000  # env steps between corrected bilevel steps of the reward model; 0: none
-    meta_weight: float = 0.1  # norm of the bilevel gradient, as a share of the supervised one's
-
-    def __post_init__(self) -> None:
-        at_least(self, 0, "recent_episodes", "meta_every")
+    meta_every: StepsOrNone = 1000  # env steps between corrected bilevel steps of the reward model; 0: none
+    meta_weight: NotNegative = 0.1  # norm of the bilevel gradient, as a share of the supervised one's
 
 
 def recent(run: Learner) -> int | None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coord.errors import UserError, at_least
+from coord.errors import UserError
+from coord.limits import StepsOrNone
 from coord.preference.methods.method import Learner, Method
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
 class PebbleConfig:
     """Fields of configs/method/pebble.yaml."""
 
-    extra_every: int = 0  # env steps between extra supervised steps of the reward model; 0: none
-
-    def __post_init__(self) -> None:
-        at_least(self, 0, "extra_every")
+    extra_every: StepsOrNone = 0  # env steps between extra supervised steps of the reward model; 0: none
 
 
 def extra_step(run: Learner) -> dict[str, Tensor] | None:

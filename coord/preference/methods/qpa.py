@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coord.errors import at_least
+from coord.limits import Count
 from coord.preference.methods.method import Learner, Method
 
 
@@ -19,10 +19,7 @@ from coord.preference.methods.method import Learner, Method
 class QPAConfig:
     """Fields of configs/method/qpa.yaml."""
 
-    recent_episodes: int = 10  # half of every batch comes from as many episodes, 10..60
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "recent_episodes")
+    recent_episodes: Count = 10  # half of every batch comes from as many episodes, 10..60
 
 
 def recent(run: Learner) -> int | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coord.errors import UserError
+from coord.limits import NotNegative, Share
 from coord.preference.methods.method import Learner, Method
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 class RuneConfig:
     """Fields of configs/method/rune.yaml."""
 
-    beta: float = 0.05  # weight of the disagreement at the start
-    decay: float = 1e-5  # share of that weight lost per environment step, 1e-5..1e-3
+    beta: NotNegative = 0.05  # weight of the disagreement at the start
+    decay: Share = 1e-5  # share of that weight lost per environment step, 1e-5..1e-3
 
     def __post_init__(self) -> None:
         if self.beta < 0 or not 0 <= self.decay <= 1:

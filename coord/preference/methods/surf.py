@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coord.errors import at_least
+from coord.limits import Count
 from coord.preference.methods.method import Method
 
 
@@ -21,10 +21,7 @@ from coord.preference.methods.method import Method
 class SurfConfig:
     """Fields of configs/method/surf.yaml."""
 
-    unlabelled_per_label: int = 10  # unlabelled pairs per query, 10 (Meta-World) or 100 (DMControl)
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "unlabelled_per_label")
+    unlabelled_per_label: Count = 10  # unlabelled pairs per query, 10 (Meta-World) or 100 (DMControl)
 
 
 METHOD = Method(SurfConfig, learners=("sac", "ppo"), unlabelled=lambda config: config.unlabelled_per_label)

@@ -30,12 +30,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
-from coord.errors import at_least, share_below_one
+from coord.limits import Count, ShareBelowOne
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
@@ -60,27 +61,18 @@ class PooledConfig:
 class ReliabilityConfig:
     """Fields of configs/crowd/reliability.yaml: one reward, a reliability and a tie threshold per annotator."""
 
-    rounds: int = 3
-    lapse: float = 0.02
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "rounds")
-        share_below_one(self, "lapse")
+    rounds: Count = 3
+    lapse: ShareBelowOne = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureConfig:
     """Fields of configs/crowd/mixture.yaml: groups of annotators, each with a reward of its own."""
 
-    groups: int = 2
-    rounds: int = 3
-    lapse: float = 0.02
-    restarts: int = 10
-
-    def __post_init__(self) -> None:
-        at_least(self, 2, "groups")
-        at_least(self, 1, "rounds", "restarts")
-        share_below_one(self, "lapse")
+    groups: Annotated[int, Ge(2), Le(1000)] = 2
+    rounds: Count = 3
+    lapse: ShareBelowOne = 0.02
+    restarts: Count = 10
 
 
 CrowdConfig = PooledConfig | ReliabilityConfig | MixtureConfig

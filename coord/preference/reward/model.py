@@ -20,15 +20,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from torch import Tensor
 
 from coord import seeding
 from coord.errors import UserError, unknown
+from coord.limits import (
+    Count,
+    CountOrNone,
+    NotNegative,
+    Positive,
+    Share,
+    ShareAboveZero,
+    ShareBelowOne,
+    UpToHalf,
+    Widths,
+)
 from coord.nets import mlps
 from coord.preference.labels.segments import Labels, Queries
 from coord.preference.reward import nets as rn
@@ -46,29 +58,29 @@ Steps = tuple[NDArray[np.float32], NDArray[np.float32]]  # observations [n, O] a
 class RewardConfig:
     """Fields as explained in configs/reward/ensemble.yaml."""
 
-    ensemble: int = 3
-    hidden: tuple[int, ...] = (256, 256, 256)
+    ensemble: Annotated[int, Ge(1), Le(1000)] = 3
+    hidden: Widths = (256, 256, 256)
     output: str = "tanh"
-    lr: float = 3e-4
-    weight_decay: float = 0.0
-    batch_size: int = 128
+    lr: ShareAboveZero = 3e-4
+    weight_decay: NotNegative = 0.0
+    batch_size: Count = 128
     train_for: str = "passes"
-    train_amount: int = 50
-    stop_accuracy: float = 0.97
-    label_smoothing: float = 0.0
-    crops: int = 0
-    crop_min: int = 0
-    crop_max: int = 0
-    crop_margin: int = 0
-    unlabelled_ratio: int = 0
-    pseudo_threshold: float = 0.99
-    unlabelled_coef: float = 1.0
-    holdout: float = 0.0
+    train_amount: Count = 50
+    stop_accuracy: NotNegative = 0.97
+    label_smoothing: ShareBelowOne = 0.0
+    crops: CountOrNone = 0
+    crop_min: CountOrNone = 0
+    crop_max: CountOrNone = 0
+    crop_margin: CountOrNone = 0
+    unlabelled_ratio: CountOrNone = 0
+    pseudo_threshold: Share = 0.99
+    unlabelled_coef: NotNegative = 1.0
+    holdout: UpToHalf = 0.0
     reset: bool = False
     scale_inputs: bool = False
-    scale_limit: float | None = None
-    undo_penalty: float = 0.0
-    head_scale: float = 1.0
+    scale_limit: Positive | None = None
+    undo_penalty: NotNegative = 0.0
+    head_scale: Share = 1.0
     normalise: bool = False
 
     def __post_init__(self) -> None:

@@ -24,7 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coord.errors import UserError, at_least, between, unknown
+from coord.errors import UserError, unknown
+from coord.limits import Count, CountOrNone, HalfToOne, NotNegative, Positive, Share, Widths
 from coord.preference.labels.segments import Labels
 
 Floats = NDArray[np.float64]
@@ -40,32 +41,28 @@ class SafetyConfig:
 
     hazards: tuple[str, ...] = ()
     flags: str = "implied"
-    strong: float = 1.0
-    weak: float = 0.75
+    strong: HalfToOne = 1.0
+    weak: HalfToOne = 0.75
     reason_strengths: tuple[str, ...] = ()
-    implied_pairs: int = 200
-    gate: float = 1.0
-    gate_cell: float = 1.0
+    implied_pairs: CountOrNone = 200
+    gate: Share = 1.0
+    gate_cell: Positive = 1.0
     constraint: bool = True
-    limit: float = 0.1
-    multiplier: float = 1.0
-    multiplier_lr: float = 0.05
-    multiplier_max: float = 100.0
-    offset: float = 4.0
-    cost_hidden: tuple[int, ...] = (64, 64)
-    cost_lr: float = 1e-3
-    cost_batch: int = 64
-    cost_steps: int = 200
+    limit: NotNegative = 0.1
+    multiplier: NotNegative = 1.0
+    multiplier_lr: NotNegative = 0.05
+    multiplier_max: NotNegative = 100.0
+    offset: Positive = 4.0
+    cost_hidden: Widths = (64, 64)
+    cost_lr: Share = 1e-3
+    cost_batch: Count = 64
+    cost_steps: Count = 200
 
     def __post_init__(self) -> None:
         for name in ("hazards", "reason_strengths", "cost_hidden"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.flags not in FLAGS:
             raise unknown("flags", self.flags, FLAGS)
-        between(self, 0.5, 1.0, "strong", "weak")
-        between(self, 0.0, 1.0, "gate", "cost_lr")
-        at_least(self, 0, "implied_pairs", "limit", "multiplier", "multiplier_lr", "multiplier_max")
-        at_least(self, 1, "cost_batch", "cost_steps")
         if not (self.gate_cell > 0 and self.offset > 0):
             raise UserError(f"gate_cell={self.gate_cell} and offset={self.offset}: must be above 0")
         parse_strengths(self.reason_strengths)

@@ -6,7 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+
+from coord.limits import Count, Seed
 
 HELP = "annotators who disagree: an experiment on synthetic crowds, and a report on those of a label store"
 EXAMPLES = (
@@ -22,15 +26,15 @@ class CrowdCommandConfig:
     """Fields of configs/crowd.yaml, which says what each means."""
 
     what: Literal["experiment", "report"] = "experiment"
-    seeds: int = 8
-    queries: int = 150
-    per_query: int = 3
+    seeds: Annotated[int, Ge(2), Le(100_000)] = 8
+    queries: Count = 150
+    per_query: Annotated[int, Ge(1), Le(7)] = 3
     store: str | None = None
     run: str | None = None
-    groups: int = 1
+    groups: Count = 1
     json: bool = False
     threads: int = 1
-    seed: int = 0
+    seed: Seed = 0
     out: str = "runs/crowd"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from coord.limits import Count, Horizon, Seed
+
 HELP = "score an ego with partners, in every seat, with intervals"
 EXAMPLES = (
     "coord evaluate ego=runs/ego partners=human_proxy layout=cramped_room out=score.json",
@@ -24,14 +26,14 @@ class EvaluateConfig:
     partners: tuple[str, ...] = ()
     layout: str = "cramped_room"
     rules: Literal["classic", "overcooked-ai"] = "classic"
-    horizon: int = 400
-    episodes: int = 100
+    horizon: Horizon = 400
+    episodes: Count = 100
     stochastic: bool = True
     drop_stay: bool = False
     mask_useless_actions: bool = False
-    games_in_a_row: int = 1
+    games_in_a_row: Count = 1
     context: Literal["within", "between", "both"] | None = None
-    seed: int = 0
+    seed: Seed = 0
     human: str | None = None
     out: str | None = None
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from coord.limits import Seed
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -30,7 +32,7 @@ class LayoutsConfig:
     what: Literal["list", "generate"] = "list"
     names: tuple[str, ...] = ()
     count: int = 12
-    seed: int = 0
+    seed: Seed = 0
     width: int = 0
     height: int = 0
     family: str = ""

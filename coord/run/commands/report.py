@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from coord.limits import CountOrNone
+
 HELP = "write one HTML file about runs: curves, scores, games, queries with their answers"
 EXAMPLES = (
     "coord report runs/ego",
@@ -19,12 +21,7 @@ class ReportConfig:
 
     run: str | None = None
     out: str | None = None
-    clips: int = 6
-
-    def __post_init__(self) -> None:
-        from coord.errors import at_least
-
-        at_least(self, 0, "clips")
+    clips: CountOrNone = 6
 
 
 Config = ReportConfig

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from coord.limits import Count, Seed
+
 HELP = "check the convergence theorems of Meta-Reward-Net on a small problem"
 EXAMPLES = (
     "coord theory",
@@ -16,10 +18,10 @@ EXAMPLES = (
 class TheoryConfig:
     """Fields of configs/theory.yaml, which says what each means."""
 
-    seeds: int = 16
-    horizons: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048, 4096)
+    seeds: Count = 16
+    horizons: tuple[Count, ...] = (64, 128, 256, 512, 1024, 2048, 4096)
     threads: int = 1
-    seed: int = 0
+    seed: Seed = 0
     out: str = "runs/theory"
 
 

@@ -29,6 +29,7 @@ from coord.errors import UserError
 from coord.evaluation.agents import load_training_partners
 from coord.overcooked import load_layout
 from coord.overcooked.human_data import load_games
+from coord.run import config
 from coord.run.cli import main
 from tests.agent_fixtures import constant_policy
 
@@ -86,9 +87,9 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(UserError, match="did you mean 'test'"):
         BCConfig(split="tests")
     with pytest.raises(UserError, match="val_fraction"):
-        BCConfig(val_fraction=1.0)
-    with pytest.raises(UserError, match="epochs"):
-        BCConfig(batch_size=0)
+        config.from_dict(BCConfig, {"val_fraction": 1.0})
+    with pytest.raises(UserError, match="batch_size=0"):
+        config.from_dict(BCConfig, {"batch_size": 0})
 
 
 def test_demonstrations_are_both_seats_of_every_recorded_tick() -> None:

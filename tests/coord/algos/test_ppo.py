@@ -20,6 +20,7 @@ from coord.nets.population import HEADS, NUM_ACTIONS, Arch, PopulationNet, appen
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import SelfPlayEnv
 from coord.rollout import allocate, collect
+from coord.run import config
 from tests.row_envs import ToyEnv, always_one, one_good_arm, repeat_the_cue
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -392,7 +393,7 @@ def test_infinite_rewards_raise_diverged() -> None:
 )
 def test_impossible_hyper_parameters_are_refused(fields: dict) -> None:
     with pytest.raises(UserError, match=next(iter(fields))):
-        PPOConfig(**fields)
+        config.from_dict(PPOConfig, fields)
 
 
 # ------------------------------------------------------------------------------------------ learning

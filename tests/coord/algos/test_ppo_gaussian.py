@@ -10,6 +10,7 @@ import torch
 from coord.algos import ppo_gaussian as ppo
 from coord.errors import UserError
 from coord.rollout import Rollout
+from coord.run import config
 
 CFG = ppo.PPOContinuousConfig(rollout_len=4, batch_size=8, num_epochs=3, hidden=(8,), lr=1e-2)
 
@@ -98,4 +99,4 @@ def test_impossible_settings_are_refused() -> None:
     with pytest.raises(UserError, match="time_limit=never"):
         ppo.PPOContinuousConfig(time_limit="never")
     with pytest.raises(UserError, match="batch_size=0"):
-        ppo.PPOContinuousConfig(batch_size=0)
+        config.from_dict(ppo.PPOContinuousConfig, {"batch_size": 0})

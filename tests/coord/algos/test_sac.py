@@ -19,6 +19,7 @@ from coord.buffers import Batch, ReplayBuffer
 from coord.errors import Diverged, UserError
 from coord.kernels import backprop
 from coord.nets import heads, mlps
+from coord.run import config
 
 OBS, ACT, ROWS = 5, 3, 7
 F64 = torch.float64
@@ -407,7 +408,7 @@ def test_discrete_actions_follow_the_policy() -> None:
 )
 def test_impossible_settings_are_refused(field: str, value: object) -> None:
     with pytest.raises(UserError, match=field):
-        sac.SACConfig(**{field: value})
+        config.from_dict(sac.SACConfig, {field: value})
 
 
 def test_divergence_is_noticed() -> None:

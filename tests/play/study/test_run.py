@@ -450,7 +450,7 @@ def test_the_written_report(tmp_path, store, capsys):
         ("id: check", "id: fluent", "question id 'fluent' occurs twice"),
         ("kind: likert", "kind: lickert", "unknown kind of question 'lickert'; did you mean 'likert'"),
         ("consent: I agree.", "consent: ''", "consent: must be text"),
-                ("tutorial: false", "tutorial: maybe", "must be true or false"),
+        ("tutorial: false", "tutorial: maybe", "must be true or false"),
         ("ticks: 12", "ticks: 12\n    ticks: 13", "is given twice"),
         ("[greedy, stay, random]", "[greedy, greedy]", "has the same entry twice"),
         ("[greedy, stay, random]", "greedy", "must be a list"),
@@ -472,7 +472,7 @@ def test_an_empty_or_missing_file(tmp_path):
         load_study(study_file(tmp_path, ""))
     with pytest.raises(UserError, match=r"study.yaml:2: 'title' is missing"):
         load_study(study_file(tmp_path, SMALL.replace("title: A & B <test>\n", "")))
-    with pytest.raises(UserError, match="cannot read study file"):
+    with pytest.raises(UserError, match=r"cannot read .*none.yaml: No such file"):
         load_study(tmp_path / "none.yaml")
 
 

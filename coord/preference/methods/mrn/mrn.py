@@ -36,7 +36,8 @@ from torch.nn import functional as F
 from coord import seeding
 from coord.algos import sac, sac_losses
 from coord.buffers import Batch
-from coord.errors import UserError, at_least, unknown
+from coord.errors import UserError, unknown
+from coord.limits import Count, NotNegative, Share, Steps
 from coord.preference.labels.segments import Labels
 from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.reward import nets as rn
@@ -76,20 +77,20 @@ class MRNConfig:
     """Fields of configs/method/mrn.yaml; None: as the form has it."""
 
     form: str = "corrected"
-    every: int = 1000
-    meta_weight: float = 0.1
-    outer_weight: float = 0.1
-    outer_batch: int = 128
+    every: Steps = 1000
+    meta_weight: NotNegative = 0.1
+    outer_weight: NotNegative = 0.1
+    outer_batch: Count = 128
     score: str = "first"
     head: str = "both"
-    inner_steps: int = 1
-    meta_scale: float = 1.0
+    inner_steps: Count = 1
+    meta_scale: NotNegative = 1.0
     compare: bool = True
-    lr: float = 3e-4
+    lr: Share = 3e-4
     optimiser: str | None = None
     supervised: bool | None = None
     outer_data: str | None = None
-    temperature: float | None = None
+    temperature: NotNegative | None = None
     time_limit: str | None = None
     continue_after_budget: bool | None = None
 
@@ -97,7 +98,6 @@ class MRNConfig:
         for name, allowed in CHOICES.items():
             if getattr(self, name) is not None and getattr(self, name) not in allowed:
                 raise unknown(name, getattr(self, name), allowed)
-        at_least(self, 1, "every", "outer_batch", "inner_steps")
         for name in ("meta_weight", "outer_weight", "meta_scale", "lr", "temperature"):
             if (getattr(self, name) or 0.0) < 0:
                 raise UserError(f"{name}={getattr(self, name)}: must not be negative")

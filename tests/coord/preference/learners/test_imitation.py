@@ -15,6 +15,7 @@ from coord.overcooked import load_layout
 from coord.overcooked.human_data import load_games
 from coord.preference.learners import imitation
 from coord.preference.learners.imitation import HumanGames, ImitationConfig, Imitators, imitation_loss, judge, train
+from coord.run import config
 
 ARCH = Arch(kind="mlp_index", inputs=12, hidden=(64, 64))
 CONFIG = ImitationConfig(epochs=4, batch_size=32)
@@ -102,4 +103,4 @@ def test_only_the_train_half_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("bad", [{"epochs": 0}, {"lr": 0.0}, {"ent_coef": -0.1}, {"val_fraction": 1.0}])
 def test_bad_values_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(bad))):
-        ImitationConfig(**bad)
+        config.from_dict(ImitationConfig, bad)

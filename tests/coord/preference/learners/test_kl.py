@@ -9,6 +9,7 @@ import torch
 
 from coord.errors import UserError
 from coord.preference.learners.kl import Coefficient, KLConfig, divergence, log_ratio
+from coord.run import config
 
 
 def logits(seed: int, *shape: int) -> torch.Tensor:
@@ -76,4 +77,4 @@ def test_fixed_and_absent_penalties_stay() -> None:
 @pytest.mark.parametrize("bad", [{"coef": -1.0}, {"target": 0.0}, {"gain": 10.0, "bound": 0.2}, {"bound": -0.1}])
 def test_bad_values_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(bad))):
-        KLConfig(**bad)
+        config.from_dict(KLConfig, bad)

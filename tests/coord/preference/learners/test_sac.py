@@ -421,7 +421,6 @@ def prepare(changes: dict[str, Any]) -> None:
         ({"query": QueryConfig(length=11)}, "does not fit an episode"),
         ({"answerer": "cat"}, "unknown answerer 'cat'"),
         ({"updates_per_step": 0.0}, "updates_per_step=0.0"),
-        ({"members": 0}, "members=0"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_in_one_line(changes: dict[str, Any], part: str) -> None:

@@ -18,6 +18,7 @@ from coord.preference.reward import nets as rn
 from coord.preference.reward.annotators import MixtureConfig, PooledConfig, ReliabilityConfig
 from coord.preference.reward.crowds import Crowd, check, features
 from coord.preference.reward.model import Noise, RewardConfig, RewardModel
+from coord.run import config
 from coord.run.cli import main
 from coord.studies import crowd_experiment as experiment
 
@@ -144,9 +145,9 @@ def test_settings_that_cannot_work_are_refused() -> None:
         check(ReliabilityConfig(), RewardConfig(), warns=True)
     check(PooledConfig(), RewardConfig(ensemble=1), warns=True)
     with pytest.raises(UserError, match="groups=1"):
-        MixtureConfig(groups=1)
+        config.from_dict(MixtureConfig, {"groups": 1})
     with pytest.raises(UserError, match="lapse=1"):
-        ReliabilityConfig(lapse=1.0)
+        config.from_dict(ReliabilityConfig, {"lapse": 1.0})
 
 
 # ------------------------------------------------------------------------------------- experiment and report

@@ -1,0 +1,107 @@
+"""The files in configs/: which there are, and which of them lie on top of the defaults for a layout, task or method.
+
+A choice may be tuned per layout: `configs/algo/ppo/<layout>.yaml` replaces some defaults of `algo/ppo.yaml`
+when that layout is asked for, and `configs/<command>/<method>.yaml` those of any part of a command when that method
+is (see `_layout_overlays`). A command that trains on tasks is tuned as a whole: `configs/prefer/<method>.yaml`,
+then `configs/prefer/<preset>/<suite>.yaml`, `.../<task>.yaml`, `.../<suite>/<method>.yaml` and
+`.../<task>/<method>.yaml` replace fields of any of its parts, where they exist; the suite `overcooked_ppo` is that of
+kitchens with learner=ppo. Words on the command line win.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from coord.errors import UserError, unknown
+from coord.places import CONFIG_FOLDER
+from coord.yaml_files import read_yaml
+
+OWN_SUITES = ("island", "overcooked")  # tasks of `coord prefer` that are no control tasks
+
+
+def options(group: str) -> list[str]:
+    """Choices of a group, e.g. `options("algo") == ["bc", "ppo"]`."""
+    folder = CONFIG_FOLDER / group
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def command_file(command: str) -> dict[str, Any]:
+    """The file of a command; nothing for a command of another package."""
+    return read_yaml(CONFIG_FOLDER / f"{command}.yaml") if exists(command) else {}
+
+
+def overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
+    """Hydra words that put files on top of the defaults: per task for commands with a field `env`, else per layout."""
+    defaults = command_file(command)
+    if "env" in defaults:
+        return _task_overlays(command, groups["method"], {**defaults, **words})
+    return _layout_overlays(command, groups, words)
+
+
+def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list[str]:
+    """The files of a method and of a task under a preset, from general to particular.
+
+    Raises:
+        UserError: unknown preset, or one that says nothing about the task.
+    """
+    preset, task = str(fields["preset"]), str(fields["env"])
+    root = CONFIG_FOLDER / command
+    presets = sorted(item.name for item in root.iterdir() if item.is_dir())
+    if preset not in presets:
+        raise unknown("preset", preset, presets)
+    # By how they write names: no simulator is loaded for this.
+    suite = task if task in OWN_SUITES else "dmc" if "_" in task else "metaworld"
+    if fields.get("learner") == "ppo":
+        if task != "overcooked":
+            raise UserError(f"learner=ppo is for env=overcooked, not for env={task}; see method=prefppo")
+        suite = task = f"{task}_ppo"
+    general, own = f"{command}/{preset}/{suite}", f"{command}/{preset}/{task}"
+    if not (exists(general) or exists(own)):
+        raise unknown(f"task with preset={preset}", task, options(f"{command}/{preset}"))
+    files = (general, own, f"{command}/{method}", f"{general}/{method}", f"{own}/{method}")
+    names = filter(exists, dict.fromkeys(files))
+    return [f"+{folder}@_global_={leaf}" for folder, _, leaf in (name.rpartition("/") for name in names)]
+
+
+def exists(name: str) -> bool:
+    """Whether configs/ has a file of that name, such as "algo/ppo"."""
+    return (CONFIG_FOLDER / f"{name}.yaml").is_file()
+
+
+def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
+    """Hydra words that put files on top of the choices, from general to particular, where they exist.
+
+    `<group>/<choice>/<layout>.yaml` has fields of that group; `<command>/<method>.yaml` and
+    `<command>/<layout>/<method>.yaml` have fields of any part of the command. With `preset=<name>` the files in
+    folders of that name (`<group>/<choice>/<name>/...`, `<command>/<name>/...`) apply instead; see `_check_preset`.
+    """
+    if not groups:
+        return []
+    from coord.overcooked import LAYOUT_ALIASES  # takes half a second, and help goes without it
+
+    layout = str(words.get("layout", command_file(command).get("layout", "")))
+    layout = LAYOUT_ALIASES.get(layout, layout if re.fullmatch(r"\w+", layout) else "")
+    preset, method = words.get("preset", "null"), groups.get("method", "")
+    inside = "" if preset == "null" else f"/{preset}"
+    if inside:
+        _check_preset(command, groups, preset, layout)
+    files = [(f"{group}/{choice}{inside}", layout, group) for group, choice in groups.items()]
+    files += [(f"{command}{inside}", method, "_global_"), (f"{command}{inside}/{layout}", method, "_global_")]
+    return [f"+{folder}@{place}={leaf}" for folder, leaf, place in files if leaf and exists(f"{folder}/{leaf}")]
+
+
+def _check_preset(command: str, groups: Mapping[str, str], preset: str, layout: str) -> None:
+    """Raise UserError unless a preset has values for the layout and the method: a mixture would be nobody's."""
+    root = CONFIG_FOLDER
+    homes = [name for name in (command, *(f"{g}/{c}" for g, c in groups.items())) if (root / name).is_dir()]
+    presets = {item.name for name in homes for item in (root / name).iterdir() if item.is_dir()}
+    if preset not in presets:
+        raise unknown("preset", preset, sorted(presets))
+    for name in homes:
+        if name != command and (root / name / preset).is_dir() and not exists(f"{name}/{preset}/{layout}"):
+            raise unknown(f"layout with preset={preset}", layout, options(f"{name}/{preset}"))
+    home, method = f"{command}/{preset}", groups.get("method", "")
+    if method and not (exists(f"{home}/{method}") or exists(f"{home}/{layout}/{method}")):
+        raise unknown(f"method with preset={preset}", method, options(home))
