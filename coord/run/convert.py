@@ -48,7 +48,8 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     Raises:
         UserError: names the field `where`, the value and what is allowed.
     """
-    adapter, failures = _adapter(hint), []
+    adapter = _adapter(hint)
+    failures: list[Any] = []
     for reading in _readings(value):
         try:
             return adapter.validate_python(reading, strict=True if isinstance(reading, bool) else None)
