@@ -14,6 +14,7 @@ from coord.algos.bc import has_human_games
 from coord.errors import UserError, unknown
 from coord.evaluation.proxies import SPLIT_OF, load_clone
 from coord.overcooked import Layout, load_layout
+from coord.references import split_reference
 
 SCRIPTED: dict[str, Callable[[], Agent]] = {"random": RandomAgent, "stay": StayAgent, "greedy": GreedyAgent}
 BUILT_IN = (*SCRIPTED, *SPLIT_OF)
@@ -55,7 +56,7 @@ def files_of(ref: str) -> list[Path]:
     Raises:
         UserError: a damaged pool.
     """
-    path, _, member = ref.partition("#")
+    path, member = split_reference(ref)
     folder = Path(path)
     if (folder / MANIFEST).is_file():
         entries = files.read_manifest(folder)
@@ -127,7 +128,7 @@ def _find(ref: str, layout: Layout) -> list[StoredAgent | Agent]:
         return [SCRIPTED[ref]()]
     if ref in SPLIT_OF:
         return [load_clone(ref, layout)]
-    path, _, member = ref.partition("#")
+    path, member = split_reference(ref)
     if member:
         return [files.read_pool_member(path, member)]
     folder = Path(ref)

@@ -47,16 +47,21 @@ _EPISODE_KEYS = (
 )
 
 
+def _points(rew: float) -> int | float:
+    """A reward as that package writes it: a whole number, unless it is none (its rules pay 13.75 for some soups)."""
+    return int(rew) if float(rew).is_integer() else float(rew)
+
+
 def _episode(game: RecordedGame) -> dict[str, Any]:
     header, length = game.header, len(game.rew)
     terrain = [list(row) for row in header.kitchen().terrain]
     return {
         "ep_states": game.states()[:-1],  # the state before each action, as that package does
         "ep_actions": [[_REFERENCE_ACTIONS[act] for act in joint_act] for joint_act in game.joint_act],
-        "ep_rewards": [round(rew) for rew in game.rew],
+        "ep_rewards": [_points(rew) for rew in game.rew],
         "ep_dones": [tick == header.ticks - 1 for tick in range(length)],
         "ep_infos": [{} for _ in range(length)],
-        "ep_returns": round(game.rew.sum()),
+        "ep_returns": _points(game.rew.sum()),
         "ep_lengths": length,
         "mdp_params": {"layout_name": header.layout, "terrain": terrain},
         # `_variable_mdp` is True in every file that package writes itself (version 1.1.0).

@@ -23,6 +23,7 @@ from coord.overcooked.recorded import RecordedGame, open_recordings, read_game, 
 from coord.preference.labels import moments
 from coord.preference.labels.segments import Queries
 from coord.preference.labels.store import LabelStore, QueryRecord
+from coord.references import split_reference
 from coord.yaml_files import read_yaml
 from play.game.session import Session
 from play.labelling.answers import left_of, response_of, standing, stored_answer
@@ -50,7 +51,7 @@ def place_of(ref: str, games: Path, chosen: Path | None = None) -> Place:
 
     chosen: another file. Raises UserError if the run's configuration is damaged.
     """
-    path = Path(ref.partition("#")[0])
+    path = Path(split_reference(ref)[0])
     for folder in (path, *path.parents[:2]):
         if (folder / STORE_FILE).is_file() and (folder / "config.yaml").is_file():
             return Place(chosen or folder / STORE_FILE, *_sizes(folder / "config.yaml"))

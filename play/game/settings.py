@@ -119,6 +119,16 @@ def _positive(value: Any, default: Any) -> Any:
     return number
 
 
+def _within(low: float, high: float) -> Callable[[Any, Any], Any]:
+    def read(value: Any, default: Any) -> Any:
+        number = _plain(value, default)
+        if not low <= number <= high:
+            raise ValueError(f"expected a number from {low} to {high}, got {value!r}")
+        return number
+
+    return read
+
+
 def _window(value: Any, default: tuple[int, int]) -> tuple[int, int]:
     width, height = (_positive(one, 1) for one in value)
     return width, height
@@ -157,8 +167,8 @@ _READERS: dict[str, Callable[[Any, Any], Any]] = {
     "window": _window,
     "text_scale": _text_scale,
     "theme": _theme,
-    "ticks": _positive,
-    "tick_hz": _positive,
+    "ticks": _within(1, 30_000),
+    "tick_hz": _within(0.5, 60),
     "last": _last,
     "label_keys": _label_keys,
 }

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coord.errors import UserError
+from coord.references import split_reference
 
 if TYPE_CHECKING:
     from coord.agents.players import Agent
@@ -331,8 +332,8 @@ def checkpoint_hash(ref: str, agent: Agent) -> str:
     from coord.agents.policy import PolicyAgent
     from coord.evaluation.agents import AGENT_FILE
 
-    folder, mark, member = ref.rpartition("#")
-    if mark:
+    folder, member = split_reference(ref)
+    if member:
         return next(str(entry["sha256"]) for entry in files.read_manifest(folder) if entry["id"] == member)
     for path in (Path(ref), Path(ref) / AGENT_FILE):
         if path.is_file():

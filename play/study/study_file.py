@@ -31,6 +31,7 @@ import yaml
 
 from coord.errors import UserError, unknown
 from coord.overcooked.layouts import load_layout
+from coord.references import split_reference
 from coord.yaml_files import compose_yaml, read_text, value_of
 from play.game.catalogue import BUILT_IN
 
@@ -272,7 +273,7 @@ def _layout(spot: _Spot) -> str:
 def _partner(spot: _Spot) -> str:
     ref = _text(spot)
     names = [entry.ref for entry in BUILT_IN]
-    if ref not in names and not Path(ref.partition("#")[0]).exists():
+    if ref not in names and not Path(split_reference(ref)[0]).exists():
         spot.fail(f"{unknown('partner', ref, names)}; or a checkpoint file, or <pool folder>#<member>")
     return ref
 

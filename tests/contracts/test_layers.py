@@ -18,6 +18,7 @@ LAYERS: dict[str, int] = {
     "coord.errors": 0,
     "coord.limits": 0,
     "coord.yaml_files": 0,
+    "coord.references": 0,
     "coord.places": 0,
     "coord.compile_cache": 0,
     "coord.schema": 0,

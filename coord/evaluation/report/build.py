@@ -40,6 +40,7 @@ from coord.evaluation.report.run_folder import (
 )
 from coord.files import atomic_write_text, check_place
 from coord.overcooked.render import SEAT_HATS
+from coord.references import split_reference
 
 FILE_NAME = "report.html"
 POINTS_PER_SOUP = 20  # classic rules
@@ -108,8 +109,8 @@ class Labels:
 
 def _short_name(reference: str) -> str:
     """`pool#member` -> member; a path -> its last part that says something; anything else as it is."""
-    if "#" in reference:
-        return reference.rpartition("#")[2]
+    if member := split_reference(reference)[1]:
+        return member
     if not ("/" in reference or "\\" in reference or reference.endswith(".safetensors")):
         return reference
     parts = PurePath(reference.replace("\\", "/").removesuffix(".safetensors")).parts

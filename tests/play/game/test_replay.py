@@ -226,3 +226,9 @@ def test_export_needs_a_known_format_and_a_file(store, tmp_path, capsys):
     assert "needs out=<file>" in capsys.readouterr().err
     assert main(["games", "export", f"data={store.path}", f"out={tmp_path / 'x.cvs'}"]) == 2
     assert "did you mean 'csv'" in capsys.readouterr().err
+
+
+def test_rewards_that_are_no_whole_numbers_keep_their_fraction():
+    from play.game.export import _points
+
+    assert (_points(20.0), type(_points(20.0)), _points(13.75)) == (20, int, 13.75)
