@@ -136,7 +136,9 @@ class Layout:
 
 
 def load_layout(source: str | Path | Layout) -> Layout:
-    """A layout by name or alias, from a file (.layout mapping or bare grid), or from a grid string (has line breaks).
+    """A layout by name or alias, from a file (.layout mapping or bare grid), or from the text of one.
+
+    A text has line breaks or begins with a brace.
 
     `generated:<seed>` names a random kitchen (see `coord.overcooked.generator`).
 
@@ -146,7 +148,7 @@ def load_layout(source: str | Path | Layout) -> Layout:
         return source
     if source in HISTORICAL_GRIDS:
         return from_grid(split_rows(HISTORICAL_GRIDS[str(source)]), str(source))
-    if isinstance(source, str) and "\n" in source:
+    if isinstance(source, str) and ("\n" in source or source.startswith("{")):
         digest = hashlib.sha256("\n".join(split_rows(source)).encode()).hexdigest()
         return _from_text(source, f"grid-{digest[:8]}")
     if str(source).startswith("generated:"):

@@ -1,4 +1,4 @@
-"""`coord games`: list, show, verify, export and delete recorded games."""
+"""`coord games`: list, show, verify, export, import and delete recorded games."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from coord.overcooked.recorded import GameHeader, RecordedGame
     from play.game.record import Store
 
-HELP = "list, show, verify and export the games that people played"
+HELP = "list, show, verify, export and import games that people played"
 EXAMPLES = (
     "coord games list",
     "coord games show last",
     "coord games verify",
     "coord games export out=games.csv",
     "coord games export 3 format=json out=game3.json",
+    "coord games import trajectory.json data=games.sqlite people=0",
 )
 
 
@@ -31,11 +32,13 @@ EXAMPLES = (
 class GamesConfig:
     """Fields of configs/games.yaml, which says what each means."""
 
-    what: Literal["list", "show", "verify", "export", "delete"] = "list"
+    what: Literal["list", "show", "verify", "export", "import", "delete"] = "list"
     game: str = "all"
     data: str | None = None
     format: Literal["json", "csv", "parquet"] | None = None
     out: str | None = None
+    layout: str | None = None
+    people: tuple[int, ...] = ()
 
 
 Config = GamesConfig
@@ -46,6 +49,9 @@ def run(overrides: Sequence[str]) -> int:
     from coord.run.config import load
 
     cfg = load("games", overrides, positional=("what", "game"))
+    if cfg.what == "import":
+        _import(cfg)
+        return 0
     store = open_store(cfg.data, writes=cfg.what == "delete")
     try:
         _ACTIONS[cfg.what](store, cfg)
@@ -167,6 +173,30 @@ def _export(store: Store, cfg: GamesConfig) -> None:
     games = _chosen(store, cfg)
     FORMATS[name](games, Path(cfg.out))
     print(f"{len(games)} games written to {cfg.out}")
+
+
+def _import(cfg: GamesConfig) -> None:
+    """Take in a trajectory file of overcooked-demo or overcooked-ai, telling each game's fate."""
+    from play.game.importing import import_file
+    from play.game.record import Store, default_path
+    from play.game.trajectories import read_trajectories
+
+    if cfg.game == "all":
+        raise UserError("coord games import needs a file, e.g. coord games import trajectory.json")
+    read_trajectories(cfg.game)  # before a recordings file is made
+    store = Store(default_path() if cfg.data is None else Path(cfg.data))
+    try:
+        results = import_file(store, cfg.game, cfg.layout, cfg.people)
+    finally:
+        store.close()
+    for one in results:
+        print(f"game {one.number} of the file {'was not imported: ' * (one.game_id is None)}{one_line(one.message)}")
+        if one.kitchen:
+            print(f"  its kitchen, as the text of a layout file: {one.kitchen}")
+    taken = sum(one.game_id is not None for one in results)
+    print(f"{taken} of {len(results)} games of {cfg.game} are in {store.path}")
+    if not taken:
+        raise UserError(f"none of the {len(results)} games of {cfg.game} was imported; the first: {results[0].message}")
 
 
 def _delete(store: Store, cfg: GamesConfig) -> None:

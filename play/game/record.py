@@ -236,7 +236,8 @@ def _is_running(token: str) -> bool:
     return _process_token(pid) == token
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """This package, Python, and the libraries that the rules rest on."""
     names = ("overcooked-ai", "numpy", "numba")
     return {
         "coord": coord.__version__,
@@ -275,7 +276,7 @@ class GameRecorder:
             "start_state": json.dumps(session.state),
             "start_hash": state_hash(session.state),
             "seats": json.dumps([seat.info.to_dict() for seat in session.seats]),
-            "versions": json.dumps(_versions()),
+            "versions": json.dumps(versions()),
             "participant": self._participant,
             "study_round": self._study_round,
         }

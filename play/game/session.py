@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coord.errors import UserError
 from coord.overcooked import EVENTS, Layout, OvercookedVectorEnv, load_layout
@@ -17,6 +18,12 @@ from play.game.seats import MISS, ChosenAction, SeatSource
 
 # Counted every tick or two and found again by any replay: not worth telling the screen or the record.
 ROUTINE = frozenset({"stay", "movement", "idle_movement", "idle_interact_counter", "idle_interact_empty", "idle"})
+
+
+def occurred(before: NDArray[np.int32], after: NDArray[np.int32]) -> list[tuple[int, str]]:
+    """(seat, event) of what event counts [P, len(EVENTS)] say happened between two moments, without ROUTINE."""
+    pairs = ((int(seat), EVENTS[kind]) for seat, kind in zip(*np.nonzero(after > before), strict=True))
+    return [(seat, name) for seat, name in pairs if name not in ROUTINE]
 
 
 class GameEvent(NamedTuple):
@@ -222,10 +229,9 @@ class Session:
     def _new_events(self) -> tuple[GameEvent, ...]:
         """What the counters say happened in the last tick."""
         counts = self._env.event_counts(final=True)[0]
-        seats, kinds = np.nonzero(counts > self._counts)
+        pairs = occurred(self._counts, counts)
         self._counts = counts
-        pairs = [(int(seat), EVENTS[kind]) for seat, kind in zip(seats, kinds, strict=True)]
-        return tuple(GameEvent(self.tick, seat, name) for seat, name in pairs if name not in ROUTINE)
+        return tuple(GameEvent(self.tick, seat, name) for seat, name in pairs)
 
     def _watch_partners(self, now_s: float) -> None:
         """Turn a change of a seat's status into an event."""
