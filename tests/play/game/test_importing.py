@@ -19,7 +19,7 @@ from coord.algos.bc import own_games
 from coord.errors import UserError
 from coord.evaluation.human_games import score_recorded
 from coord.overcooked import Layout, OvercookedVectorEnv, load_layout
-from coord.run.commands.games import run as games
+from play.commands.games import run as games
 from play.game.importing import import_file
 from play.game.record import Store
 from play.game.replay import verify
