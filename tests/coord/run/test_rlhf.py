@@ -123,7 +123,7 @@ def test_a_killed_step_goes_on_bit_for_bit(
     monkeypatch.setattr(Logger, "log", killing)
     out = tmp_path / "run"
     with pytest.raises(MemoryError):
-        cli.main(["rlhf", f"out={out}", "save_every_s=0", *SMALL])
+        cli.dispatch(["rlhf", f"out={out}", "save_every_s=0", *SMALL])
     assert not (out / step / rlhf.SCORE_FILE).exists()
     monkeypatch.setattr(Logger, "log", log)
     assert cli.main(["rlhf", f"resume={out}"]) == 0
