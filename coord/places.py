@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]  # holds coord, populations, play and configs
 CONFIG_FOLDER = ROOT / "configs"
+
+
+def replace_foreign_parent() -> None:
+    """Put our own `coord` in the place of a folder of that name, if one on the path was taken for it.
+
+    An editable installation is looked up after the path: there `coord.run` is ours, but its parent may be anybody's.
+    """
+    init = ROOT / "coord" / "__init__.py"
+    taken = getattr(sys.modules["coord"], "__file__", None)
+    if taken is not None and Path(taken).resolve() == init:
+        return
+    spec = importlib.util.spec_from_file_location("coord", init, submodule_search_locations=[str(init.parent)])
+    assert spec is not None
+    assert spec.loader is not None
+    own = sys.modules["coord"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(own)
+    for name, module in list(sys.modules.items()):
+        parent, _, child = name.rpartition(".")
+        if parent == "coord":
+            setattr(own, child, module)
 
 
 def put_first() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import coord
 from coord import plugins
 from coord.errors import Diverged, UserError
 from coord.run import cli
@@ -209,3 +210,17 @@ def test_a_closed_pipe_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("content", [None, "WRONG = True\n"])
+def test_a_folder_named_coord_is_not_taken_for_ours(tmp_path: Path, content: str | None) -> None:
+    """As an editable installation meets it: `coord.run` is found in its place, its parent on the path."""
+    (tmp_path / "coord").mkdir()
+    if content is not None:
+        (tmp_path / "coord" / "__init__.py").write_text(content)
+    place = str(ROOT / "coord")
+    code = f"import coord; coord.__path__ = [{place!r}]; from coord.run import cli; cli.main(['--version'])"
+    command = [sys.executable, "-c", code]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"coord {coord.__version__}\n", done.stderr
