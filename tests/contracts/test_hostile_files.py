@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from coord import checkpoint
 from coord.agents import files as agent_files
@@ -25,10 +26,12 @@ from coord.evaluation.report.run_folder import read_folder
 from coord.overcooked import load_layout
 from coord.overcooked.recorded import read_games
 from coord.preference.labels.store import LabelStore
+from coord.run import config
 from coord.run.logger import read_metrics
 from play.game import catalogue, settings
 from play.game.record import Store
 from play.game.session import Session
+from play.study.study_file import load_study
 from populations.pool import add_members, open_pool
 from tests.agent_fixtures import index_member, member
 from tests.play.helpers import ScriptSeat, run_session
@@ -121,6 +124,10 @@ def as_python(document: Any) -> bytes:
     return repr(document).encode("utf-8", "surrogatepass")
 
 
+def as_yaml(document: Any) -> bytes:
+    return yaml.safe_dump(document, sort_keys=False).encode("utf-8", "surrogatepass")
+
+
 # ------------------------------------------------------------------------------------------------------ the readers
 
 
@@ -188,6 +195,18 @@ def test_tensors_of_another_kind(pool: Path, tmp_path: Path, dtype: torch.dtype)
         checkpoint.save(tmp_path / "a.safetensors", {**tensors, name: other}, meta)
         with pytest.raises(UserError):
             agent_files.read_agent(tmp_path / "a.safetensors").player()
+
+
+def test_saved_configurations(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    values = config.to_dict(config.load("train", ["layout=cramped_room"]))
+    fuzz(path, values, as_yaml, lambda: config.load_saved("train", path))
+
+
+def test_study_files(tmp_path: Path) -> None:
+    example = config.CONFIG_FOLDER / "study" / "example.yaml"
+    path = tmp_path / "study.yaml"
+    fuzz(path, yaml.safe_load(example.read_text(encoding="utf-8")), as_yaml, lambda: load_study(path))
 
 
 def test_settings(tmp_path: Path) -> None:
@@ -263,8 +282,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     else:
         path = tmp_path / "a\0b"
     readers: list[Callable[[Path], object]] = [
-        load_layout, read_games, agent_files.read_agent, agent_files.read_manifest, checkpoint.load,
+        load_layout, load_study, read_games, agent_files.read_agent, agent_files.read_manifest, checkpoint.load,
         checkpoint.file_hash, LabelStore, read_folder, Store,
+        lambda p: config.load_saved("train", p),
     ]  # fmt: skip
     for reader in readers:
         with pytest.raises(UserError):
