@@ -41,6 +41,7 @@ def save(
     meta: Mapping[str, Any],
     *,
     config: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> str:
     """Write one checkpoint atomically and return the SHA-256 of the file.
 
@@ -49,6 +50,7 @@ def save(
         tensors: any shapes and dtypes; numpy arrays come back as tensors.
         meta: what JSON can hold (integers of any size). Absolute paths in it are shortened, see `portable`.
         config: the resolved configuration, stored with the provenance.
+        origin: the provenance itself, where the usual one (command, state of the checkout) must not enter the bytes.
 
     Raises:
         UserError: the folder cannot be written or the disk is full; an older file at `path` is untouched.
@@ -57,7 +59,7 @@ def save(
     document = {
         "format_version": FORMAT_VERSION,
         "meta": portable(dict(meta)),
-        "provenance": provenance(config),
+        "provenance": provenance(config) if origin is None else portable(dict(origin)),
     }
     document["sha256"] = _content_hash(plain, document)
     # One header key only: safetensors keeps them in a hash map, so several would come out in random order.
@@ -104,10 +106,11 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], source: str) -> None:
 
 
 def provenance(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Where a file comes from: code version, libraries, command, configuration; no path of this machine."""
+    """Where a file comes from: code version, libraries, threads, command, configuration; no path of this machine."""
     return {
         "git": git_version(),
         "libraries": library_versions(),
+        "threads": torch.get_num_threads(),
         "command": portable(" ".join(["coord", *sys.argv[1:]])),
         "config": portable(dict(config or {})),
     }

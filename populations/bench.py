@@ -11,7 +11,7 @@ import numpy as np
 from coord.algos import ppo
 from coord.bench.config import BenchConfig
 from coord.run.config import load
-from coord.run.training import set_threads
+from coord.threads import set_threads
 from populations.training import Setup, self_play
 
 GOALS = {"cramped_room": 200.0, "counter_circuit_o_1order": 140.0}
@@ -20,7 +20,7 @@ SPEED_CASES = (("mlp_index", 1), ("mlp_index", 8), ("cnn", 1), ("cnn", 8))
 
 def bench(cfg: BenchConfig) -> dict[str, Any]:
     """`coord bench ppo`, with the learner that `coord train` has on each layout."""
-    set_threads(cfg.threads)
+    set_threads(cfg.threads or 0)
     return bench_ppo({layout: load("train", [f"layout={layout}"]).algo for layout in GOALS}, seed=cfg.seed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 
 from coord.agents.files import AgentCard, StoredAgent
@@ -52,4 +54,5 @@ def clone_like(agent_id: str, layout: Layout) -> StoredAgent:
     """Stands in for `coord.evaluation.proxies.load_clone` without training: the same refusals, another network."""
     recorded_layout(layout)
     human_data = "test" if agent_id == "human_proxy" else "train"
-    return StoredAgent(card(agent_id, layout=layout.name, human_data=human_data, unstick=True), network())
+    mine = card(agent_id, layout=layout.name, human_data=human_data, unstick=True)
+    return StoredAgent(mine, network(), sha256=hashlib.sha256(agent_id.encode()).hexdigest())

@@ -124,6 +124,7 @@ class StoredAgent:
     card: AgentCard
     net: PopulationNet
     context: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    sha256: str = ""  # of the file it was read from
 
     @property
     def spec(self) -> IndexSpec | None:
@@ -140,6 +141,7 @@ class StoredAgent:
             unstick=self.card.unstick,
             drop_stay=drop_stay,
             context=self._build_context(),
+            sha256=self.sha256,
         )
 
     def _build_context(self) -> Context | None:
@@ -227,8 +229,11 @@ def save_agent(
     *,
     context: Mapping[str, torch.Tensor] | None = None,
     config: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> str:
     """Write one agent, with the tensors [1, ...] of its context, atomically; the SHA-256 of the file.
+
+    config, origin: see `checkpoint.save`.
 
     Raises:
         UserError: an id that is unfit for a file name, unwritable folder or full disk.
@@ -245,7 +250,7 @@ def save_agent(
         checkpoint.refuse_non_finite(tensors, f"agent '{card.agent_id}'")
     except UserError as error:
         raise Diverged(f"{error}; {path} is not written") from error
-    return checkpoint.save(path, tensors, card.to_dict(), config=config)
+    return checkpoint.save(path, tensors, card.to_dict(), config=config, origin=origin)
 
 
 def read_agent(path: str | Path, *, sha256: str | None = None) -> StoredAgent:
@@ -267,7 +272,7 @@ def read_agent(path: str | Path, *, sha256: str | None = None) -> StoredAgent:
             )
     context = {name[len(_CONTEXT) :]: tensor for name, tensor in tensors.items() if name.startswith(_CONTEXT)}
     try:
-        return StoredAgent(card, PopulationNet(card.arch, tensors), context)
+        return StoredAgent(card, PopulationNet(card.arch, tensors), context, sha256 or checkpoint.file_hash(path))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

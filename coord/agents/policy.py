@@ -77,7 +77,8 @@ class PolicyAgent:
 
     net: M = 1; spec: vocabulary of an index network, None for the other kinds; unstick: apply `StuckMemory`
     (networks on features only); drop_stay: never choose to stay (as some published evaluations of clones do);
-    context: what the network reads beside the kitchen (`Arch.extra` numbers).
+    context: what the network reads beside the kitchen (`Arch.extra` numbers); sha256: of the file it was read from, for
+    the documents that say who played.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class PolicyAgent:
         unstick: bool = False,
         drop_stay: bool = False,
         context: Context | None = None,
+        sha256: str = "",
     ) -> None:
         if net.members != 1:
             raise ValueError(f"a PolicyAgent plays one member, got {net.members}")
@@ -104,6 +106,7 @@ class PolicyAgent:
         self.unstick = unstick
         self.drop_stay = drop_stay
         self.context = context
+        self.sha256 = sha256
         self.keeps_memory = False  # a network's memory, from game to game; see `coord.agents.context.carry`
 
     def start(self, num_envs: int, num_players: int, seed: Seeds) -> None:

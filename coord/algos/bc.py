@@ -5,7 +5,8 @@ seat did. Per layout there are two clones: `bc_train` from the games of the trai
 partner, and `human_proxy` from the held-out half, which only ever judges. Games recorded with the game client make
 `bc_people`, for any layout.
 
-Several seeds train at once over the population axis; member m depends on its seed alone.
+Several seeds train at once over the population axis; member m depends on its seed alone. Clones are trained on one
+thread, whatever the caller uses: they are small, and a clone must not depend on how many cores its maker had.
 
 Deviations: the validation games are whole games (Carroll splits rows, so neighbouring ticks of one game fall on both
 sides and the figure flatters); rectified linear units instead of tanh; overcooked-ai's 96 features instead of 62-64.
@@ -34,6 +35,7 @@ from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import Layout, OvercookedVectorEnv, load_layout
 from coord.overcooked.human_data import HumanGame, load_games
 from coord.overcooked.recorded import RecordedGame, read_games
+from coord.threads import one_thread
 from coord.types import NUM_ACTIONS
 
 AGENT_IDS = {"train": "bc_train", "test": HELD_OUT_ID}
@@ -277,7 +279,12 @@ def train_clone(
             metrics = {"train/bc_loss": loss, **_progress(net, watched)}
             on_epoch(Epoch(done, epochs, done * int((~back).sum()), metrics))
 
-    net = clone(demos.rows(~back), config, [seed], epochs, watch)
+    with one_thread():
+        net = clone(demos.rows(~back), config, [seed], epochs, watch)
+        figures = {
+            "accuracy": {name: float(accuracy(net, rows)[0]) for name, rows in judged.items()},
+            "chance": {name: float(chance(net, rows)[0]) for name, rows in judged.items()},
+        }
     card = AgentCard(
         agent_id=lesson.agent_id,
         layouts={lesson.layout.name: lesson.layout.hash},
@@ -287,11 +294,6 @@ def train_clone(
         seed=seed,
         human_data=lesson.human_data,
         unstick=True,
-        extra={
-            "epochs": epochs,
-            "action_shares": action_shares(demos).tolist(),
-            "accuracy": {name: float(accuracy(net, rows)[0]) for name, rows in judged.items()},
-            "chance": {name: float(chance(net, rows)[0]) for name, rows in judged.items()},
-        },
+        extra={"epochs": epochs, "action_shares": action_shares(demos).tolist(), **figures},
     )
     return StoredAgent(card, net)

@@ -15,5 +15,8 @@ class BenchConfig:
     minutes: Positive = 2.0
     sizes: tuple[str, ...] = ("walker", "metaworld")
     repeats: Count = 5
-    threads: int = 0
+    layouts: tuple[str, ...] = ()
+    seeds: Count = 10
+    episodes: Count = 100
+    threads: int | None = None
     seed: Seed = 0

@@ -66,8 +66,14 @@ def files_of(ref: str) -> list[Path]:
     return [folder] if folder.is_file() else []
 
 
-def hashes_of(refs: Sequence[str]) -> list[str]:
-    """SHA-256 of every agent file of the references; a built-in name stands for itself."""
+def hashes_of(refs: Sequence[str], layout: str | Layout | None = None) -> list[str]:
+    """SHA-256 of every agent file of the references; a built-in name stands for itself.
+
+    layout: if given, the clones of people have hashes, too: those of their files there.
+    """
+    if layout is not None:
+        home = load_layout(layout)
+        return [h for ref in refs for h in ([load_clone(ref, home).sha256] if ref in SPLIT_OF else hashes_of([ref]))]
     return [h for ref in refs for h in ([checkpoint.file_hash(p) for p in files_of(ref)] or [ref])]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from coord.agents.players import Agent
 from coord.evaluation import metrics
 from coord.evaluation.matches import Match, MatchRules, play_matches
+from coord.evaluation.scores import hashes_by_name
 from coord.files import atomic_write_figure
 from coord.stats import bootstrap_ci
 
@@ -44,6 +45,7 @@ def cross_play(
         "episodes": episodes,
         "seed": seed,
         "members": [agent.agent_id for agent in agents],
+        "files": hashes_by_name([agent.agent_id for agent in agents], agents),
         "seat_returns": returns.mean(axis=2).tolist(),
         "seat_ci95": [[list(bootstrap_ci([cell], seed=seed)) for cell in row] for row in returns],
         **_gap(returns, cards, seed),

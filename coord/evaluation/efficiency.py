@@ -59,14 +59,15 @@ def play(out: Path, point: Point, settings: Settings, proxies: Sequence[str]) ->
         UserError: agents that learned with a proxy or from its games, unreadable ones, an unwritable folder.
     """
     path = scoreboard.cell_path(out, point.part, point.layout, point.name)
-    key = scoreboard.key_of(point.part, settings, point.refs, proxies)
+    key = scoreboard.key_of(point.part, point.layout, settings, point.refs, proxies)
     if scoreboard.is_current(path, key):
         return False
     scoreboard.refuse_leaks(point.refs, proxies)
     egos, others = (load_agents(refs, point.layout, settings.rules) for refs in (point.refs, proxies))
     where = MatchRules(layout=load_layout(point.layout), rules=settings.rules, horizon=settings.horizon)
     told = {name: value for name, value in vars(point).items() if name != "refs"}
-    head = told | {"egos": hashes_of(point.refs), "partners": hashes_of(proxies), "proxies": list(proxies)}
+    hashes = {"egos": hashes_of(point.refs, point.layout), "partners": hashes_of(proxies, point.layout)}
+    head = told | hashes | {"proxies": list(proxies)}
     scoreboard.write_cell(path, key, head, _scores(egos, others, where, settings), settings)
     return True
 

@@ -119,9 +119,9 @@ def read_cell(path: Path) -> dict[str, Any] | None:
     return cell
 
 
-def key_of(protocol: str, settings: Settings, egos: Sequence[str], partners: Sequence[str]) -> str:
-    """What a cell depends on, as 16 hexadecimal digits."""
-    facts = [SCHEMA, protocol, vars(settings), hashes_of(egos), hashes_of(partners)]
+def key_of(protocol: str, layout: str, settings: Settings, egos: Sequence[str], partners: Sequence[str]) -> str:
+    """What a cell depends on, as 16 hexadecimal digits; the clones of people count by their files."""
+    facts = [SCHEMA, protocol, vars(settings), hashes_of(egos, layout), hashes_of(partners, layout)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -144,8 +144,8 @@ def _head(protocol: str, who: Contestant, partners: Sequence[str]) -> dict[str, 
         "method": who.method,
         "human_data": who.human_data,
         "training": dict(who.training),
-        "egos": hashes_of(who.refs),
-        "partners": hashes_of(partners),
+        "egos": hashes_of(who.refs, who.layout),
+        "partners": hashes_of(partners, who.layout),
     }
 
 
@@ -160,7 +160,7 @@ def play_with_proxy(out: Path, who: Contestant, settings: Settings, partner: str
     Raises:
         UserError: a leak, unreadable agents, an unwritable folder.
     """
-    path, key = cell_path(out, "A", who.layout, who.method), key_of("A", settings, who.refs, [partner])
+    path, key = cell_path(out, "A", who.layout, who.method), key_of("A", who.layout, settings, who.refs, [partner])
     if is_current(path, key):
         return False
     refuse_leaks(who.refs, [partner])
@@ -202,7 +202,7 @@ def play_with_preferring(out: Path, who: Contestant, settings: Settings, partner
     Raises:
         UserError: as `play_with_proxy`; a pool without best-response returns.
     """
-    path, key = cell_path(out, "B", who.layout, who.method), key_of("B", settings, who.refs, [partners])
+    path, key = cell_path(out, "B", who.layout, who.method), key_of("B", who.layout, settings, who.refs, [partners])
     if is_current(path, key):
         return False
     refuse_leaks(who.refs, [partners])
@@ -248,7 +248,7 @@ def play_across(out: Path, one: Contestant, two: Contestant, settings: Settings)
         UserError: unreadable agents, an unwritable folder.
     """
     name = f"{one.method}--{two.method}"
-    path, key = cell_path(out, "C", one.layout, name), key_of("C", settings, one.refs, two.refs)
+    path, key = cell_path(out, "C", one.layout, name), key_of("C", one.layout, settings, one.refs, two.refs)
     if is_current(path, key):
         return False
     same = one.method == two.method
@@ -270,7 +270,8 @@ def play_across(out: Path, one: Contestant, two: Contestant, settings: Settings)
         "collisions_per_100": collisions,
         "gap": None if gap is None else gap._asdict(),
     }
-    head = {"protocol": "C", "layout": one.layout, "egos": hashes_of(one.refs), "partners": hashes_of(two.refs)}
+    files = {"egos": hashes_of(one.refs, one.layout), "partners": hashes_of(two.refs, one.layout)}
+    head = {"protocol": "C", "layout": one.layout, **files}
     write_cell(path, key, head, body, settings)
     return True
 

@@ -5,6 +5,8 @@ A row is one (ego, partner, seat of the ego); `events` holds the mean count per 
 partner's, `event_se` the standard errors of these means. Intervals are 95 % percentile bootstraps over games,
 stratified by row in the summary: they are about this ego and these partners, not about training it again. Where the
 ego is a pool of several (the same method from several seeds), the summary's intervals resample egos as well as games.
+Who played is told by "files": for "egos" and "partners" name -> SHA-256 of the file, for all that have one (the human
+proxy has).
 Where the same two played several games in a row, "by_game" says how the first, second, ... of them went.
 """
 
@@ -80,6 +82,10 @@ def score(egos: Sequence[Agent], partners: Sequence[Agent], request: ScoreReques
         "games_in_a_row": request.games_in_a_row,
         "context": request.context,
         "unstick": sorted({agent.agent_id for agent in players if _unsticks(agent)}),
+        "files": {
+            "egos": hashes_by_name(names[: len(egos)], egos),
+            "partners": hashes_by_name(names[len(egos) :], partners),
+        },
         "rows": rows,
         "summary": summarise(games.returns, egos=len(egos), seed=request.seed),
         "by_game": by_game(games.returns, request.games_in_a_row, egos=len(egos), seed=request.seed),
@@ -116,6 +122,11 @@ def unique_names(names: Sequence[str]) -> list[str]:
         seen[name] += 1
         out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return out
+
+
+def hashes_by_name(names: Sequence[str], players: Sequence[Agent]) -> dict[str, str]:
+    """Name -> SHA-256 of the file, for the players that were read from one."""
+    return {name: player.sha256 for name, player in zip(names, players, strict=True) if getattr(player, "sha256", "")}
 
 
 def _unsticks(agent: Agent) -> bool:

@@ -92,6 +92,7 @@ class PreferConfig:
     save_every_s: Seconds = 300.0
     out: str | None = None
     resume: str | None = None
+    change_threads: bool = False
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

@@ -24,6 +24,7 @@ from coord import plugins, yaml_files
 from coord.errors import UserError, shortened, unknown
 from coord.places import CONFIG_FOLDER
 from coord.run.config_files import command_file, exists, options, overlays
+from coord.threads import resolve
 from coord.yaml_files import read_yaml
 
 # What a choice of a group is turned into. Names, not classes: help must not import torch. Commands and the methods of
@@ -43,8 +44,10 @@ CONFIGS: dict[str, str] = {
     "safety/hazards": "coord.preference.reward.safety:SafetyConfig",
 }
 
-# Fields that may differ when a saved run is continued; anything else would make it a different run.
-RESUMABLE = ("resume", "threads", "save_every_s")
+# Fields that never change what a run computes, and with them those that may be given when a saved run is continued: the
+# number of threads makes it another run, so it takes change_threads=true as well.
+INCIDENTAL = ("resume", "save_every_s", "change_threads")
+RESUMABLE = (*INCIDENTAL, "threads")
 MENDABLE = ("name",)  # these may, too: a run that was named before names were checked must not be lost at its end
 
 
@@ -63,7 +66,15 @@ def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = 
     words = split_overrides(overrides, positional)
     if words.get("resume"):
         return _load_resumed(command, words)
-    return from_dict(config_class(command), compose(command, words))
+    if "change_threads" in words:
+        raise UserError("change_threads= goes with resume= and threads=: a new run just takes threads=")
+    return _settled(from_dict(config_class(command), compose(command, words)))
+
+
+def _settled(cfg: Any) -> Any:
+    """The configuration with the number of threads that `threads` comes to here: what is written down is a number."""
+    threads = getattr(cfg, "threads", None)
+    return cfg if threads is None else dataclasses.replace(cfg, threads=resolve(threads))
 
 
 def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
@@ -187,16 +198,26 @@ def load_saved(command: str, path: str | Path) -> Any:
     Raises:
         UserError: the file is missing or does not fit this version's fields.
     """
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is not the configuration of a run")
+    values = saved_values(path)
     try:
         return from_dict(config_class(command), values)
     except UserError as error:
         raise UserError(f"{path} does not fit coord {command}: {error}") from error
 
 
-def fingerprint(config: Any, *, without: Sequence[str] = ("seed", "out", *RESUMABLE)) -> str:
+def saved_values(path: str | Path) -> dict[str, Any]:
+    """What stands in a run folder's `config.yaml`, unchecked.
+
+    Raises:
+        UserError: the file is missing or no such file.
+    """
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not the configuration of a run")
+    return values
+
+
+def fingerprint(config: Any, *, without: Sequence[str] = ("seed", "out", *INCIDENTAL)) -> str:
     """Eight hexadecimal digits that differ between configurations; fields in `without` do not count."""
     values = {key: value for key, value in to_dict(config).items() if key not in without}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
@@ -278,7 +299,20 @@ def _load_resumed(command: str, words: Mapping[str, str]) -> Any:
     asked = compose(command, words)
     saved = load_saved(command, Path(words["resume"]) / "config.yaml")
     values = {key: asked[key] for key in words}
-    return from_dict(type(saved), {**to_dict(saved), **values})
+    resumed = _settled(from_dict(type(saved), {**to_dict(saved), **values}))
+    _check_threads(saved, resumed, words)
+    return resumed
+
+
+def _check_threads(saved: Any, resumed: Any, words: Mapping[str, str]) -> None:
+    """Refuse another number of threads that was not forced; runs older than the rule hold 0, which tells none."""
+    if resumed.change_threads and "threads" not in words:
+        raise UserError("change_threads=true goes with threads=<number>: to how many?")
+    if saved.threads and resumed.threads != saved.threads and not resumed.change_threads:
+        raise UserError(
+            f"threads={words['threads']}: {words['resume']} was begun with threads={saved.threads}, and another number "
+            f"gives another result; leave threads= out, or add change_threads=true"
+        )
 
 
 def choices(command: str, group: str) -> list[str]:

@@ -10,7 +10,7 @@ runs/<task>/<layout>/<algo>/<date>-<short hash>/seed<k>/     or the folder given
 from __future__ import annotations
 
 import datetime
-import os
+import json
 import platform
 import re
 import shlex
@@ -28,6 +28,7 @@ from coord.locks import locked_folder
 from coord.run import config as configs
 from coord.run import inputs
 from coord.run.inputs import Inputs
+from coord.threads import usable_cores
 
 
 def run_folder(
@@ -55,7 +56,8 @@ def create(folder: str | Path, config: Any, read: Inputs | None = None) -> Path:
     folder = Path(folder)
     _refuse_another_run(folder)
     atomic_write_text(folder / "command.txt", shlex.join(["coord", *sys.argv[1:]]) + "\n")
-    atomic_write_json(folder / "env.json", environment())
+    threads = {"threads": config.threads} if hasattr(config, "threads") else {}
+    atomic_write_json(folder / "env.json", environment() | threads)
     inputs.keep(folder, config, read or {})
     # Last, because its presence says that the folder is complete.
     atomic_write_text(folder / "config.yaml", configs.to_yaml(config))
@@ -96,14 +98,30 @@ def open_run(
         folder = Path(config.resume)
         with locked_folder(folder):
             inputs.compare(folder, config, read or {})
-            if any(hasattr(config, name) for name in configs.MENDABLE):
-                atomic_write_text(folder / "config.yaml", configs.to_yaml(replace(config, resume=None)))
+            has_others = _note_threads(folder, config)
+            if has_others or any(hasattr(config, name) for name in configs.MENDABLE):
+                kept = replace(config, resume=None, change_threads=False)
+                atomic_write_text(folder / "config.yaml", configs.to_yaml(kept))
             yield folder
         return
     folder = run_folder(config, algo=algo, layout=layout, task=task, seed=config.seed, out=config.out)
     check_folder(folder)
     with locked_folder(folder):
         yield create(folder, config, read)
+
+
+def _note_threads(folder: Path, config: Any) -> bool:
+    """Whether a run goes on with another number of threads: then env.json keeps those before it, `threads_before`."""
+    before, cores = configs.saved_values(folder / "config.yaml").get("threads", 0), usable_cores()
+    if before == config.threads:
+        if before != cores:
+            print(f"{folder} goes on with threads={before}, as it began (usable cores here: {cores})")
+        return False
+    environ = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    environ |= {"threads": config.threads, "threads_before": [*environ.get("threads_before", []), before]}
+    atomic_write_json(folder / "env.json", environ)
+    print(f"{folder} goes on with threads={config.threads} instead of {before or 'a number not recorded'}")
+    return True
 
 
 def environment() -> dict[str, Any]:
@@ -113,13 +131,9 @@ def environment() -> dict[str, Any]:
         "libraries": checkpoint.library_versions(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
-        "cpu_count": _usable_cpus(),
+        "cpu_count": usable_cores(),
         "device": "cpu",
     }
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_model() -> str:

@@ -1,7 +1,8 @@
 """One training run from start, or from its last checkpoint, to its end: logs, progress, checkpoints, Ctrl-C.
 
-Checkpoints are taken between updates and hold everything that training changes, so a run that was killed and resumed
-ends with the same parameters, bit for bit, as one that was not. When they are taken never influences training.
+Checkpoints are taken between updates and hold everything that training changes, so a run that was killed and resumed on
+the same kind of machine ends with the same parameters, bit for bit, as one that was not: it goes on with the number of
+threads that it began with (see `coord.threads`). When checkpoints are taken never influences training.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from coord import checkpoint
@@ -115,15 +115,6 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def set_threads(threads: int) -> None:
-    """Threads of torch and of the kitchens; 0 means one per usable core."""
-    import os
-
-    import numba
-
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or usable)
-    numba.set_num_threads(min(threads or usable, numba.config.NUMBA_NUM_THREADS))
 
 
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from coord.locks import locked_folder
 from coord.run import cli
 from coord.run.interrupt import Interrupted
 from coord.run.progress import duration
-from coord.run.training import set_threads
+from coord.threads import set_threads
 from populations.board.recipes import Step
 
 
@@ -77,7 +77,7 @@ class Work:
                 return
             words: Sequence[str] = step.words
             if (step.folder / "config.yaml").exists():
-                words = (f"resume={step.folder.as_posix()}", f"threads={self.threads}")
+                words = (f"resume={step.folder.as_posix()}",)  # with the number of threads that it began with
             self.tell(f"train for {who}: $ coord {step.command} {' '.join(words)}")
             cli.command_module(step.command).run(list(words))
 

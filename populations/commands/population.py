@@ -38,6 +38,7 @@ class PopulationConfig:
     save_every_s: Seconds = 60.0
     out: str | None = None
     resume: str | None = None
+    change_threads: bool = False
 
 
 Config = PopulationConfig
@@ -61,7 +62,8 @@ def train_pool(cfg: PopulationConfig) -> Path:
     from coord import plugins
     from coord.run.config import choice_of
     from coord.run.folder import check_out, open_run
-    from coord.run.training import Job, run_job, set_threads
+    from coord.run.training import Job, run_job
+    from coord.threads import set_threads
     from populations import pool
     from populations.training import Setup
 

@@ -54,7 +54,8 @@ def learn(cfg: PreferConfig) -> Path:
     from coord.preference.methods.method import name_of, named
     from coord.preference.tasks.registry import make_envs
     from coord.run.folder import check_out
-    from coord.run.training import run_job, set_threads
+    from coord.run.training import run_job
+    from coord.threads import set_threads
 
     check_out(cfg)
     name = name_of(cfg.method)

@@ -74,6 +74,7 @@ class RLHFConfig:
     save_every_s: Seconds = 60.0
     out: str | None = None
     resume: str | None = None
+    change_threads: bool = False
 
     def __post_init__(self) -> None:
         if self.rules != "classic":
@@ -135,7 +136,7 @@ def pipeline(cfg: RLHFConfig) -> Path:
             folder that holds another run, a full disk; see also `run_job`.
     """
     from coord.run.folder import check_out, open_run
-    from coord.run.training import set_threads
+    from coord.threads import set_threads
 
     check_out(cfg)
     set_threads(cfg.threads)

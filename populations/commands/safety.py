@@ -61,8 +61,8 @@ def run(overrides: Sequence[str]) -> int:
     from coord.files import atomic_write_json, check_folder
     from coord.locks import locked_folder
     from coord.run.config import load, to_dict
-    from coord.run.training import set_threads
     from coord.studies import safety_study
+    from coord.threads import set_threads
 
     cfg = load("safety", overrides)
     set_threads(cfg.threads)

@@ -52,6 +52,7 @@ class TrainConfig:
     save_every_s: Seconds = 60.0
     out: str | None = None
     resume: str | None = None
+    change_threads: bool = False
 
 
 Config = TrainConfig
@@ -84,7 +85,8 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
     from coord.errors import UserError
     from coord.run.config import choice_of
     from coord.run.folder import open_run
-    from coord.run.training import Job, run_job, set_threads
+    from coord.run.training import Job, run_job
+    from coord.threads import set_threads
     from populations.training import egos_file, write_egos
 
     if cfg.data is not None:
@@ -136,7 +138,7 @@ def train_clone(cfg: TrainConfig, algo: BCConfig) -> Path:
     from coord.run.config import to_dict
     from coord.run.folder import open_run
     from coord.run.inputs import array_hash
-    from coord.run.training import set_threads
+    from coord.threads import set_threads
 
     set_threads(cfg.threads)
     if cfg.data is None:  # read, and refused, before a folder is made

@@ -26,6 +26,7 @@ LAYERS: dict[str, int] = {
     "coord.schedules": 0,
     "coord.stats": 0,
     "coord.databases": 0,
+    "coord.threads": 0,
     "coord.files": 0,
     "coord.locks": 0,
     "coord.plugins": 0,

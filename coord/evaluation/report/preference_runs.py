@@ -29,8 +29,8 @@ MAX_NAMED_SETTINGS = 3  # forms that differ in more settings are called by their
 SHORT = 14  # characters of a name beside its line in a chart
 
 # What does not make a run another method: names, seeds, and where and how it is computed.
-INCIDENTAL = frozenset(
-    ("seed", "members", "out", "resume", "threads", "device", "save_every_s", "env_processes", "on_crash", "log_every")
+INCIDENTAL = frozenset(("seed", "members", "out", "resume", "threads", "change_threads", "device")) | frozenset(
+    ("save_every_s", "env_processes", "on_crash", "log_every")
 )
 # What SAC on the true reward does not read.
 OF_FEEDBACK = ("reward.", "query.", "teacher.", "session_", "label", "answer", "unsup_", "pool_", "reset_", "knn")

@@ -36,6 +36,7 @@ METRICS, SUMMARY = "metrics.jsonl", "summary.json"
 CONFIG, COMMAND, ENVIRONMENT = "config.yaml", "command.txt", "env.json"
 SKIPPED_FOLDERS = frozenset({"tb", "ckpt", "__pycache__"})
 PROXY = "human_proxy"
+NO_FACTS = frozenset({"rows", "summary", "schema", "provenance", "files"})  # of a score file; shown in other ways
 NORMAL_95 = 1.96  # standard errors on either side of a mean
 
 
@@ -203,6 +204,12 @@ def _interval(mean: Any, bounds: Any) -> Interval | None:
     return Interval(float(mean), float(low), float(high))
 
 
+def _files_told(data: Mapping[str, Any]) -> dict[str, str]:
+    """Who played by which file, as one text; nothing for scores that do not tell."""
+    told = [f"{name} {sha}" for role in (data.get("files") or {}).values() for name, sha in role.items()]
+    return {"SHA-256": ", ".join(dict.fromkeys(told))} if told else {}
+
+
 def read_evaluation(data: Mapping[str, Any], source: str) -> Evaluation:
     """Scores from the JSON of `coord evaluate`. Raises KeyError, TypeError or ValueError where a field is wrong."""
     origin = data.get("provenance", {})
@@ -211,7 +218,7 @@ def read_evaluation(data: Mapping[str, Any], source: str) -> Evaluation:
     summary = data["summary"]
     return Evaluation(
         source,
-        facts={key: value for key, value in data.items() if key not in ("rows", "summary", "schema", "provenance")},
+        facts={key: value for key, value in data.items() if key not in NO_FACTS} | _files_told(data),
         command=str(origin.get("command", "")),
         partner_names=[str(name) for name in asked],
         rows=rows,

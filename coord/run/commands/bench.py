@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from coord.bench.config import BenchConfig
 
-HELP = "measure speed and print one JSON line"
+HELP = "measure speed, or how strong the clones of people are, and print one JSON line"
 EXAMPLES = (
     "coord bench kitchen",
     "coord bench ppo",
     "coord bench play minutes=30",
     "coord bench sac",
     "coord bench mrn sizes=metaworld repeats=3",
+    "coord bench yardstick layouts=cramped_room seeds=5",
 )
 
 

@@ -44,7 +44,7 @@ Config = CrowdCommandConfig
 def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.run.config import load
-    from coord.run.training import set_threads
+    from coord.threads import set_threads
 
     cfg = load("crowd", overrides, positional=("what",))
     set_threads(cfg.threads)

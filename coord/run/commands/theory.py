@@ -35,8 +35,8 @@ def run(overrides: Sequence[str]) -> int:
     from coord.checkpoint import provenance
     from coord.files import atomic_write_json, check_folder
     from coord.run.config import load, to_dict
-    from coord.run.training import set_threads
     from coord.studies.theory import draw_figure, run_theory, summary
+    from coord.threads import set_threads
 
     cfg = load("theory", overrides)
     set_threads(cfg.threads)

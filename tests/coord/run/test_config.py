@@ -127,11 +127,11 @@ def test_values_survive_yaml(tmp_path: Path) -> None:
 
 
 def test_resume_takes_the_saved_values(tmp_path: Path) -> None:
-    cfg = config.load("train", ["layout=coordination_ring", "seed=4", "algo.lr=0.003"])
+    cfg = config.load("train", ["layout=coordination_ring", "seed=4", "algo.lr=0.003", "threads=3"])
     (tmp_path / "config.yaml").write_text(config.to_yaml(cfg))
-    resumed = config.load("train", [f"resume={tmp_path}", "threads=1"])
+    resumed = config.load("train", [f"resume={tmp_path}", "save_every_s=7"])
     assert resumed.resume == str(tmp_path)
-    assert resumed.threads == 1
+    assert (resumed.threads, resumed.save_every_s) == (3, 7)
     assert (resumed.layout, resumed.seed, resumed.algo) == (cfg.layout, cfg.seed, cfg.algo)
     for word in ("layout=cramped_room", "algo.lr=0.1", "algo=ppo"):
         with pytest.raises(UserError, match=f"'{word.partition('=')[0]}' cannot change when a run is resumed"):
@@ -197,6 +197,7 @@ def test_plain_values_that_do_not_fit(values: dict[str, Any], message: str) -> N
 
 
 def test_fingerprint_ignores_what_does_not_change_the_run() -> None:
-    base = config.fingerprint(config.load("train", []))
-    assert base == config.fingerprint(config.load("train", ["seed=5", "threads=2", "out=x"]))
-    assert base != config.fingerprint(config.load("train", ["algo.lr=0.5"]))
+    base = config.fingerprint(config.load("train", ["threads=2"]))
+    assert base == config.fingerprint(config.load("train", ["seed=5", "threads=2", "out=x", "save_every_s=7"]))
+    assert base != config.fingerprint(config.load("train", ["threads=2", "algo.lr=0.5"]))
+    assert base != config.fingerprint(config.load("train", ["threads=3"]))
