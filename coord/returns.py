@@ -7,6 +7,8 @@ zero. Both are decided by `next_values`; everything after it is the same arithme
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -43,3 +45,13 @@ def gae(
         running = torch.addcmul(delta[t], decay[t], running)
         adv[t] = running
     return adv
+
+
+def deviation(x: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """Standard deviation of `x` over `dim`, which stay with length 1; 1 where a single number has none to be scaled by.
+
+    It is the estimate that divides by n - 1, as in the published code; of one number that is 0 / 0.
+    """
+    if math.prod(x.shape[axis] for axis in dim) == 1:
+        return torch.ones_like(x)
+    return x.std(dim, keepdim=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coord.nets.population import PopulationNet, sample_actions
 from coord.partner_env import Episodes, RowEnv
-from coord.returns import gae, next_values
+from coord.returns import deviation, gae, next_values
 
 
 @dataclass
@@ -96,4 +96,4 @@ def advantages(
     ended = roll.terminated | roll.truncated
     adv = gae(rew=rew, val=roll.val, next_val=following, ended=ended, gamma=gamma, gae_lambda=gae_lambda)
     ret = adv + roll.val
-    return (adv - adv.mean((0, 2), keepdim=True)) / (adv.std((0, 2), keepdim=True) + 1e-8), ret
+    return (adv - adv.mean((0, 2), keepdim=True)) / (deviation(adv, (0, 2)) + 1e-8), ret

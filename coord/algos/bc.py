@@ -281,10 +281,8 @@ def train_clone(
 
     with one_thread():
         net = clone(demos.rows(~back), config, [seed], epochs, watch)
-        figures = {
-            "accuracy": {name: float(accuracy(net, rows)[0]) for name, rows in judged.items()},
-            "chance": {name: float(chance(net, rows)[0]) for name, rows in judged.items()},
-        }
+        rates = {"accuracy": accuracy, "chance": chance}
+        figures = {key: {n: float(rate(net, rows)[0]) for n, rows in judged.items()} for key, rate in rates.items()}
     card = AgentCard(
         agent_id=lesson.agent_id,
         layouts={lesson.layout.name: lesson.layout.hash},

@@ -104,7 +104,7 @@ class Advice:
         if not self._coef:
             return torch.zeros((), requires_grad=True)
         members, size = self._advice.shape
-        count = size // state.cfg.num_minibatches
+        count = max(1, size // state.cfg.num_minibatches)
         rows = torch.from_numpy(self._rng.integers(size, size=(members, count)))
         each = torch.arange(members)[:, None]
         logits, advice = state.net(self._obs[each, rows])[0], self._advice[each, rows]

@@ -46,6 +46,7 @@ from coord.preference.labels.segments import Labels, Queries
 from coord.preference.reward import nets as rn
 from coord.preference.reward import sparse_rows
 from coord.preference.reward.sparse_rows import SparseRows
+from coord.returns import deviation
 
 UNITS = ("passes", "labels", "steps")
 NO_COLUMNS = slice(0, 0)
@@ -254,7 +255,7 @@ class RewardModel:
         found = []
         for m, steps in enumerate(recent):
             rew = self.select(m).reward(*(torch.from_numpy(array)[None] for array in steps))[0]
-            std = rew.std()
+            std = deviation(rew, (0,))[0]
             found += [torch.stack([rew.mean(), std if std > 1e-6 else torch.ones_like(std)])]
         return torch.stack(found, 1)
 

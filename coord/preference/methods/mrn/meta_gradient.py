@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coord.nets import mlps
+from coord.returns import deviation
 
 Layers = list[tuple[Tensor, Tensor]]  # weight [G, out, in], bias [G, 1, out]
 
@@ -84,7 +85,7 @@ def outer_loss(values: Tensor, outer: Outer, rule: Rule) -> Tensor:
     if rule.temperature:
         margin = margin / rule.temperature
     else:
-        margin = margin / margin.detach().std(dim=-1, keepdim=True).clamp_min(1e-8)
+        margin = margin / deviation(margin.detach(), (-1,)).clamp_min(1e-8)
     cross_entropy = F.softplus(margin) - outer.target.unsqueeze(1) * margin
     return cross_entropy.mean(-1).sum(-1)
 
