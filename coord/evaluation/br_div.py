@@ -44,7 +44,7 @@ def features(event_counts: ArrayLike) -> Floats:
     counts = np.asarray(event_counts, np.float64)
     if counts.ndim != 2 or (counts < 0).any():
         raise ValueError(f"event counts must be [candidates, events] and not negative, got shape {counts.shape}")
-    largest = counts.max(axis=0)
+    largest = counts.max(axis=0, initial=0.0)
     return counts[:, largest > 0] / largest[largest > 0]
 
 
