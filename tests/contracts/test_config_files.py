@@ -70,7 +70,7 @@ def test_same_defaults(name: str) -> None:
     if "/" in name:
         built, from_code = config.from_dict(cls, values_of(name)), cls()
     else:
-        built = config.load(name, [])
+        built = config.from_dict(cls, config.compose(name, {}))  # as written: `load` settles the number of threads
         groups = {group: getattr(built, group) for group in config.default_groups(name)}
         from_code = cls(**groups)
     for field in dataclasses.fields(cls):

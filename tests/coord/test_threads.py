@@ -11,12 +11,13 @@ import numba
 import pytest
 import torch
 
-from coord import checkpoint, threads
+from coord import checkpoint, plugins, threads
 from coord.errors import UserError
+from coord.places import CONFIG_FOLDER
 from coord.run import cli, config, folder
 
-NAMES = sorted(name for name in config.CONFIGS if "/" not in name)
-COMMANDS = [name for name in NAMES if any(row.name == "threads" for row in config.field_help(f"{name}.yaml"))]
+COMMANDS = [name for name in plugins.entries("coord.commands") if (CONFIG_FOLDER / f"{name}.yaml").is_file()]
+COMMANDS = [name for name in COMMANDS if any(row.name == "threads" for row in config.field_help(name))]
 
 
 def test_none_means_the_usable_cores_and_the_number_is_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +26,10 @@ def test_none_means_the_usable_cores_and_the_number_is_what_is_kept(monkeypatch:
     for command in ("train", "population", "prefer", "rlhf", "scoreboard", "efficiency", "demo"):
         assert config.load(command, []).threads == 3, command
     assert config.load("train", ["threads=2"]).threads == 2
+
+
+def test_the_commands_with_threads_are_found() -> None:
+    assert {"train", "population", "prefer", "rlhf", "bench", "demo"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
