@@ -70,7 +70,8 @@ def begun(tmp_path: Path) -> Path:
 
 def resumed(begun: Path, *words: str) -> Any:
     cfg = config.load("train", [f"resume={begun}", *words])
-    assert folder.reopen(begun, cfg) == begun
+    with folder.open_run(cfg, algo="ppo", layout="cramped_room") as place:
+        assert place == begun
     return cfg
 
 
