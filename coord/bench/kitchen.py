@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from coord.bench.config import BenchConfig
-from coord.overcooked.layouts import load_layout
+from coord.overcooked.loader import load_layout
 from coord.overcooked.vector_env import OvercookedVectorEnv
 from coord.places import python_command
 

@@ -27,7 +27,7 @@ The reference refuses a single seat; here it gets the same vector without others
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -35,10 +35,7 @@ from numba import prange
 from coord.overcooked import rules
 from coord.overcooked.compiled import compiled, is_split, loop, parallel_loop
 from coord.overcooked.layouts import Layout
-from coord.types import FloatArray
-
-if TYPE_CHECKING:
-    from coord.overcooked.vector_env import OvercookedVectorEnv
+from coord.types import FloatArray, IntArray
 
 Array = np.ndarray
 BLOCK = 46  # entries about one chef
@@ -62,12 +59,17 @@ def num_features(num_players: int) -> int:
     return num_players * BLOCK + 2 * (num_players - 1) + 2
 
 
-def encode(env: OvercookedVectorEnv, final: bool = False) -> FloatArray:
-    """Features of every seat, float32 [N, P, 48 P]; final=True: kitchens that just ended, as they ended."""
-    poses = _batch_tables(tuple(env.layouts))
-    out = np.empty((env.num_envs, env.num_players, num_features(env.num_players)), np.float32)
-    encode_all = _encode_parallel if is_split(env.num_envs, _CHUNK) else _encode_range
-    encode_all(0, env.num_envs, env.rows(final), env.layout_index, env.tables, poses, out)
+def encode(
+    rows: IntArray, layouts: tuple[Layout, ...], layout_index: IntArray, tables: rules.Tables, num_players: int
+) -> FloatArray:
+    """Features of every seat, float32 [N, P, 48 P].
+
+    rows: packed kitchens [N, R]; layout_index [N]: which of `layouts`, whose rules are `tables`, each of them has.
+    """
+    poses = _batch_tables(layouts)
+    out = np.empty((len(rows), num_players, num_features(num_players)), np.float32)
+    encode_all = _encode_parallel if is_split(len(rows), _CHUNK) else _encode_range
+    encode_all(0, len(rows), rows, layout_index, tables, poses, out)
     return out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coord.errors import UserError
-from coord.overcooked.layouts import load_layout
+from coord.overcooked.loader import load_layout
 from coord.overcooked.render import SEAT_HATS, SPRITE, render_frame
 from coord.overcooked.vector_env import OvercookedVectorEnv, Source
 

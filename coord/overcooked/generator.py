@@ -22,7 +22,7 @@ import numpy as np
 from coord import seeding
 from coord.errors import UserError, share_below_one, unknown
 from coord.overcooked.layout_text import MAX_PLAYERS
-from coord.overcooked.layouts import Layout, from_grid, load_layout
+from coord.overcooked.layouts import Layout, from_grid, read_layout
 
 PREFIX = "generated"
 HELD_OUT = (
@@ -133,7 +133,7 @@ FAMILIES: dict[str, _Family] = {
 
 
 def name_of(seed: int, config: GeneratorConfig) -> str:
-    """The name by which `load_layout` finds this kitchen; "" if the name cannot say all of the configuration."""
+    """The name by which `loader.load_layout` finds this kitchen; "" if the name cannot say all of the configuration."""
     size = f"{config.width}x{config.height}" if config.width else ""
     cooks = f"{config.players}p" if config.players != 2 else ""
     name = ":".join(part for part in (PREFIX, size, config.family, cooks, str(seed)) if part)
@@ -401,4 +401,4 @@ def _images(rows: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 @lru_cache(maxsize=1)
 def _held_out_keys() -> frozenset[tuple[str, ...]]:
-    return frozenset(shape_key(load_layout(name)) for name in HELD_OUT)
+    return frozenset(shape_key(read_layout(name)) for name in HELD_OUT)

@@ -135,12 +135,12 @@ class Layout:
         return [i for i, char in enumerate("".join(self.terrain)) if char == tile]
 
 
-def load_layout(source: str | Path | Layout) -> Layout:
+def read_layout(source: str | Path | Layout) -> Layout:
     """A layout by name or alias, from a file (.layout mapping or bare grid), or from the text of one.
 
     A text has line breaks or begins with a brace.
 
-    `generated:<seed>` names a random kitchen (see `coord.overcooked.generator`).
+    Whoever takes layouts from people calls `loader.load_layout`, which knows random kitchens as well.
 
     Raises UserError naming the row, the column and the reason for a bad grid, or the closest name for an unknown one.
     """
@@ -151,10 +151,6 @@ def load_layout(source: str | Path | Layout) -> Layout:
     if isinstance(source, str) and ("\n" in source or source.startswith("{")):
         digest = hashlib.sha256("\n".join(split_rows(source)).encode()).hexdigest()
         return _from_text(source, f"grid-{digest[:8]}")
-    if str(source).startswith("generated:"):
-        from coord.overcooked.generator import generate_layout, parse_name  # which builds on this module
-
-        return generate_layout(*parse_name(str(source)))
     folder, names = _package_files()
     name = LAYOUT_ALIASES.get(str(source), str(source))
     if name in names:

@@ -17,7 +17,8 @@ from numba import prange
 from coord.errors import UserError
 from coord.overcooked import rules
 from coord.overcooked.compiled import is_split, loop, parallel_loop, scalar
-from coord.overcooked.layouts import RECIPES, Layout, load_layout
+from coord.overcooked.layouts import RECIPES, Layout
+from coord.overcooked.loader import load_layout
 from coord.overcooked.rules import CONTENT, FACING, HELD, NUM_LOOSE, PLAYER, POS, SEQ_MASK, SOUP, TIME, Array
 
 NUM_PLANES = 26

@@ -14,7 +14,8 @@ from coord.errors import UserError, unknown
 from coord.overcooked import observations, rules
 from coord.overcooked.compiled import is_split, loop, parallel_loop
 from coord.overcooked.events import NUM_EVENTS
-from coord.overcooked.layouts import Layout, load_layout
+from coord.overcooked.layouts import Layout
+from coord.overcooked.loader import load_layout
 from coord.overcooked.observations import IndexSpec
 from coord.overcooked.rules import Array, build_tables
 from coord.overcooked.state_dict import pack, start_row, unpack
@@ -262,7 +263,8 @@ class OvercookedVectorEnv:
         """float32 [N, P, F], overcooked-ai's `featurize_state` (num_pots=2) of each seat."""
         from coord.overcooked import features  # loads the planner tables, which nothing else needs
 
-        return features.encode(self, final)
+        where = (tuple(self.layouts), self.layout_index, self.tables, self.num_players)
+        return features.encode(self.rows(final), *where)
 
     def event_counts(self, final: bool = False) -> IntArray:
         """int32 [N, P, len(EVENTS)] of the running episode; final=True: of those that ended in the last step."""

@@ -11,7 +11,8 @@ from typing import Any
 from coord.errors import UserError
 from coord.files import parse_json
 from coord.overcooked.human_data import HUMAN_LAYOUTS
-from coord.overcooked.layouts import layout_names, load_layout
+from coord.overcooked.layouts import layout_names
+from coord.overcooked.loader import load_layout
 from coord.types import ANY_LAYOUT
 
 MAX_HEADER_BYTES = 8_000_000  # of a safetensors file; more is no agent of ours

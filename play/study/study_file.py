@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from coord.errors import UserError, unknown
-from coord.overcooked.layouts import load_layout
+from coord.overcooked.loader import load_layout
 from coord.references import split_reference
 from coord.yaml_files import compose_yaml, read_text, value_of
 from play.game.catalogue import BUILT_IN

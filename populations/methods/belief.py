@@ -28,8 +28,8 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from coord.agents.context.belief import LEVELS, SIZE, PartnerBelief
-from coord.agents.context.env import ContextEnv
 from coord.algos.ppo import Hooks
+from coord.context_env import ContextEnv
 from coord.errors import UserError
 from coord.limits import Count, NotNegative, ShareBelowOne, StepsOrNone
 from coord.partner_env import FrozenPartners, LivePartners, MixedPartners

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from coord import seeding
 from coord.agents.context.action import ActionPredictor, PartnerAction
-from coord.agents.context.env import ContextEnv
 from coord.algos.ppo import Hooks, PPOState
+from coord.context_env import ContextEnv
 from coord.errors import UserError
 from coord.limits import Count, Share
 from coord.nets.population import PopulationNet

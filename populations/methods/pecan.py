@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coord import seeding
-from coord.agents.context.env import ContextEnv
 from coord.agents.context.groups import GROUPS, GroupEncoder, PartnerGroup
 from coord.agents.views import KitchenView
 from coord.algos.ppo import Hooks, PPOState
+from coord.context_env import ContextEnv
 from coord.errors import UserError
 from coord.limits import Count, NotNegative, Share
 from coord.nets.population import PopulationNet, sample_actions

@@ -24,8 +24,8 @@ from coord.partner_env import Episodes, RowEnv, RowStep
 from coord.schedules import linear
 
 if TYPE_CHECKING:
-    from coord.agents.context.env import KitchenEnv
     from coord.algos.ppo import PPOState
+    from coord.context_env import KitchenEnv
     from coord.rollout import Rollout
 
 

@@ -1,6 +1,6 @@
 """The protocol of a context: a few numbers in [-1, 1] per learner, inferred from its partner's recent behaviour.
 
-A context is asked once per tick and seat, in training by `coord.agents.context.env.ContextEnv` and in evaluation and
+A context is asked once per tick and seat, in training by `coord.context_env.ContextEnv` and in evaluation and
 play by `coord.agents.policy.PolicyAgent`, with the same arguments; so an agent reads the same numbers wherever it
 plays. Its memory is kept per (kitchen, seat). Its networks may have a member axis [M, ...]; the kitchens of member m
 are then the m-th of M equal blocks, as everywhere (M = 1 outside of training).

@@ -12,10 +12,10 @@ import torch
 
 from coord.agents.context import kinds
 from coord.agents.context.action import NOW, PAD, ActionPredictor, PartnerAction
-from coord.agents.context.env import ContextEnv
 from coord.agents.files import AgentCard, read_agent, save_agent, stack_agents
 from coord.agents.policy import PolicyAgent
 from coord.agents.views import UNKNOWN, KitchenView
+from coord.context_env import ContextEnv
 from coord.errors import UserError
 from coord.evaluation.agents import load_agent
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
