@@ -13,7 +13,7 @@ from typing import Any
 
 from coord.agents.context.carry import CARRIES, can_choose
 from coord.evaluation.agents import load_agents
-from coord.evaluation.report.run_folder import Interval, combine
+from coord.evaluation.run_folder import Interval, combine
 from coord.evaluation.scores import ScoreRequest, score
 
 GAMES_IN_A_ROW = 4

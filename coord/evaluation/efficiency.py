@@ -24,7 +24,7 @@ from coord.errors import UserError
 from coord.evaluation import scoreboard
 from coord.evaluation.agents import hashes_of, load_agents
 from coord.evaluation.matches import Games, Match, MatchRules, both_seats, play_matches
-from coord.evaluation.report.run_folder import Interval
+from coord.evaluation.run_folder import Interval
 from coord.evaluation.scoreboard import Settings
 from coord.overcooked import EVENTS, load_layout
 from coord.preference.tasks.kitchen_teachers import UTILITIES

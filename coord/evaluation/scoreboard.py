@@ -32,7 +32,7 @@ from coord.errors import UserError
 from coord.evaluation import br_div, contexts, metrics
 from coord.evaluation.agents import files_of, hashes_of, load_agents
 from coord.evaluation.matches import Match, MatchRules, play_matches
-from coord.evaluation.report.run_folder import Interval
+from coord.evaluation.run_folder import Interval
 from coord.evaluation.scores import ScoreRequest, score
 from coord.files import atomic_write_json, parse_json
 from coord.overcooked import load_layout

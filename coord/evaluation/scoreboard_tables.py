@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from coord.errors import UserError
 from coord.evaluation import scoreboard
 from coord.evaluation.published import LAYOUTS, Published, published_row
-from coord.evaluation.report.run_folder import Interval, combine
+from coord.evaluation.run_folder import Interval, combine
 
 LABELS = {  # what the literature calls them
     "cramped_room": "Cramped Rm.",

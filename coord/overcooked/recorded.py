@@ -2,7 +2,7 @@
 
 One file holds any number of games. A game is its header, its start state and its joint actions; the states follow by
 replaying the rules, and the hash kept with every tick proves that the replay is the game that was played.
-`play.game.record` writes these tables; cloning (`data=<file>`) and scoring (`human=<file>`) read them here.
+The game client writes these tables; cloning (`data=<file>`) and scoring (`human=<file>`) read them here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CREATE TABLE games (
     seed INTEGER NOT NULL,
     start_state TEXT NOT NULL,          -- JSON, form of OvercookedState.to_dict
     start_hash TEXT NOT NULL,
-    seats TEXT NOT NULL,                -- JSON list, see play.game.seats.SeatInfo
+    seats TEXT NOT NULL,                -- JSON list, kind, partner and player of each
     versions TEXT NOT NULL,             -- JSON: this package, Python, libraries
     participant TEXT NOT NULL,          -- "" outside of a study
     study_round INTEGER,

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from coord.errors import UserError
-from coord.overcooked.layouts import Layout, layout_names, load_layout
+from coord.overcooked.layouts import Layout, layout_names
+from coord.overcooked.loader import load_layout
 from coord.overcooked.recorded import layout_to_json, state_hash
 from coord.overcooked.rules import RULES
 from coord.overcooked.vector_env import MAX_HORIZON, OvercookedVectorEnv

@@ -27,12 +27,12 @@ from coord.evaluation import efficiency
 from coord.evaluation.efficiency import ORACLE, PARTS, UNTRAINED, WANTS, Point
 from coord.evaluation.scoreboard import Settings
 from coord.overcooked import load_layout
+from coord.preference.steps import RESULT_FILE, STEPS
 from coord.preference.tasks.kitchen_teachers import UTILITIES
 from coord.run.logger import read_metrics
 from populations.board.recipes import Budget, Step, check_same, pool_step
 from populations.board.runner import LAYOUT_MARK, layout_name
 from populations.board.work import Work
-from populations.commands.rlhf import RESULT_FILE, STEPS
 
 if TYPE_CHECKING:
     from populations.board.config import EfficiencyConfig

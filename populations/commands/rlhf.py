@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from coord.errors import UserError, unknown
 from coord.limits import Count, CountOrNone, Horizon, Members, Seconds, Seed, Steps
+from coord.preference.steps import RESULT_FILE, SCORE_FILE, STEPS
 
 if TYPE_CHECKING:
     from coord.agents.files import StoredAgent
@@ -35,9 +36,6 @@ EXAMPLES = (
     "coord rlhf layout=cramped_room refresh_labels=250 out=runs/refreshed",
     "coord rlhf resume=runs/rlhf",
 )
-STEPS = ("imitation", "reward", "policy")  # in this order, each in a folder of that name
-SCORE_FILE = "score.json"  # in a step's folder; that it is there says that the step is done
-RESULT_FILE = "result.json"
 SCHEMA = 1
 
 

@@ -7,7 +7,7 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 
-from tests.contracts.test_layers import IMPORTS, PACKAGES, ROOT
+from tests.contracts.house import IMPORTS, PACKAGES, ROOT
 
 # Needed without an import of ours: the ffmpeg that imageio starts, and what torch.utils.tensorboard writes with.
 BEHIND_OTHERS = {"imageio-ffmpeg", "tensorboard"}

@@ -8,7 +8,7 @@ import pytest
 
 from coord import plugins
 from coord.run import cli, config
-from tests.contracts.test_layers import ROOT
+from tests.contracts.house import ROOT
 
 COMMANDS = tuple(plugins.entries(cli.COMMANDS))
 

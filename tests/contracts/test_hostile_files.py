@@ -22,7 +22,7 @@ import yaml
 from coord import checkpoint
 from coord.agents import files as agent_files
 from coord.errors import UserError
-from coord.evaluation.report.run_folder import read_folder
+from coord.evaluation.run_folder import read_folder
 from coord.overcooked import load_layout
 from coord.overcooked.recorded import read_games
 from coord.preference.labels.store import LabelStore

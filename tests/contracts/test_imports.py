@@ -8,7 +8,8 @@ import resource
 import subprocess
 import sys
 
-from tests.contracts.test_layers import PYGAME_PLACES, is_within, module_name, source_files
+from tests.contracts.house import is_within, module_name, source_files
+from tests.contracts.test_layers import PYGAME_PLACES
 
 HEAVY = ("torch", "numpy", "numba", "hydra", "omegaconf", "pygame", "tensorboard", "matplotlib", "overcooked_ai_py")
 

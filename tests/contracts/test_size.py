@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from tests.contracts.test_layers import ROOT, source_files
+from tests.contracts.house import ROOT, source_files
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.test_layers import PACKAGES
+from tests.contracts.house import PACKAGES
 from tests.contracts.test_tracked_files import ROOT, tracked
 
 pytestmark = pytest.mark.slow

@@ -1,6 +1,6 @@
 """`coord report`: one static HTML page about a run, with everything inside it and no network.
 
-Reads whatever `coord.evaluation.report.run_folder` finds, in this order of importance: how well the agent does with
+Reads whatever `coord.evaluation.run_folder` finds, in this order of importance: how well the agent does with
 people-like partners it never met, recorded games, the scores, cross-play, what each seat does, learning curves; then
 what was learned from preferences (`coord.evaluation.report.preference_report`); and how it was made. What is missing
 is left out, and the page says which command would add it.
@@ -25,7 +25,7 @@ from coord.evaluation.published import Published, published_returns
 from coord.evaluation.report import charts, pages, preference_report, preference_runs
 from coord.evaluation.report.glossary import KITCHEN_TERMS, PREFERENCE_TERMS
 from coord.evaluation.report.replay import Game, replay, sprite_sheet
-from coord.evaluation.report.run_folder import (
+from coord.evaluation.run_folder import (
     PROXY,
     CrossPlay,
     Curve,

@@ -16,7 +16,7 @@ from coord.evaluation.efficiency import Curve, Found
 from coord.evaluation.report import charts, pages
 from coord.evaluation.report.charts import Series
 from coord.evaluation.report.efficiency_text import LEARNERS, budgets, caption, share_text, shared
-from coord.evaluation.report.run_folder import Interval
+from coord.evaluation.run_folder import Interval
 from coord.files import atomic_write_text
 
 FILE_NAME = "efficiency.html"

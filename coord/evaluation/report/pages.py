@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from coord.evaluation.report import charts
-from coord.evaluation.report.run_folder import Interval
+from coord.evaluation.run_folder import Interval
 
 
 @cache

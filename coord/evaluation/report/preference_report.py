@@ -30,7 +30,7 @@ from coord.evaluation.report.preference_runs import (
     estimate,
     share,
 )
-from coord.evaluation.report.run_folder import Interval
+from coord.evaluation.run_folder import Interval
 from coord.preference.config import PRESETS
 
 CLIPS = 6  # per task and preset

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from coord import stats
 from coord.errors import UserError
-from coord.evaluation.report.run_folder import Curve, Interval, TrainingRun
+from coord.evaluation.run_folder import Curve, Interval, TrainingRun
 from coord.preference.tasks.config import KITCHENS
 from coord.yaml_files import parse_yaml
 

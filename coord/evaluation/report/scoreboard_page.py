@@ -18,7 +18,7 @@ from coord import __version__
 from coord.evaluation import contexts
 from coord.evaluation.published import published_row
 from coord.evaluation.report import charts, pages
-from coord.evaluation.report.run_folder import Interval
+from coord.evaluation.run_folder import Interval
 from coord.evaluation.scoreboard import VARIANTS
 from coord.evaluation.scoreboard_tables import (
     LABELS,

@@ -10,7 +10,7 @@ import numpy as np
 
 from coord.errors import UserError
 from coord.evaluation import contexts
-from coord.evaluation.report.run_folder import Interval
+from coord.evaluation.run_folder import Interval
 from coord.evaluation.scoreboard_tables import (
     LABELS,
     MEAN,

@@ -1,6 +1,6 @@
 """Moments of games that people compared: a recorded game as its agent's reward model reads it, and labels from there.
 
-After a game a person may say which of two moments they liked better (`play.game.moments`). Both are stored as queries
+After a game a person may say which of two moments they liked better (the game client). Both are stored as queries
 of the run `RUN` in a label store: observations and actions are those of the agent's seat, written as `coord.preference.
 kitchen_env` writes them, so that `coord prefer env=overcooked extra_labels=<store>` learns from them beside its own.
 """

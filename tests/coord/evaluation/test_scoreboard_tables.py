@@ -14,7 +14,7 @@ from coord.errors import UserError
 from coord.evaluation import scoreboard_tables
 from coord.evaluation.published import LAYOUTS, published_row
 from coord.evaluation.report import scoreboard_page, scoreboard_text
-from coord.evaluation.report.run_folder import Interval
+from coord.evaluation.run_folder import Interval
 from coord.evaluation.scoreboard import VARIANTS, cell_path
 from coord.evaluation.scoreboard_tables import Board, read_board
 from coord.files import atomic_write_json

@@ -18,7 +18,7 @@ from play.game.record import Store
 from play.study.run import StudyRun, load_study, plan_games, unfinished, williams, withdraw
 from play.study.study_page import write_report
 from play.study.study_report import make_report
-from tests.contracts.test_layers import ROOT
+from tests.contracts.house import ROOT
 from tests.play.helpers import play_still
 
 EXAMPLE = ROOT / "configs" / "study" / "example.yaml"

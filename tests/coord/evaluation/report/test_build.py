@@ -16,7 +16,7 @@ from coord.evaluation.crossplay import cross_play
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
 from coord.evaluation.report.build import Labels, build_report
 from coord.evaluation.report.replay import Game, replay, save_game, sprite_sheet
-from coord.evaluation.report.run_folder import Interval, combine, difference, read_folder
+from coord.evaluation.run_folder import Interval, combine, difference, read_folder
 from coord.evaluation.scores import ScoreRequest, score
 from coord.overcooked import EVENTS, load_layout
 from coord.run import cli

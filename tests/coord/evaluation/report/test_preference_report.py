@@ -20,7 +20,7 @@ from coord.errors import UserError
 from coord.evaluation.report import query_clips
 from coord.evaluation.report.build import build_report
 from coord.evaluation.report.preference_runs import Comparison, by_labels, compare, estimate, share, split
-from coord.evaluation.report.run_folder import read_folder
+from coord.evaluation.run_folder import read_folder
 from coord.preference.labels import episodes
 from coord.preference.labels.feedback import RUN_NAME, STORE_FILE
 from coord.preference.labels.segments import Queries
