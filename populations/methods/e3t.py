@@ -33,7 +33,7 @@ from coord.limits import Count, Share
 from coord.nets.population import PopulationNet
 from coord.partner_env import LivePartners
 from coord.types import NUM_ACTIONS
-from populations.methods.lessons import Lessons
+from populations.methods.auxiliary_classifier import Lessons
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, partner_env
 
 

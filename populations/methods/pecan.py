@@ -42,7 +42,7 @@ from coord.limits import Count, NotNegative, Share
 from coord.nets.population import PopulationNet, sample_actions
 from coord.partner_env import Episodes, LivePartners, PartnerEnv, logits_of
 from coord.types import NUM_ACTIONS
-from populations.methods.lessons import Lessons
+from populations.methods.auxiliary_classifier import Lessons
 from populations.methods.mep import rank_probabilities
 from populations.partners.partner_returns import PartnerReturns
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, one_network, partner_env
