@@ -46,6 +46,15 @@ SURF = "method=surf method.unlabelled_per_label=3"
 GAMES = "horizon=60 episodes=4 seed=3"
 ISLAND = "words=[total_steps=230,labels=10,log_every=115] seeds=2 direct_seeds=2 threads=1 seed=3"
 
+REPLAY = ("updates_per_step", "reset_updates")  # read by learners with a replay buffer
+ASKED = ("labels", "session_", "reward.", "query.")  # read by methods that learn from labels
+
+
+def without(words: str, *starts: str) -> str:
+    """The words of a case but those that begin so."""
+    return " ".join(word for word in words.split() if not word.startswith(starts))
+
+
 # Name of the case -> its command line, without `out=`; a case stands below those that it reads.
 CASES: dict[str, str] = {
     # pools
@@ -80,9 +89,10 @@ CASES: dict[str, str] = {
     "control-mrn-released": f"{CONTROL} method=mrn method.form=released method.every=40",
     "control-mrn-corrected": f"{CONTROL} method=mrn method.form=corrected method.every=40",
     "control-ours": f"{CONTROL} method=ours method.meta_every=60 method.reset_critic=true session_schedule=constant",
-    "control-sac": f"{CONTROL} method=sac labels=0 unsup_steps=0",
-    "control-prefppo": f"{CONTROL} method=prefppo envs_per_member=1 seed_steps=0 unsup_steps=1000 session_every=100 "
-    "total_steps=1400 method.rollout_len=100 method.num_epochs=2 method.pretraining_epochs=2 method.hidden=[16]",
+    "control-sac": f"{without(CONTROL, *ASKED)} method=sac unsup_steps=0",
+    "control-prefppo": f"{without(CONTROL, *REPLAY)} method=prefppo envs_per_member=1 seed_steps=0 unsup_steps=1000 "
+    "session_every=100 total_steps=1400 method.rollout_len=100 method.num_epochs=2 method.pretraining_epochs=2 "
+    "method.hidden=[16]",
     "control-crowd": f"{CONTROL} method=pebble crowd=reliability teacher.kind=stochastic",
     # preferences in a kitchen, by SAC
     "sac-pebble": f"{SAC} method=pebble {PAID}",
@@ -92,13 +102,13 @@ CASES: dict[str, str] = {
     "sac-mrn-released": f"{SAC} method=mrn method.form=released method.every=80 {PAID}",
     "sac-mrn-corrected": f"{SAC} method=mrn method.form=corrected method.every=80 {PAID}",
     "sac-ours": f"{SAC} method=ours method.meta_every=80 {PAID}",
-    "sac-sac": f"{SAC} method=sac labels=0 unsup_steps=0",
+    "sac-sac": f"{without(SAC, *ASKED)} method=sac unsup_steps=0",
     # preferences in a kitchen, by PPO
     "ppo-pebble": f"{BY_PPO} method=pebble {PAID}",
     "ppo-surf": f"{BY_PPO} {SURF} {PAID} {FEW} reward.crop_margin=1",
     "ppo-mrn-released": f"{BY_PPO} method=mrn method.form=released method.every=80 {PAID}",
     "ppo-mrn-corrected": f"{BY_PPO} method=mrn method.form=corrected method.every=80 {PAID}",
-    "ppo-true_reward": f"{BY_PPO} method=true_reward labels=0 unsup_steps=0",
+    "ppo-true_reward": f"{without(BY_PPO, *ASKED)} method=true_reward unsup_steps=0",
     "ppo-sees-states": f"{BY_PPO} method=mrn method.every=80 {PAID} {RAW} reward_sees_partner=true",
     "rlhf": f"rlhf members=2 horizon=40 episodes=2 {LABELS} refresh_labels=2 refresh_every=160 {PAID} query.length=10 "
     "imitation.epochs=1 value_updates=1 algo.num_envs=4 algo.rollout_len=20 algo.total_steps=320 threads=1 seed=3",

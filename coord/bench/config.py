@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from coord.limits import Count, Positive, Seed
 
@@ -20,3 +20,12 @@ class BenchConfig:
     episodes: Count = 100
     threads: int | None = None
     seed: Seed = 0
+
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        read = {"play": ("minutes",), "mrn": ("sizes", "threads", "repeats", "seed"), "sac": ("threads", "seed")}
+        read |= {"ppo": ("threads", "seed"), "kitchen": ()}
+        if self.what not in read:  # a benchmark of another package
+            return {}
+        own = ("what", *read[self.what])
+        return {field.name: f"what={self.what} does not read it" for field in fields(self) if field.name not in own}

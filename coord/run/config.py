@@ -68,7 +68,23 @@ def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = 
         return _load_resumed(command, words)
     if "change_threads" in words:
         raise UserError("change_threads= goes with resume= and threads=: a new run just takes threads=")
-    return _settled(from_dict(config_class(command), compose(command, words)))
+    cfg = from_dict(config_class(command), compose(command, words))
+    _refuse_idle(command, cfg, words)
+    return _settled(cfg)
+
+
+def _refuse_idle(command: str, cfg: Any, words: Mapping[str, str]) -> None:
+    """Refuse typed words that nothing reads under this configuration.
+
+    `idle()` of the configuration, or `idle(cfg)` of the command's module, gives field -> why; a command need not have
+    either. Defaults may be idle: nobody was led to expect anything of them.
+    """
+    of_module = getattr(plugins.find("coord.commands", command, "command"), "idle", lambda cfg: {})
+    idle: Mapping[str, str] = cfg.idle() if hasattr(cfg, "idle") else of_module(cfg)
+    for key, text in words.items():
+        field = key.partition(".")[0]
+        if field in idle:
+            raise UserError(f"{key}={shortened(text)} would do nothing: {idle[field]}")
 
 
 def _settled(cfg: Any) -> Any:

@@ -83,7 +83,8 @@ def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str
 
     layout = str(words.get("layout", command_file(command).get("layout", "")))
     layout = LAYOUT_ALIASES.get(layout, layout if re.fullmatch(r"\w+", layout) else "")
-    preset, method = words.get("preset", "null"), groups.get("method", "")
+    preset = words.get("preset", "null")
+    method = "" if groups.get("algo") == "bc" else groups.get("method", "")  # of learners that play
     inside = "" if preset == "null" else f"/{preset}"
     if inside:
         _check_preset(command, groups, preset, layout)

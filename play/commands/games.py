@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from coord.errors import UserError, unknown
+from coord.limits import CountOrNone
 from coord.run.terminal import one_line
 
 if TYPE_CHECKING:
@@ -38,7 +39,17 @@ class GamesConfig:
     format: Literal["json", "csv", "parquet"] | None = None
     out: str | None = None
     layout: str | None = None
-    people: tuple[int, ...] = ()
+    people: tuple[CountOrNone, ...] = ()
+
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        read = {
+            "list": (),
+            "export": ("game", "format", "out"),
+            "import": ("game", "layout", "people"),
+        }.get(self.what, ("game",))
+        unread = {"game", "format", "out", "layout", "people"}.difference(read)
+        return dict.fromkeys(sorted(unread), f"coord games {self.what} does not read it")
 
 
 Config = GamesConfig

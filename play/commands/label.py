@@ -45,6 +45,13 @@ class LabelConfig:
         if not 1 <= len(self.reasons) <= 9:
             raise UserError(f"reasons: from 1 to 9 tags, one per digit key; got {len(self.reasons)}")
 
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        if self.what == "window":
+            return {}
+        window = ("annotator", "question", "reasons", "repeats", "min_watch_s", "lease_s")
+        return dict.fromkeys(window, "it is for the window; the report is about all answers of a store")
+
 
 Config = LabelConfig
 

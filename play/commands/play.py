@@ -35,6 +35,11 @@ class PlayConfig:
     moments: str | None = None
     runs: str = "runs"
 
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        game = ("layout", "partner", "seat", "ticks", "tick_hz")
+        return dict.fromkeys(game, "the study file says what is played") if self.study is not None else {}
+
 
 Config = PlayConfig
 

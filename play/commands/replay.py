@@ -27,6 +27,10 @@ class ReplayConfig:
     out: str | None = None
     speed: Annotated[float, Gt(0), Le(1000)] = 1.0
 
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        return {"speed": "it is that of a film: say out= as well"} if self.out is None else {}
+
 
 Config = ReplayConfig
 

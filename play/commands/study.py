@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,6 +31,14 @@ class StudyConfig:
     data: str | None = None
     participant: str | None = None
     out: str = "study-report"
+
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        read = {"check": ("file",), "run": ("file", "data"), "report": ("file", "data", "out")}
+        own = ("what", *read.get(self.what, ("data", "participant")))
+        return {
+            field.name: f"coord study {self.what} does not read it" for field in fields(self) if field.name not in own
+        }
 
 
 Config = StudyConfig

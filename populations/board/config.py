@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from coord.errors import UserError
 from coord.limits import Count, CountOrNone, Horizon, Members, Seed
@@ -15,6 +16,15 @@ CLASSIC = (
     "forced_coordination",
     "counter_circuit_o_1order",
 )
+
+
+def idle_in_a_table(config: Any, read: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """What nothing reads where only results are shown (read: by what is shown), or what only `plot` reads."""
+    if config.what not in read:
+        return dict.fromkeys(("readme", "page"), "it is written by plot")
+    own = ("what", "out", *read[config.what])
+    why = f"{config.what} shows what was played; say it to run"
+    return {field.name: why for field in fields(config) if field.name not in own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +52,10 @@ class ScoreboardConfig:
     variant: Literal["standard", "no_stay", "masked", "no_stay_masked"] = "standard"
     readme: str | None = None
     page: str | None = None
+
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        return idle_in_a_table(self, {"table": ("variant",), "plot": ("page", "readme")})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +94,7 @@ class EfficiencyConfig:
     def __post_init__(self) -> None:
         if not self.proxies:
             raise UserError("coord efficiency needs proxies to score with")
+
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        return idle_in_a_table(self, {"table": (), "plot": ("page", "readme")})

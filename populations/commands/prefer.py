@@ -31,6 +31,13 @@ EXAMPLES = (
 Config = "coord.preference.config:PreferConfig"  # by name: importing it loads torch
 
 
+def idle(cfg: PreferConfig) -> dict[str, str]:
+    """Fields that nothing reads as the others are set, and why."""
+    from coord.preference.learners import check
+
+    return check.idle(cfg)
+
+
 def run(overrides: Sequence[str]) -> int:
     """Learn as the words say; the exit code."""
     from coord.run.config import load

@@ -51,6 +51,12 @@ class SafetyStudyConfig:
         if self.task not in HAZARDS:
             raise unknown("task", self.task, HAZARDS)
 
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        if self.task == "island":
+            return dict.fromkeys(("layout", "partners"), "they are for task=overcooked, kitchens")
+        return {"direct_seeds": "no arm learns a policy directly in kitchens"}
+
 
 Config = SafetyStudyConfig
 

@@ -54,6 +54,16 @@ class TrainConfig:
     resume: str | None = None
     change_threads: bool = False
 
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        from coord.run.config import choice_of
+
+        if choice_of(self.algo)[1] != "bc":
+            return {"data": "recorded games are for algo=bc; algo=ppo learns by playing"} if self.data else {}
+        plays = ("method", "preset", "partners", "members", "name", "horizon", "save_every_s")
+        idle = dict.fromkeys(plays, "algo=bc clones people from their games: one agent, without playing")
+        return idle if self.data else {**idle, "rules": "the packaged human games have rules of their own"}
+
 
 Config = TrainConfig
 
@@ -82,15 +92,12 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
             also `run_job`.
     """
     from coord import plugins
-    from coord.errors import UserError
     from coord.run.config import choice_of
     from coord.run.folder import open_run
     from coord.run.training import Job, run_job
     from coord.threads import set_threads
     from populations.training import egos_file, write_egos
 
-    if cfg.data is not None:
-        raise UserError(f"data={cfg.data} is for algo=bc; algo=ppo learns by playing")
     _, method = choice_of(cfg.method)
     set_threads(cfg.threads)
     setup = ego_setup(cfg, algo, method)

@@ -8,6 +8,7 @@ from coord.errors import UserError
 from coord.preference.config import PreferConfig
 from coord.preference.labels import queries
 from coord.preference.learners.kitchen_files import arch_of
+from coord.preference.methods.method import name_of, named
 from coord.preference.reward import crowds
 from coord.preference.tasks.config import KITCHENS
 from coord.preference.tasks.kitchen_env import KitchenEnv
@@ -73,3 +74,32 @@ def _check_segments(cfg: PreferConfig, env: TaskEnv, start: int) -> None:
             f"seed_steps + unsup_steps = {start} is {first} steps of each of {cfg.envs_per_member} environments: "
             f"no episode of {cfg.env} ({env.max_episode_steps} steps) is complete when the first labels are asked for"
         )
+
+
+def idle(cfg: PreferConfig) -> dict[str, str]:
+    """Fields that nothing reads as the others are set, and why."""
+    idle: dict[str, str] = {}
+
+    def add(why: str, *names: str) -> None:
+        idle.update(dict.fromkeys(names, why))
+
+    kitchens, sac = cfg.env == KITCHENS, cfg.learner == "sac"
+    method = named(name_of(cfg.method))
+    if cfg.learner not in method.learners:
+        return {}  # which is said elsewhere
+    if not kitchens:
+        add(f"it is for env={KITCHENS}", "rules", "horizon", "reward_sees_moves")
+    else:
+        add("it is for control tasks", "env_processes", "on_crash")
+    if cfg.init_from is None:
+        add("it is for init_from=", "value_updates")
+    if not sac or method.on_policy:
+        add("it is for learners with a replay buffer", "updates_per_step", "reset_updates", "buffer_size")
+    if cfg.answerer != "human":
+        add("it is for answerer=human", "answer_wait_s", "answers_every", "ask_ahead", "min_answers")
+        add("it is for answerer=human", "annotators_per_query")
+    if not method.learns_reward:
+        why = f"method={name_of(cfg.method)} learns from no labels"
+        add(why, "reward", "query", "crowd", "answerer", "session_labels", "session_every", "session_schedule")
+        add(why, "pool_episodes", "extra_labels", "annotators_per_query", *(("labels",) if cfg.labels else ()))
+    return idle

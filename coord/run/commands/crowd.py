@@ -37,6 +37,12 @@ class CrowdCommandConfig:
     seed: Seed = 0
     out: str = "runs/crowd"
 
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        report, experiment = ("store", "run", "groups"), ("seeds", "queries", "per_query", "seed", "out")
+        other, unread = ("experiment", experiment) if self.what == "report" else ("report", report)
+        return dict.fromkeys(unread, f"it is for coord crowd {other}")
+
 
 Config = CrowdCommandConfig
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from coord.limits import Count, Horizon, Seed
@@ -36,6 +36,21 @@ class EvaluateConfig:
     seed: Seed = 0
     human: str | None = None
     out: str | None = None
+
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        if self.human is None:
+            return (
+                {}
+                if self.games_in_a_row > 1 or self.context is None
+                else {"context": "it is for games_in_a_row=2 and more"}
+            )
+        read = ("human", "seed", "out")
+        return {
+            field.name: "human= scores games that were played already"
+            for field in fields(self)
+            if field.name not in read
+        }
 
 
 Config = EvaluateConfig

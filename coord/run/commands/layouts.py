@@ -39,6 +39,13 @@ class LayoutsConfig:
     players: int = 2
     out: str | None = None
 
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads as the others are set, and why."""
+        if self.what == "generate":
+            return {"names": "generate draws new kitchens; list is for those with names"}
+        draws = ("count", "seed", "width", "height", "family", "players")
+        return dict.fromkeys(draws, "it is for coord layouts generate; list shows kitchens by name")
+
 
 Config = LayoutsConfig
 
