@@ -36,6 +36,7 @@ METRICS, SUMMARY = "metrics.jsonl", "summary.json"
 CONFIG, COMMAND, ENVIRONMENT = "config.yaml", "command.txt", "env.json"
 SKIPPED_FOLDERS = frozenset({"tb", "ckpt", "__pycache__"})
 PROXY = "human_proxy"
+CONTROL_SCORES = "control"  # the "kind" of scores of policies for control tasks
 NO_FACTS = frozenset({"rows", "summary", "schema", "provenance", "files"})  # of a score file; shown in other ways
 NORMAL_95 = 1.96  # standard errors on either side of a mean
 
@@ -57,6 +58,27 @@ class Row(NamedTuple):
     episodes: int
     score: Interval  # return per game
     events: dict[str, tuple[Interval, ...]]  # counts per game: (ego's, then each partner's)
+
+
+@dataclass(frozen=True)
+class PolicyScore:
+    """One policy of a control task, or all of one file together."""
+
+    name: str
+    method: str
+    episodes: int
+    score: Interval
+    success: float | None  # share of episodes; None: the task knows none
+
+
+@dataclass(frozen=True)
+class PolicyScores:
+    """One file of `coord evaluate` about policies of a control task."""
+
+    source: str
+    task: str
+    command: str
+    rows: list[PolicyScore]
 
 
 @dataclass(frozen=True)
@@ -120,6 +142,7 @@ class RunFolder:
     summary: dict[str, Any] = field(default_factory=dict)
     runs: list[TrainingRun] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
+    policies: list[PolicyScores] = field(default_factory=list)
     crossplays: list[CrossPlay] = field(default_factory=list)
     pools: list[dict[str, Any]] = field(default_factory=list)
     games: list[dict[str, Any]] = field(default_factory=list)
@@ -160,7 +183,7 @@ def read_folder(path: str | Path) -> RunFolder:
             _read_file(folder, file)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             folder.problems.append(f"{file.relative_to(folder.path)}: {type(error).__name__}: {error}")
-    if not (folder.runs or folder.evaluations or folder.crossplays or folder.games):
+    if not (folder.runs or folder.evaluations or folder.policies or folder.crossplays or folder.games):
         hint = f" (unreadable: {'; '.join(folder.problems)})" if folder.problems else ""
         raise UserError(f"nothing to report in '{path}': no {METRICS}, scores, cross-play matrix or game there{hint}")
     return folder
@@ -187,6 +210,8 @@ def _read_file(folder: RunFolder, file: Path) -> None:
         return
     if source == SUMMARY:
         folder.summary = data
+    elif data.get("kind") == CONTROL_SCORES:
+        folder.policies.append(read_policy_scores(data, source))
     elif "rows" in data and "summary" in data:
         folder.evaluations.append(read_evaluation(data, source))
     elif "seat_returns" in data:
@@ -227,10 +252,28 @@ def read_evaluation(data: Mapping[str, Any], source: str) -> Evaluation:
     )
 
 
-def _read_row(row: Mapping[str, Any]) -> Row:
+def read_policy_scores(data: Mapping[str, Any], source: str) -> PolicyScores:
+    """The same for policies of a control task. Raises KeyError, TypeError or ValueError where a field is wrong."""
+    summary, success = data["summary"], data["success"]
+    total = PolicyScore("all", "", summary["episodes"], _score_of(summary), success and success["mean_return"])
+    rows = [
+        PolicyScore(str(row["ego"]), str(row["method"]), int(row["episodes"]), _score_of(row), row["success"])
+        for row in data["rows"]
+    ]
+    command = str(data.get("provenance", {}).get("command", ""))
+    return PolicyScores(source, str(data["task"]), command, [*rows, *([total] if len(rows) > 1 else [])])
+
+
+def _score_of(row: Mapping[str, Any]) -> Interval:
+    """Raises ValueError for a mean that is no number."""
     score = _interval(row["mean_return"], row["ci95"])
     if score is None or not math.isfinite(score.mean):
-        raise ValueError(f"mean_return of {row['ego']} with {row['partner']} is not a number")
+        raise ValueError(f"mean_return of {row.get('ego')} with {row.get('partner')} is not a number")
+    return score
+
+
+def _read_row(row: Mapping[str, Any]) -> Row:
+    score = _score_of(row)
     errors = row.get("event_se", {})
     events = {name: _counts(means, errors.get(name, {})) for name, means in row.get("events", {}).items()}
     return Row(str(row["ego"]), str(row["partner"]), int(row["ego_seat"]), int(row["episodes"]), score, events)

@@ -48,17 +48,26 @@ def save_mp4(path: str | Path, frames: Iterable[Frame], *, fps: float) -> None:
 FILMS: dict[str, Callable[..., None]] = {".gif": save_gif, ".mp4": save_mp4}
 
 
-def save_film(path: str | Path, frames: Iterable[Frame], *, fps: float) -> None:
-    """Frames in the format that the ending of `path` names.
+def check_film(path: str | Path) -> str:
+    """The format of a film, by its ending; before frames are drawn for it.
 
     Raises:
-        UserError: another ending than those in `FILMS`, no frame at all, or an unwritable folder.
+        UserError: another ending than those in `FILMS`, or a place that cannot be written.
     """
     ending = Path(path).suffix.lower()
     if ending not in FILMS:
         raise unknown("film format", ending or str(path), FILMS)
-    check_place(path)  # before the frames are drawn
-    FILMS[ending](path, frames, fps=fps)
+    check_place(path)
+    return ending
+
+
+def save_film(path: str | Path, frames: Iterable[Frame], *, fps: float) -> None:
+    """Frames in the format that the ending of `path` names.
+
+    Raises:
+        UserError: see `check_film`; no frame at all.
+    """
+    FILMS[check_film(path)](path, frames, fps=fps)
 
 
 def _checked(frames: Iterable[Frame]) -> Sequence[Frame]:

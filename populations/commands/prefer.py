@@ -213,7 +213,7 @@ def open_folder(cfg: PreferConfig, name: str, read: dict[str, Any]) -> AbstractC
 
 def write_policies(folder: Path, cfg: PreferConfig, name: str, head: str, policies: list[dict[str, Any]]) -> None:
     """One policy file per member under `agents/`, with what it learned from and how it did at last."""
-    from coord.preference.learners.policy_files import PolicyCard, save_policy
+    from coord.control.policies import PolicyCard, save_policy
     from coord.run.config import to_dict
 
     last = final_row(folder)

@@ -159,6 +159,7 @@ def page(folder: RunFolder, meanings: Mapping[str, str], clips: int) -> dict[str
     return {
         "title": str(folder.summary.get("title", f"{topic} report: {folder.path.resolve().name}")),
         "has_games": has_games,
+        "policies": folder.policies,
         "preference": preference_report.sections(learned, folder.path, meanings, clips),
         "label": label,
         "setting": setting,

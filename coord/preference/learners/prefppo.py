@@ -152,7 +152,7 @@ def policy(run: PrefPPORun) -> Callable[[Tensor], Tensor]:
 
 
 def policies(run: PrefPPORun) -> list[dict[str, Tensor]]:
-    """The tensors of each member's policy file, see `coord.preference.learners.policy_files`."""
+    """The tensors of each member's policy file, see `coord.control.policies`."""
     actor = ppo.part(run.ppo.params, "actor")
     mean, std = run.ppo.norm.mean, (run.ppo.norm.var + 1e-8).sqrt()
     found = []

@@ -284,7 +284,7 @@ def policy(run: SACRun) -> Callable[[Tensor], Tensor]:
 
 
 def policies(run: SACRun) -> list[dict[str, Tensor]]:
-    """The tensors of each member's policy file, see `coord.preference.learners.policy_files`."""
+    """The tensors of each member's policy file, see `coord.control.policies`."""
     return [{name: tensor[m] for name, tensor in run.sac.actor.items()} for m in range(run.members)]
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from coord.limits import Count, Horizon, Seed
 
-HELP = "score an ego with partners, in every seat, with intervals"
+HELP = "score an ego with partners, in every seat, with intervals; or policies of a control task"
 EXAMPLES = (
     "coord evaluate ego=runs/ego partners=human_proxy layout=cramped_room out=score.json",
     "coord evaluate ego=bc_train partners=human_proxy,random,stay layout=coordination_ring episodes=50",
     "coord evaluate ego=runs/pool#sp0-final partners=runs/pool stochastic=false",
     "coord evaluate ego=runs/pecan partners=human_proxy games_in_a_row=4 context=between",
     "coord evaluate human=games.sqlite out=people.json",
+    "coord evaluate ego=runs/walker/pebble episodes=20 video=walk.mp4",
 )
+VIDEO_FPS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class EvaluateConfig:
     context: Literal["within", "between", "both"] | None = None
     seed: Seed = 0
     human: str | None = None
+    video: str | None = None
     out: str | None = None
 
     def idle(self) -> dict[str, str]:
@@ -60,13 +64,16 @@ def run(overrides: Sequence[str]) -> int:
     """Do what the words say; the exit code."""
     from coord.checkpoint import provenance
     from coord.evaluation import human_games
+    from coord.evaluation.control_scores import policy_files
     from coord.files import atomic_write_json, check_place
     from coord.run.config import load, to_dict
 
     cfg = load("evaluate", overrides)
     if cfg.out is not None:
         check_place(cfg.out)
-    if cfg.human is not None:
+    if files := policy_files(cfg.ego):
+        result = evaluate_control(cfg, files)
+    elif cfg.human is not None:
         result = human_games.score_recorded(cfg.human, seed=cfg.seed)
         print(human_games.table(result))
     else:
@@ -90,6 +97,8 @@ def evaluate(cfg: EvaluateConfig) -> dict[str, Any]:
     from coord.evaluation.scores import ScoreRequest, score
     from coord.overcooked import load_layout
 
+    if cfg.video is not None:
+        raise UserError(f"video={cfg.video} is for policies of control tasks; games in kitchens: coord replay")
     if cfg.ego is None:
         raise UserError("which agent is to be scored? give ego=<agent>, e.g. ego=bc_train")
     layout = load_layout(cfg.layout)
@@ -108,6 +117,42 @@ def evaluate(cfg: EvaluateConfig) -> dict[str, Any]:
         **options,
     )
     return {**score(egos, partners, request), "ego": cfg.ego}
+
+
+def evaluate_control(cfg: EvaluateConfig, files: Sequence[Path]) -> dict[str, Any]:
+    """Scores policies of a control task, prints the table and films the first where asked; the JSON document.
+
+    Raises:
+        UserError: fields that are for kitchens; see also `coord.evaluation.control_scores`.
+    """
+    from coord.errors import UserError
+    from coord.evaluation import control_scores
+    from coord.run import media
+
+    known, plain = ("ego", "episodes", "seed", "out", "video"), EvaluateConfig()
+    for name in (field.name for field in fields(cfg) if field.name not in known):
+        if getattr(cfg, name) != getattr(plain, name):
+            raise UserError(f"{name}= is for kitchens; {cfg.ego} holds policies of a control task: {', '.join(known)}")
+    if cfg.video is not None:
+        media.check_film(cfg.video)
+    result = {**control_scores.score(files, episodes=cfg.episodes, seed=cfg.seed), "ego": cfg.ego}
+    print(control_table(result))
+    if cfg.video is not None:
+        media.save_film(cfg.video, control_scores.film(files[0], seed=cfg.seed), fps=VIDEO_FPS)
+        print(f"{files[0].stem} filmed in {cfg.video}")
+    return result
+
+
+def control_table(result: dict[str, Any]) -> str:
+    """The rows and the summary of such a score as text."""
+    lines = [f"{result['ego']} on {result['task']}, {result['episodes']} episodes each"]
+    lines.append(f"{'policy':<32}{'return':>9}  {'95 % interval':<20}{'success':>8}")
+    summary = result["summary"] | {"ego": "mean", "success": (result["success"] or {}).get("mean_return")}
+    for row in [*result["rows"], *([summary] if len(result["rows"]) > 1 else [])]:
+        low, high = row["ci95"]
+        success = "" if row["success"] is None else f"{row['success']:.2f}"
+        lines.append(f"{row['ego']:<32}{row['mean_return']:>9.1f}  {f'[{low:.1f}, {high:.1f}]':<20}{success:>8}")
+    return "\n".join(lines)
 
 
 def table(result: dict[str, Any]) -> str:

@@ -116,7 +116,7 @@ def test_command_passes_options_on(pool: Path, tmp_path: Path) -> None:
     [
         (["partners=stay"], "give ego="),
         (["ego=stay"], "no partners"),
-        (["ego=stay", "partners=stay", "episodes=0"], "nothing to play"),
+        (["ego=stay", "partners=stay", "episodes=0"], "episodes=0: must be at least 1"),
         (["ego=stai", "partners=stay"], "did you mean 'stay'"),
         (["ego=stay", "partners=stay", "layout=cramped_rom"], "did you mean 'cramped_room'"),
         (["ego=human_proxy", "partners=stay", "layout=large_room"], "human games exist for"),

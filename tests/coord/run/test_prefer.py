@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from coord import checkpoint
-from coord.preference.learners.policy_files import read_policy
+from coord.control.policies import read_policy
 from coord.run import cli
 from coord.run.logger import read_metrics
 from tests.contracts.test_exit_codes import PATIENCE_S, assert_same, only_error, refused_here, started, wait_for_rows
