@@ -10,8 +10,8 @@ what it needs inside `run`, so that help stays instant.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from types import ModuleType
 
 from coord import __version__, compile_cache, places, plugins
@@ -19,6 +19,10 @@ from coord.errors import Diverged, UserError, one_line, unknown
 from coord.run import terminal
 
 COMMANDS = "coord.commands"  # the group of entry points
+FLAGS = {  # as they may be written -> their name
+    "--cfg": "--cfg", "-c": "--cfg", "--config-dir": "--config-dir", "-cd": "--config-dir", "--multirun": "--multirun",
+    "-m": "--multirun",
+}  # fmt: skip
 SUMMARY = "train partners for Overcooked, train an ego with them, score it with people-like partners"
 EXIT_CODES = "exit codes: 0 done, 2 bad input, 3 diverged, 70 our fault, 130 interrupted"
 
@@ -76,11 +80,50 @@ def dispatch(argv: Sequence[str]) -> int:
         return 0
     compile_cache.ensure()
     try:
-        return module.run(rest)
+        return _run(command, module, *hydra_flags(rest))
     except Interrupted as stopped:
         with suppress(OSError):  # the terminal may be gone, which is why it stopped
             print(f"interrupted and saved; continue with: {stopped}", file=sys.stderr, flush=True)
         return 130
+
+
+def _run(command: str, module: ModuleType, words: Sequence[str], flags: Mapping[str, str]) -> int:
+    """Run a command, or do with it what a flag of Hydra's asks for."""
+    from coord.run import config, config_files
+
+    with config_files.added(flags["--config-dir"]) if "--config-dir" in flags else nullcontext():
+        if "--cfg" in flags:
+            if flags["--cfg"] != "job":
+                raise unknown("kind of configuration (--cfg)", flags["--cfg"], ("job",))
+            print(config.to_yaml(config.resolved(module.run, words)), end="")
+            return 0
+        if "--multirun" in flags:
+            return plugins.find("coord.sweepers", "folders", "sweeper")(command, words)
+        return module.run(words)
+
+
+def hydra_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The words of a command, and the flags among them that Hydra's users know, with their values.
+
+    Raises:
+        UserError: a flag without its value.
+    """
+    rest, flags, waiting = [], {}, list(words)
+    while waiting:
+        name, mark, value = waiting[0].partition("=")
+        flag = FLAGS.get(name)
+        if flag is None:
+            rest.append(waiting.pop(0))
+            continue
+        waiting.pop(0)
+        if flag != "--multirun" and not mark:
+            if not waiting:
+                raise UserError(
+                    f"{flag} needs a value, for example {flag} {'job' if flag == '--cfg' else 'my-configs'}"
+                )
+            value = waiting.pop(0)
+        flags[flag] = value
+    return rest, flags
 
 
 def command_module(name: str) -> ModuleType:
@@ -99,7 +142,7 @@ def overview() -> str:
         [
             f"coord {__version__}: {SUMMARY}",
             "",
-            "usage: coord <command> [name=value ...]",
+            "usage: coord <command> [name=value ...] [--cfg job] [--config-dir <folder>] [-m seed=1,2,3]",
             "",
             *rows,
             "",
@@ -129,9 +172,9 @@ def command_help(name: str, overrides: Sequence[str] = ()) -> str:
 
 def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
     """Sections of help: the command's own fields, then those of each choice it makes."""
-    from coord.run import config
+    from coord.run import config, field_help
 
-    rows = config.field_help(command)
+    rows = field_help.field_help(command)
     sections = [("fields (name = default):", rows)]
     for group, choice in config.default_groups(command).items():
         asked = [word.partition("=")[2] for word in overrides if word.startswith(f"{group}=")]
@@ -142,7 +185,7 @@ def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
         sections.append(
             (
                 f"fields of {group}={choice} (choices: {others}):",
-                config.choice_help(command, group, choice),
+                field_help.choice_help(command, group, choice),
             )
         )
     lines = []

@@ -16,14 +16,16 @@ import json
 import operator
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from coord import plugins, yaml_files
 from coord.errors import UserError, shortened, unknown
 from coord.places import CONFIG_FOLDER
-from coord.run.config_files import command_file, exists, options, overlays
+from coord.run.config_files import command_file, exists, options, overlays, own_overlays
+from coord.run.merging import check_names, merge
 from coord.threads import resolve
 from coord.yaml_files import read_yaml
 
@@ -64,8 +66,41 @@ def load(command: str, overrides: Sequence[str], *, positional: Sequence[str] = 
             saved run does not let change.
     """
     words = split_overrides(overrides, positional)
-    if words.get("resume"):
-        return _load_resumed(command, words)
+    cfg = _load_resumed(command, words) if words.get("resume") else _load_new(command, words)
+    if _only_resolving.get():
+        raise _Resolved(cfg)
+    return cfg
+
+
+class _Resolved(Exception):
+    """What `resolved` waits for."""
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__()
+        self.cfg = cfg
+
+
+_only_resolving: ContextVar[bool] = ContextVar("only_resolving", default=False)
+
+
+def resolved(run: Callable[[Sequence[str]], int], words: Sequence[str]) -> Any:
+    """The configuration that a command's `run(words)` would go by; nothing is done.
+
+    Raises:
+        UserError: as `load`.
+    """
+    token = _only_resolving.set(True)
+    try:
+        run(words)
+    except _Resolved as found:
+        return found.cfg
+    finally:
+        _only_resolving.reset(token)
+    raise UserError("this command has no configuration")
+
+
+def _load_new(command: str, words: Mapping[str, str]) -> Any:
+    """The configuration of a new run."""
     if "change_threads" in words:
         raise UserError("change_threads= goes with resume= and threads=: a new run just takes threads=")
     cfg = from_dict(config_class(command), compose(command, words))
@@ -79,7 +114,9 @@ def _refuse_idle(command: str, cfg: Any, words: Mapping[str, str]) -> None:
     `idle()` of the configuration, or `idle(cfg)` of the command's module, gives field -> why; a command need not have
     either. Defaults may be idle: nobody was led to expect anything of them.
     """
-    of_module = getattr(plugins.find("coord.commands", command, "command"), "idle", lambda cfg: {})
+    of_module: Callable[[Any], Mapping[str, str]] = getattr(
+        plugins.find("coord.commands", command, "command"), "idle", lambda cfg: {}
+    )
     idle: Mapping[str, str] = cfg.idle() if hasattr(cfg, "idle") else of_module(cfg)
     for key, text in words.items():
         field = key.partition(".")[0]
@@ -96,15 +133,33 @@ def _settled(cfg: Any) -> Any:
 def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
     """Merge the YAML files by Hydra and put `words` (field -> text) on top; names are checked, types not yet."""
     groups = _choices(command, words)
-    merged = _composed(command, groups, words) if exists(command) else _plain_defaults(config_class(command))
+    merged = _composed(command, groups, words) if exists(command) else plain_defaults(config_class(command))
     foreign = {group: choice for group, choice in groups.items() if not exists(f"{group}/{choice}")}
-    merged |= {group: _plain_defaults(_choice_class(command, group, choice)) for group, choice in foreign.items()}
+    merged |= {group: plain_defaults(choice_class(command, group, choice)) for group, choice in foreign.items()}
+    for file, place in own_overlays(command, groups, words):
+        merge(merged, read_yaml(file) or {}, str(file), () if place == "_global_" else (place,))
     values = {key: text for key, text in words.items() if key not in groups}
-    _check_names(command, values, merged)
+    check_names(command, values, merged)
     for key, text in values.items():
         *path, leaf = key.split(".")
         functools.reduce(operator.getitem, path, merged)[leaf] = text
+    merged = _interpolated(merged, values)
     return merged | {group: {"name": choice, **(merged.get(group) or {})} for group, choice in groups.items()}
+
+
+def _interpolated(values: dict[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
+    """`${seed}` in a typed word stands for the value of another field, as in Hydra; `\\${` for itself."""
+    typed = [f"{key}={text}" for key, text in words.items() if "${" in text]
+    if not typed:
+        return values
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return typing.cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(values), resolve=True))
+    except OmegaConfBaseException as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"cannot resolve {shortened(', '.join(typed))}: {reason}") from error
 
 
 def _composed(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> dict[str, Any]:
@@ -118,7 +173,7 @@ def _composed(command: str, groups: Mapping[str, str], words: Mapping[str, str])
     return typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
 
 
-def _plain_defaults(cls: type) -> dict[str, Any]:
+def plain_defaults(cls: type) -> dict[str, Any]:
     """The defaults of a dataclass of another package, as a file of ours would hold them."""
     values = {}
     for item in dataclasses.fields(cls):
@@ -270,43 +325,6 @@ def default_groups(command: str) -> dict[str, str]:
     return {group: choice for entry in groups for group, choice in entry.items()}
 
 
-@dataclasses.dataclass(frozen=True)
-class FieldHelp:
-    """One line of help: a field, its default as text, and what it means."""
-
-    name: str
-    default: str
-    meaning: str
-
-
-def choice_help(command: str, group: str, choice: str) -> list[FieldHelp]:
-    """The fields of one choice of a command's group, named as on the command line."""
-    name = f"{group}/{choice}"
-    if exists(name):
-        return field_help(name, f"{group}.")
-    return _class_help(_choice_class(command, group, choice), f"{group}.")
-
-
-def field_help(name: str, prefix: str = "") -> list[FieldHelp]:
-    """The fields of a command ("train") or of a choice ("algo/ppo") with the meaning from the comments of its file."""
-    if not exists(name):
-        return _class_help(config_class(name), prefix)
-    text = (CONFIG_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-    rows = re.findall(r"^(\w+):[ ]*(.*?)[ ]+#[ ](.*)$", text, flags=re.MULTILINE)
-    return [FieldHelp(prefix + name, default, meaning) for name, default, meaning in rows if name != "defaults"]
-
-
-def _class_help(cls: type, prefix: str) -> list[FieldHelp]:
-    """The same of a dataclass of another package: the comment behind a field says what it means."""
-    import inspect
-
-    comments = dict(re.findall(r"^\s+(\w+):.*?#\s*(.*)$", inspect.getsource(cls), flags=re.MULTILINE))
-    return [
-        FieldHelp(prefix + name, "null" if value is None else str(value), comments.get(name, ""))
-        for name, value in _plain_defaults(cls).items()
-    ]
-
-
 def _load_resumed(command: str, words: Mapping[str, str]) -> Any:
     """The saved configuration of the run folder `resume`, with the few fields replaced that may change."""
     for key in words:
@@ -341,7 +359,7 @@ def choices(command: str, group: str) -> list[str]:
     return found or options(group)
 
 
-def _choice_class(command: str, group: str, choice: str) -> type:
+def choice_class(command: str, group: str, choice: str) -> type:
     """The dataclass of one choice of a command's group."""
     return _class_of(next(item for item in dataclasses.fields(config_class(command)) if item.name == group), choice)
 
@@ -371,24 +389,3 @@ def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
     if learner is not None and groups["algo"] != learner:
         raise UserError(f"algo={groups['algo']} goes with learner={groups['algo']}: say that instead")
     return groups
-
-
-def _check_names(command: str, values: Mapping[str, str], base: Mapping[str, Any]) -> None:
-    """Refuse fields that the composed configuration does not have; a name without its group gets a hint."""
-    names = _flat_names(base)
-    for key in values:
-        if key in names:
-            continue
-        inner = [name for name in names if name.rpartition(".")[2] == key]
-        if inner:
-            raise UserError(f"unknown field '{key}' of coord {command}; did you mean '{inner[0]}'?")
-        raise unknown(f"field of coord {command}", key, names)
-
-
-def _flat_names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    names = []
-    for key, value in values.items():
-        names.append(prefix + key)
-        if isinstance(value, Mapping):
-            names += _flat_names(value, f"{prefix}{key}.")
-    return names

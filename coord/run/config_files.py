@@ -11,7 +11,10 @@ kitchens with learner=ppo. Words on the command line win.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from coord.errors import UserError, unknown
@@ -32,15 +35,61 @@ def command_file(command: str) -> dict[str, Any]:
     return read_yaml(CONFIG_FOLDER / f"{command}.yaml") if exists(command) else {}
 
 
+_added: ContextVar[Path | None] = ContextVar("added", default=None)
+
+
+@contextmanager
+def added(folder: str | Path) -> Iterator[None]:
+    """Inside, files of `folder` lie on top of those of the same names in configs/ (`--config-dir`).
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"--config-dir {folder}: there is no such folder")
+    token = _added.set(Path(folder))
+    try:
+        yield
+    finally:
+        _added.reset(token)
+
+
 def overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
-    """Hydra words that put files on top of the defaults: per task for commands with a field `env`, else per layout."""
+    """Hydra words that put files on top of the defaults."""
+    found = [(name, place) for name, place in _layers(command, groups, words) if exists(name)]
+    return [f"+{folder}@{place}={leaf}" for name, place in found for folder, _, leaf in [name.rpartition("/")]]
+
+
+def own_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[tuple[Path, str]]:
+    """Files of the added folder that apply, and which part of the command they are about, from general to particular.
+
+    Raises:
+        UserError: none of them does.
+    """
+    root = _added.get()
+    if root is None:
+        return []
+    names = [(command, "_global_"), *((f"{group}/{choice}", group) for group, choice in groups.items())]
+    names += _layers(command, groups, words)
+    found = [(root / f"{name}.yaml", place) for name, place in names if (root / f"{name}.yaml").is_file()]
+    if not found:
+        looked = ", ".join(f"{name}.yaml" for name, _ in names)
+        raise UserError(f"--config-dir {root} has nothing for this command; looked for {looked}")
+    return found
+
+
+def _layers(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Names of files that may lie on top of the defaults, and the part that each is about.
+
+    Per task for commands with a field `env`, else per layout.
+    """
     defaults = command_file(command)
     if "env" in defaults:
         return _task_overlays(command, groups["method"], {**defaults, **words})
     return _layout_overlays(command, groups, words)
 
 
-def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list[str]:
+def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The files of a method and of a task under a preset, from general to particular.
 
     Raises:
@@ -49,7 +98,7 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
     preset, task = str(fields["preset"]), str(fields["env"])
     root = CONFIG_FOLDER / command
     presets = sorted(item.name for item in root.iterdir() if item.is_dir())
-    if preset not in presets:
+    if preset not in presets and not _is_own_preset([command], preset):
         raise unknown("preset", preset, presets)
     # By how they write names: no simulator is loaded for this.
     suite = task if task in OWN_SUITES else "dmc" if "_" in task else "metaworld"
@@ -58,11 +107,10 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
             raise UserError(f"learner=ppo is for env=overcooked, not for env={task}; see method=prefppo")
         suite = task = f"{task}_ppo"
     general, own = f"{command}/{preset}/{suite}", f"{command}/{preset}/{task}"
-    if not (exists(general) or exists(own)):
+    if not (exists(general) or exists(own) or _is_own_preset([command], preset)):
         raise unknown(f"task with preset={preset}", task, options(f"{command}/{preset}"))
     files = (general, own, f"{command}/{method}", f"{general}/{method}", f"{own}/{method}")
-    names = filter(exists, dict.fromkeys(files))
-    return [f"+{folder}@_global_={leaf}" for folder, _, leaf in (name.rpartition("/") for name in names)]
+    return [(name, "_global_") for name in dict.fromkeys(files)]
 
 
 def exists(name: str) -> bool:
@@ -70,8 +118,8 @@ def exists(name: str) -> bool:
     return (CONFIG_FOLDER / f"{name}.yaml").is_file()
 
 
-def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
-    """Hydra words that put files on top of the choices, from general to particular, where they exist.
+def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Names of files that may lie on top of the choices, from general to particular.
 
     `<group>/<choice>/<layout>.yaml` has fields of that group; `<command>/<method>.yaml` and
     `<command>/<layout>/<method>.yaml` have fields of any part of the command. With `preset=<name>` the files in
@@ -90,7 +138,7 @@ def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str
         _check_preset(command, groups, preset, layout)
     files = [(f"{group}/{choice}{inside}", layout, group) for group, choice in groups.items()]
     files += [(f"{command}{inside}", method, "_global_"), (f"{command}{inside}/{layout}", method, "_global_")]
-    return [f"+{folder}@{place}={leaf}" for folder, leaf, place in files if leaf and exists(f"{folder}/{leaf}")]
+    return [(f"{folder}/{leaf}", place) for folder, leaf, place in files if leaf]
 
 
 def _check_preset(command: str, groups: Mapping[str, str], preset: str, layout: str) -> None:
@@ -98,6 +146,8 @@ def _check_preset(command: str, groups: Mapping[str, str], preset: str, layout: 
     root = CONFIG_FOLDER
     homes = [name for name in (command, *(f"{g}/{c}" for g, c in groups.items())) if (root / name).is_dir()]
     presets = {item.name for name in homes for item in (root / name).iterdir() if item.is_dir()}
+    if _is_own_preset([command, *(f"{g}/{c}" for g, c in groups.items())], preset):
+        return
     if preset not in presets:
         raise unknown("preset", preset, sorted(presets))
     for name in homes:
@@ -106,3 +156,9 @@ def _check_preset(command: str, groups: Mapping[str, str], preset: str, layout: 
     home, method = f"{command}/{preset}", groups.get("method", "")
     if method and not (exists(f"{home}/{method}") or exists(f"{home}/{layout}/{method}")):
         raise unknown(f"method with preset={preset}", method, options(home))
+
+
+def _is_own_preset(homes: Sequence[str], preset: str) -> bool:
+    """Whether the added folder has a preset of that name for a command or one of its choices."""
+    root = _added.get()
+    return root is not None and any((root / home / preset).is_dir() for home in homes)

@@ -115,8 +115,6 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-
-
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Means over members, and the values of each member where they are worth a curve of their own."""
     out = {}

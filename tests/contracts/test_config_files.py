@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from coord import plugins
 from coord.errors import UserError
-from coord.run import config
+from coord.run import config, field_help
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 METHODS = {f"method/{name}": group for group in plugins.METHOD_GROUPS for name in plugins.entries(group)}
@@ -81,7 +81,7 @@ def test_same_defaults(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_field_is_explained(name: str) -> None:
-    explained = config.field_help(name)
+    explained = field_help.field_help(name)
     assert [row.name for row in explained] == list(values_of(name))
     assert all(len(row.meaning) > 4 for row in explained)
 

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from coord import plugins
-from coord.run import cli, config
+from coord.run import cli, config, field_help
 from tests.contracts.house import ROOT
 
 COMMANDS = tuple(plugins.entries(cli.COMMANDS))
@@ -38,7 +38,7 @@ def test_help_shows_examples_and_every_field(name: str, capsys: pytest.CaptureFi
     assert module.EXAMPLES
     for example in module.EXAMPLES:
         assert example in text
-    for row in config.field_help(name):
+    for row in field_help.field_help(name):
         assert row.name in text
         assert row.meaning in text
 

@@ -14,10 +14,10 @@ import torch
 from coord import checkpoint, plugins, threads
 from coord.errors import UserError
 from coord.places import CONFIG_FOLDER
-from coord.run import cli, config, folder
+from coord.run import cli, config, field_help, folder
 
 COMMANDS = [name for name in plugins.entries("coord.commands") if (CONFIG_FOLDER / f"{name}.yaml").is_file()]
-COMMANDS = [name for name in COMMANDS if any(row.name == "threads" for row in config.field_help(name))]
+COMMANDS = [name for name in COMMANDS if any(row.name == "threads" for row in field_help.field_help(name))]
 
 
 def test_none_means_the_usable_cores_and_the_number_is_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
