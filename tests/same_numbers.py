@@ -77,7 +77,7 @@ CASES: dict[str, str] = {
     "cole": f"{TRAIN} method=cole method.generation_steps=480 method.games=1 method.permutations=20",
     "e3t": f"{TRAIN} method=e3t",
     "pecan": f"{TRAIN} method=pecan partners={{fcp}} method.iterations=4 method.alpha_iterations=1",
-    "belief": f"{TRAIN} method=belief partners={{fcp}} method.hypotheses=3 method.lessons_horizon=960",
+    "belief": f"{TRAIN} method=belief partners={{fcp}} method.hypotheses=3 method.kickstarting_horizon=960",
     "recurrent": f"{TRAIN} method=recurrent partners={{fcp}} method.memory=16 method.chunk_len=15",
     "cec": f"{TRAIN} method=cec algo.network=mlp_features method.memory=16 method.chunk_len=15",
     "bc": "train algo=bc layout=forced_coordination algo.epochs=1 threads=1 seed=3",

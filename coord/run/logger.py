@@ -82,7 +82,7 @@ GLOSSARY: dict[str, str] = {
     "method/bonus": "MEP: mean bonus of a step in points of task reward, alpha times minus log of the mean policy",
     "method/diversity": "MEP: population diversity, mean entropy plus mean pairwise KL divergence in nats",
     "method/self_play_share": "PPO_BC: share of new episodes that the learner plays with itself",
-    "method/agrees_with_tutor": "ours: share of states in which the ego's likeliest action is the scripted cook's",
+    "method/agrees_with_teacher": "ours: share of states in which the ego's likeliest action is the scripted cook's",
     "method/learnability": "UPD: mean variance of the returns with the partners that were kept",
     "method/noise": "UPD: mean share of actions that a partner of the next episodes draws from its habit",
     "method/max_prob": "MEP, stage 2: probability of the partner that is drawn most often",

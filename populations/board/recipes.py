@@ -80,7 +80,7 @@ RECIPES: dict[str, Recipe] = {
         method="belief",
         pools=("mep", "hsp", "fcp"),
         explores=False,
-        note="ours: pools of MEP, HSP, FCP, and whims, all clumsy; lessons of the cook; partner inferred every tick",
+        note="ours: pools of MEP, HSP, FCP, and biased partners, all noisy; kickstarting; partner inferred every tick",
     ),
     "hsp": Recipe(method="ppo", pools=("hsp", "mep"), words=MANY_PARTNERS, note="10 of 16 hidden utilities, MEP"),
     "cole": Recipe(method="cole", words=("algo.total_steps=3000000",), note="the ego's own past"),

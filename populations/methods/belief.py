@@ -1,17 +1,15 @@
 """An ego that infers its partner online and acts on it (ours).
 
 The ego reads a Bayesian belief over agents of the pool, their level and their noise, renewed every tick, and for how
-long it and its partner have got nowhere (`coord.agents.context.belief`). Partners are those of the pool, untrained
-ones in a
-share `low_share` of the episodes, in a share `whim_share` somebody who has whims (`populations.partners.biased`), and
-in a share `self_share` the ego itself; all of them are clumsy to an extent that is drawn for each episode
-(`populations.partners.noisy`):
-from flawless to hardly ever doing what it should. The ego thus meets what it will find in people: partners that are
-slow, that stand around or get stuck, who like one chore and never do another, with whom it pays to see it early and to
-work around them, and partners that do their part, with whom it pays to share.
+long it and its partner have got nowhere (`coord.agents.context.belief`). Partners are those of the pool, untrained ones
+in a share `low_share` of the episodes, in a share `biased_share` biased ones (`populations.partners.biased`), and in a
+share `self_share` the ego itself; all of them are noisy to an extent that is drawn for each episode
+(`populations.partners.noisy`): from flawless to hardly ever doing what it should. The ego thus meets what it will find
+in people: partners that are slow, that stand around or get stuck, who like one task and never do another, with whom it
+pays to see it early and to work around them, and partners that do their part, with whom it pays to share.
 
 So many partners are too much to learn from at once for somebody who cannot cook: at first the scripted cook tells it in
-every state what it would do there (`populations.partners.kickstarting`), with a weight that falls to 0.
+every state what it would do there (kickstarting, `populations.partners.kickstarting`), with a weight that falls to 0.
 
 The belief compares with at most `hypotheses` agents: of the untrained ones, whose policies are all but uniform, one; of
 the others as many of each level as there is room for. They are part of the agent's file.
@@ -33,9 +31,9 @@ from coord.context_env import ContextEnv
 from coord.errors import UserError
 from coord.limits import Count, NotNegative, ShareBelowOne, StepsOrNone
 from coord.partner_env import FrozenPartners, LivePartners, MixedPartners
-from populations.partners.biased import WhimsicalPartners
-from populations.partners.kickstarting import Advice, TutoredEnv
-from populations.partners.noisy import ClumsyPartners
+from populations.partners.biased import BiasedPartners
+from populations.partners.kickstarting import KickstartedEnv, Kickstarting
+from populations.partners.noisy import NoisyPartners
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, one_network, partner_env
 
 if TYPE_CHECKING:
@@ -50,16 +48,16 @@ class BeliefConfig:
     share: ShareBelowOne = 0.01
     low_share: ShareBelowOne = 0.15
     self_share: ShareBelowOne = 0.2
-    whim_share: ShareBelowOne = 0.3
+    biased_share: ShareBelowOne = 0.3
     clean: ShareBelowOne = 0.25
     max_eps: ShareBelowOne = 0.8
     max_spell: Annotated[float, Ge(1), Le(1e6)] = 20.0
-    lessons: NotNegative = 1.0
-    lessons_horizon: StepsOrNone = 1_500_000
+    kickstarting: NotNegative = 1.0
+    kickstarting_horizon: StepsOrNone = 1_500_000
 
     def __post_init__(self) -> None:
-        if self.hypotheses < 2 or self.max_spell < 1 or self.low_share + self.self_share + self.whim_share > 1:
-            shares = f"low_share={self.low_share}, self_share={self.self_share}, whim_share={self.whim_share}"
+        if self.hypotheses < 2 or self.max_spell < 1 or self.low_share + self.self_share + self.biased_share > 1:
+            shares = f"low_share={self.low_share}, self_share={self.self_share}, biased_share={self.biased_share}"
             raise UserError(
                 f"hypotheses={self.hypotheses}, max_spell={self.max_spell}, {shares}: must be at least 2, "
                 "at least 1, and at most 1 together"
@@ -79,16 +77,17 @@ def make(cfg: BeliefConfig, setup: Setup) -> Training:
     agents = pool.net.select(chosen)
     context = PartnerBelief(agents, spec, level[chosen].tolist(), share=cfg.share, members=setup.members)
     company = MixedPartners(
-        [LivePartners(state.net, context=context), FrozenPartners(pool.net, pool.spec), WhimsicalPartners()]
+        [LivePartners(state.net, context=context), FrozenPartners(pool.net, pool.spec), BiasedPartners()]
     )
-    partners = ClumsyPartners(company, clean=cfg.clean, max_eps=cfg.max_eps, max_spell=cfg.max_spell)
+    partners = NoisyPartners(company, clean=cfg.clean, max_eps=cfg.max_eps, max_spell=cfg.max_spell)
     inner = partner_env(setup, kitchens, partners, "index")
     inner.probs[:] = probabilities(cfg, level)
     inner.redraw()
-    env = TutoredEnv(ContextEnv(inner, context, seed=setup.seed), inner, seed=setup.seed)
-    lessons = Advice(env, weight=cfg.lessons, horizon=cfg.lessons_horizon, rng=setup.generator("lessons"))
-    hooks = Hooks(on_rollout=lessons.on_rollout, on_update=lessons.on_update, extra_loss=lessons.loss)
-    return Training(state, env, partial(final_agents, setup, state, kitchens, context), hooks, lessons)
+    env = KickstartedEnv(ContextEnv(inner, context, seed=setup.seed), inner, seed=setup.seed)
+    rng = setup.generator("lessons")  # a stream's name decides its numbers
+    kickstarting = Kickstarting(env, weight=cfg.kickstarting, horizon=cfg.kickstarting_horizon, rng=rng)
+    hooks = Hooks(on_rollout=kickstarting.on_rollout, on_update=kickstarting.on_update, extra_loss=kickstarting.loss)
+    return Training(state, env, partial(final_agents, setup, state, kitchens, context), hooks, kickstarting)
 
 
 def levels(partners: Sequence[StoredAgent]) -> np.ndarray:
@@ -114,8 +113,8 @@ def _spread(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def probabilities(cfg: BeliefConfig, level: np.ndarray) -> np.ndarray:
-    """[1 + n + 1] of the ego itself, of the pool's agents, and of somebody with whims in a new episode."""
-    low, pool = level == 0, 1.0 - cfg.self_share - cfg.whim_share
+    """[1 + n + 1] of the ego itself, of the pool's agents, and of somebody biased in a new episode."""
+    low, pool = level == 0, 1.0 - cfg.self_share - cfg.biased_share
     trained = pool - (cfg.low_share if low.any() else 0.0)
     each = np.where(low, cfg.low_share / max(1, low.sum()), trained / max(1, (~low).sum()))
-    return np.r_[cfg.self_share, np.full(len(level), pool / len(level)) if low.all() else each, cfg.whim_share]
+    return np.r_[cfg.self_share, np.full(len(level), pool / len(level)) if low.all() else each, cfg.biased_share]

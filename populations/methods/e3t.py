@@ -33,7 +33,7 @@ from coord.limits import Count, Share
 from coord.nets.population import PopulationNet
 from coord.partner_env import LivePartners
 from coord.types import NUM_ACTIONS
-from populations.methods.auxiliary_classifier import Lessons
+from populations.methods.auxiliary_classifier import AuxiliaryClassifier
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, partner_env
 
 
@@ -53,28 +53,28 @@ Config = E3TConfig
 
 
 class NoisyCopy:
-    """What E3T adds to PPO: the copy that follows the ego, and the lessons of the predictor."""
+    """What E3T adds to PPO: the copy that follows the ego, and how the predictor learns."""
 
-    def __init__(self, state: PPOState, copy: PopulationNet, lessons: Lessons, cfg: E3TConfig) -> None:
-        self.state, self.copy, self.lessons, self.cfg = state, copy, lessons, cfg
+    def __init__(self, state: PPOState, copy: PopulationNet, classifier: AuxiliaryClassifier, cfg: E3TConfig) -> None:
+        self.state, self.copy, self.classifier, self.cfg = state, copy, classifier, cfg
 
     def on_update(self, state: PPOState, metrics: dict[str, Any]) -> None:
         """After every update of the ego."""
         for name, tensor in self.copy.tensors().items():
             tensor.lerp_(state.net.tensors()[name], self.cfg.copy_factor)
-        loss, accuracy = self.lessons.learn()
+        loss, accuracy = self.classifier.learn()
         metrics |= {"method/predictor_loss": loss, "method/predictor_accuracy": accuracy}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copy, and predictor with all that its lessons need."""
+        """Copy, and predictor with its optimiser and generators."""
         out = {f"copy.{k}": v for k, v in self.copy.tensors().items()}
-        return out | {f"lessons.{k}": v for k, v in self.lessons.state_dict().items()}
+        return out | {f"classifier.{k}": v for k, v in self.classifier.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
         for name, tensor in self.copy.tensors().items():
             tensor.copy_(state[f"copy.{name}"])
-        self.lessons.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("lessons.")})
+        self.classifier.load_state_dict({k[11:]: v for k, v in state.items() if k.startswith("classifier.")})
 
 
 def make(cfg: E3TConfig, setup: Setup) -> Training:
@@ -89,14 +89,14 @@ def make(cfg: E3TConfig, setup: Setup) -> Training:
     copy = state.net.select(list(range(setup.members))).requires_grad_(False)
     inner = partner_env(setup, kitchens, LivePartners(copy, cfg.eps, context), "index")
     how: dict[str, Any] = {"lr": cfg.predictor_lr, "share": cfg.predictor_share, "batch": cfg.predictor_batch}
-    lessons = Lessons(context.net, seeds, **how, balanced=False)
+    classifier = AuxiliaryClassifier(context.net, seeds, **how, balanced=False)
 
     def on_label(kitchens: np.ndarray, seats: np.ndarray, windows: np.ndarray, acts: np.ndarray) -> None:
         mine = seats == inner.ego_seat[kitchens]
-        lessons.note(kitchens[mine] // inner.kitchens, windows[mine], acts[mine])
+        classifier.note(kitchens[mine] // inner.kitchens, windows[mine], acts[mine])
 
     context.on_label = on_label
     env = ContextEnv(inner, context, seed=setup.seed)
-    method = NoisyCopy(state, copy, lessons, cfg)
+    method = NoisyCopy(state, copy, classifier, cfg)
     agents = partial(final_agents, setup, state, kitchens, context)
     return Training(state, env, agents, Hooks(on_update=method.on_update), method)

@@ -10,7 +10,7 @@ in which partners are single agents, drawn with p ~ rank(1 / return)^beta over a
 phase, in which a partner acts from sum_i w_i pi_i(a|s) over a group, w uniform on the simplex, and the group is drawn
 with p ~ (1 / ascending rank of the return)^beta over all (group, seat). The ego reads the probabilities of the groups
 (`coord.agents.context.groups`), which an encoder infers from what the partner did; in a share `true_share` of the
-episodes it is told the group instead.
+episodes it is given the true group instead (privileged context).
 
 Deviations: the encoder learns beside the ego, from its play with the pool, to the end (released: trained before on play
 of another ego, then frozen; how was not released). Weights are uniform on the simplex (released: sorted uniforms over
@@ -42,7 +42,7 @@ from coord.limits import Count, NotNegative, Share
 from coord.nets.population import PopulationNet, sample_actions
 from coord.partner_env import Episodes, LivePartners, PartnerEnv, logits_of
 from coord.types import NUM_ACTIONS
-from populations.methods.auxiliary_classifier import Lessons
+from populations.methods.auxiliary_classifier import AuxiliaryClassifier
 from populations.methods.mep import rank_probabilities
 from populations.partners.partner_returns import PartnerReturns
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, one_network, partner_env
@@ -88,14 +88,15 @@ def make(cfg: PECANConfig, setup: Setup) -> Training:
     seeds = [seeding.derive(setup.seed, "encoder", m) for m in range(setup.members)]
     net = GroupEncoder.create(kitchens.spec.vocab_size, [seeding.torch_generator(seed, "net") for seed in seeds])
     context = PartnerGroup(net, kitchens.spec, window=cfg.window, update=cfg.context_update)
-    told = Told(context, cfg.true_share, setup.generator("told"))
-    partners = GroupPartners(LivePartners(state.net, context=told), pool.net, pool.spec, levels(setup.partners))
+    # A stream's name decides its numbers, here and wherever it is an older word than the code's.
+    privileged = PrivilegedContext(context, cfg.true_share, setup.generator("told"))
+    partners = GroupPartners(LivePartners(state.net, context=privileged), pool.net, pool.spec, levels(setup.partners))
     inner = partner_env(setup, kitchens, partners, "index", by_seat=True, rounds=cfg.rounds)
     how: dict[str, Any] = {"lr": cfg.encoder_lr, "share": cfg.encoder_share, "batch": cfg.encoder_batch}
-    lessons = Lessons(net, seeds, **how, balanced=True)
-    told.watch(inner, partners.group, lessons)
-    method = Phases(cfg, inner, partners.group, lessons, setup.generator("phases"))  # draws the first partners
-    env = ContextEnv(inner, told, seed=setup.seed)
+    classifier = AuxiliaryClassifier(net, seeds, **how, balanced=True)
+    privileged.watch(inner, partners.group, classifier)
+    method = Phases(cfg, inner, partners.group, classifier, setup.generator("phases"))  # draws the first partners
+    env = ContextEnv(inner, privileged, seed=setup.seed)
     agents = partial(final_agents, setup, state, kitchens, context)
     return Training(state, env, agents, Hooks(on_episodes=method.on_episodes, on_update=method.on_update), method)
 
@@ -181,8 +182,8 @@ class GroupPartners:
 # ------------------------------------------------------------------------------------------------- context
 
 
-class Told:
-    """The ego's context in training: in a share of the episodes of a kitchen the true group, else what `inner` infers.
+class PrivilegedContext:
+    """The ego's context in training: in a share of a kitchen's episodes the true group, else what `inner` infers.
 
     `watch` connects it with the env, whose partners are the truth, before the first episode.
     """
@@ -192,21 +193,21 @@ class Told:
     def __init__(self, inner: PartnerGroup, share: float, rng: np.random.Generator) -> None:
         self.inner, self.share, self._rng = inner, share, rng
 
-    def watch(self, env: PartnerEnv, group: np.ndarray, lessons: Lessons) -> None:
-        """group: of every row of the env's partners; full windows of the ego's partners become lessons."""
-        self._env, self._group, self._lessons = env, group, lessons
+    def watch(self, env: PartnerEnv, group: np.ndarray, classifier: AuxiliaryClassifier) -> None:
+        """group: of every row of the env's partners; the classifier learns from full windows of the ego's partners."""
+        self._env, self._group, self._classifier = env, group, classifier
         self.inner.on_windows = self._note
 
     def _note(self, kitchens: np.ndarray, seats: np.ndarray, windows: np.ndarray) -> None:
         mine = seats == self._env.ego_seat[kitchens]
         labels = self.truth[kitchens[mine], seats[mine]]
-        self._lessons.note(kitchens[mine] // self._env.kitchens, windows[mine], labels)
+        self._classifier.note(kitchens[mine] // self._env.kitchens, windows[mine], labels)
 
     def start(self, num_envs: int, num_players: int, seed: Seeds) -> None:
         """See `Context.start`."""
         self.inner.start(num_envs, num_players, seed)
         self.truth = np.zeros((num_envs, num_players), np.int64)  # group of the seat after each
-        self.told = np.zeros(num_envs, np.bool_)
+        self.privileged = np.zeros(num_envs, np.bool_)
 
     def begin_episode(self, kitchens: np.ndarray) -> None:
         """See `Context.begin_episode`; a new partner is a stranger."""
@@ -215,25 +216,25 @@ class Told:
         who = self._group[self._env.partner[kitchens]]  # [n, P] group of each seat
         who[np.arange(len(kitchens)), self._env.ego_seat[kitchens]] = SELF
         self.truth[kitchens] = np.roll(who, -1, axis=1)
-        self.told[kitchens] = self._rng.random(len(kitchens)) < self.share
+        self.privileged[kitchens] = self._rng.random(len(kitchens)) < self.share
 
     def observe(
         self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, last_joint_act: np.ndarray
     ) -> NDArray[np.float32]:
         """See `Context.observe`."""
         values = self.inner.observe(view, kitchens, seats, last_joint_act)
-        told = self.told[kitchens]
-        values[told] = np.eye(self.size, dtype=np.float32)[self.truth[kitchens[told], seats[told]]]
+        shown = self.privileged[kitchens]
+        values[shown] = np.eye(self.size, dtype=np.float32)[self.truth[kitchens[shown], seats[shown]]]
         return values
 
     def get_state(self) -> dict[str, np.ndarray]:
         """See `Context.get_state`."""
-        own = {"truth": self.truth.copy(), "told": self.told.copy(), "rng": seeding.to_bytes(self._rng)}
+        own = {"truth": self.truth.copy(), "privileged": self.privileged.copy(), "rng": seeding.to_bytes(self._rng)}
         return own | {f"inner.{k}": v for k, v in self.inner.get_state().items()}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """See `Context.set_state`."""
-        self.truth[:], self.told[:] = state["truth"], state["told"]
+        self.truth[:], self.privileged[:] = state["truth"], state["privileged"]
         seeding.from_bytes(self._rng, state["rng"])
         self.inner.set_state({k[6:]: v for k, v in state.items() if k.startswith("inner.")})
 
@@ -263,12 +264,17 @@ def group_probabilities(returns: np.ndarray, beta: float) -> np.ndarray:
 
 
 class Phases:
-    """What PECAN adds to PPO: which partners come next, and the lessons of the encoder."""
+    """What PECAN adds to PPO: which partners come next, and how the encoder learns."""
 
     def __init__(
-        self, cfg: PECANConfig, env: PartnerEnv, group: np.ndarray, lessons: Lessons, rng: np.random.Generator
+        self,
+        cfg: PECANConfig,
+        env: PartnerEnv,
+        group: np.ndarray,
+        classifier: AuxiliaryClassifier,
+        rng: np.random.Generator,
     ) -> None:
-        self.cfg, self.env, self.group, self.lessons, self._rng = cfg, env, group, lessons, rng
+        self.cfg, self.env, self.group, self.classifier, self._rng = cfg, env, group, classifier, rng
         members, seats, rows = env.probs.shape
         self.returns = PartnerReturns(members, seats * rows)  # of (seat, row), flat
         self.group_returns = PartnerReturns(members, seats * len(GROUPS))  # of (seat, group), flat
@@ -291,7 +297,7 @@ class Phases:
             self.iteration += 1
             self.ensemble[:] = self._rng.random(len(self.ensemble)) >= alpha(self.cfg, self.iteration)
         self.set_probs()
-        loss, accuracy = self.lessons.learn()
+        loss, accuracy = self.classifier.learn()
         metrics |= {"method/context_loss": loss, "method/context_accuracy": accuracy}
         metrics["method/ensemble"] = self.ensemble.astype(float)
 
@@ -310,7 +316,7 @@ class Phases:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Flat mapping of tensors."""
-        out = {f"lessons.{k}": v for k, v in self.lessons.state_dict().items()}
+        out = {f"classifier.{k}": v for k, v in self.classifier.state_dict().items()}
         out |= {f"returns.{k}": v for k, v in self.returns.state_dict().items()}
         out |= {f"groups.{k}": v for k, v in self.group_returns.state_dict().items()}
         rng = torch.from_numpy(seeding.to_bytes(self._rng))
@@ -318,7 +324,7 @@ class Phases:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
-        self.lessons.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("lessons.")})
+        self.classifier.load_state_dict({k[11:]: v for k, v in state.items() if k.startswith("classifier.")})
         self.returns.load_state_dict({k[8:]: v for k, v in state.items() if k.startswith("returns.")})
         self.group_returns.load_state_dict({k[7:]: v for k, v in state.items() if k.startswith("groups.")})
         seeding.from_bytes(self._rng, state["rng"])

@@ -1,4 +1,4 @@
-"""Partners with whims: cooks that are fond of some chores, avoid others, and do not care what a soup needs.
+"""Biased partners: cooks that are fond of some tasks, avoid others, and do not care what a soup needs.
 
 In each episode a partner draws how much it likes each kind of station (dispensers, pots, the hatch, free counters,
 things that lie about), and refuses some kinds altogether. It goes to a station it can use with what it holds, near
@@ -53,7 +53,7 @@ NEAR = 4.0  # ticks of walking that make an errand e times less attractive
 PATIENCE = (2, 60)  # ticks that a partner pushes on or waits, drawn log-uniformly
 
 
-class Whims(NamedTuple):
+class Biases(NamedTuple):
     """What a partner is like, and what it is about to do; per (kitchen, seat)."""
 
     like: np.ndarray  # float64 [N, P, KINDS, 2] weights of errands, by what they are for
@@ -127,9 +127,9 @@ def towards(facing, floor, way, pose, goal, luck):  # type: ignore[no-untyped-de
 
 
 @nb.njit(cache=True)
-def act(kit_terrain, stations, facing, floor, way, state, whims, kitchens, seats, luck, out):  # type: ignore[no-untyped-def]
+def act(kit_terrain, stations, facing, floor, way, state, biases, kitchens, seats, luck, out):  # type: ignore[no-untyped-def]
     """One tick of every seat; luck float64 [n, 3] in [0, 1)."""
-    like, patience, goal, was, waited, last = whims
+    like, patience, goal, was, waited, last = biases
     for n in range(len(kitchens)):
         row, seat = state[kitchens[n]], seats[n]
         at = kitchens[n], seat
@@ -151,7 +151,7 @@ def act(kit_terrain, stations, facing, floor, way, state, whims, kitchens, seats
         out[n] = towards(facing, floor, way, pose, goal[at], luck[n, 1])
 
 
-class WhimsicalPartners:
+class BiasedPartners:
     """`Partners` of one row: somebody else in every episode. Kitchens must be of one layout."""
 
     size = 1
@@ -161,22 +161,22 @@ class WhimsicalPartners:
 
     def start(self, num_envs: int, num_players: int, seed: int) -> None:
         """See `Partners.start`."""
-        self._rng = seeding.rng(seed, "whims")
+        self._rng = seeding.rng(seed, "whims")  # a stream's name decides its numbers
         shape = (num_envs, num_players)
         counts = [np.zeros(shape, np.int64) for _ in range(5)]
-        self.whims = Whims(np.ones((*shape, KINDS, 2)), *counts)
+        self.biases = Biases(np.ones((*shape, KINDS, 2)), *counts)
         self.begin_episode(np.arange(num_envs))
 
     def begin_episode(self, kitchens: np.ndarray) -> None:
         """Draws who comes."""
-        whims, rng = self.whims, self._rng
-        shape = (len(kitchens), whims.goal.shape[1])
-        whim = rng.uniform(0, FONDNESS, (*shape, 1, 1)) * rng.standard_normal((*shape, KINDS, 2))
-        like = np.exp(np.array(SENSE)[:, None] + whim)
-        whims.like[kitchens] = like * (rng.random((*shape, KINDS, 2)) >= REFUSES)
+        biases, rng = self.biases, self._rng
+        shape = (len(kitchens), biases.goal.shape[1])
+        bias = rng.uniform(0, FONDNESS, (*shape, 1, 1)) * rng.standard_normal((*shape, KINDS, 2))
+        like = np.exp(np.array(SENSE)[:, None] + bias)
+        biases.like[kitchens] = like * (rng.random((*shape, KINDS, 2)) >= REFUSES)
         low, high = np.log(PATIENCE)
-        whims.patience[kitchens] = np.exp(rng.uniform(low, high, shape)).astype(np.int64)
-        whims.goal[kitchens] = -1
+        biases.patience[kitchens] = np.exp(rng.uniform(low, high, shape)).astype(np.int64)
+        biases.goal[kitchens] = -1
 
     def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
         """See `Partners.act`."""
@@ -188,16 +188,16 @@ class WhimsicalPartners:
         luck = self._rng.random((len(kitchens), 3))
         act(
             kit.terrain, kit.stations, kit.plan.facing, kit.plan.floor, self._way, env.state,
-            tuple(self.whims), kitchens, seats, luck, out,
+            tuple(self.biases), kitchens, seats, luck, out,
         )  # fmt: skip
         return out
 
     def get_state(self) -> dict[str, np.ndarray]:
         """See `Partners.get_state`."""
-        return {k: v.copy() for k, v in self.whims._asdict().items()} | {"rng": seeding.to_bytes(self._rng)}
+        return {k: v.copy() for k, v in self.biases._asdict().items()} | {"rng": seeding.to_bytes(self._rng)}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """See `Partners.set_state`."""
-        for name, values in self.whims._asdict().items():
+        for name, values in self.biases._asdict().items():
             values[:] = state[name]
         seeding.from_bytes(self._rng, state["rng"])

@@ -1,9 +1,9 @@
-"""Lessons of the scripted cook: an ego learns every chore of a kitchen before its partners could do them for it.
+"""Kickstarting by the scripted cook: an ego learns every task of a kitchen before its partners could do them for it.
 
 An ego that only ever met partners who plate never learns to fetch a dish, however long it trains: with a partner that
-does not plate it waits in front of full pots. While lessons last, the scripted cook (`coord.agents.greedy`) says in
+does not plate it waits in front of full pots. At first the scripted cook (`coord.agents.greedy`) says in
 every state that the ego comes to what it would do there, and cross-entropy to that is added to the loss of PPO with a
-weight that falls to 0. Nobody plays the tutor's actions: the states are those of the ego and its partners.
+weight that falls to 0. Nobody plays the teacher's actions: the states are those of the ego and its partners.
 
 Sources: kickstarting (Schmitt et al. 2018), with a planner for the teaching agent; DAgger (Ross et al. 2011).
 """
@@ -29,16 +29,17 @@ if TYPE_CHECKING:
     from coord.rollout import Rollout
 
 
-class TutoredEnv:
-    """The rows of `inner`; `advice` collects what the tutor would do in each, as long as anybody listens."""
+class KickstartedEnv:
+    """The rows of `inner`; `advice` collects what the teacher would do in each, as long as anybody listens."""
 
     def __init__(self, inner: RowEnv, kitchens: KitchenEnv, *, seed: int) -> None:
         """kitchens: the env of kitchens that `inner` is or wraps, at the start of its episodes."""
         self.inner, self.members, self.rows, self.kitchens = inner, inner.members, inner.rows, inner.kitchens
         self.env, self._kitchen_env = kitchens.env, kitchens
         self._kitchen, self._seat = kitchens.learners
-        self.tutor = GreedyAgent()
-        self.tutor.start(kitchens.env.num_envs, kitchens.env.num_players, seeding.derive(seed, "tutor"))
+        self.teacher = GreedyAgent()
+        stream = seeding.derive(seed, "tutor")  # a stream's name decides its numbers
+        self.teacher.start(kitchens.env.num_envs, kitchens.env.num_players, stream)
         self.listens = True
         self.advice: list[np.ndarray] = []  # [M * B] actions per tick
 
@@ -54,11 +55,11 @@ class TutoredEnv:
         """See `RowEnv.step`."""
         if not self.listens:
             return self.inner.step(act)
-        self.advice.append(self.tutor.act(self._kitchen_env.view, self._kitchen, self._seat))
+        self.advice.append(self.teacher.act(self._kitchen_env.view, self._kitchen, self._seat))
         result = self.inner.step(act)
         ended = np.flatnonzero((result.terminated | result.truncated).numpy())
         if len(ended):
-            self.tutor.begin_episode(np.unique(self._kitchen[ended]))
+            self.teacher.begin_episode(np.unique(self._kitchen[ended]))
         return result
 
     def finished(self) -> Episodes:
@@ -68,18 +69,18 @@ class TutoredEnv:
     def get_state(self) -> dict[str, np.ndarray]:
         """See `RowEnv.get_state`; advice never outlives a rollout."""
         theirs = {f"inner.{k}": v for k, v in self.inner.get_state().items()}
-        return theirs | {f"tutor.{k}": v for k, v in self.tutor.get_state().items()}
+        return theirs | {f"teacher.{k}": v for k, v in self.teacher.get_state().items()}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """See `RowEnv.set_state`."""
         self.inner.set_state({k[6:]: v for k, v in state.items() if k.startswith("inner.")})
-        self.tutor.set_state({k[6:]: v for k, v in state.items() if k.startswith("tutor.")})
+        self.teacher.set_state({k[8:]: v for k, v in state.items() if k.startswith("teacher.")})
 
 
-class Advice:
-    """What the advice adds to PPO."""
+class Kickstarting:
+    """What the advice adds to PPO: the kickstarting loss."""
 
-    def __init__(self, env: TutoredEnv, *, weight: float, horizon: int, rng: np.random.Generator) -> None:
+    def __init__(self, env: KickstartedEnv, *, weight: float, horizon: int, rng: np.random.Generator) -> None:
         """weight: of the cross-entropy at the start; horizon: env steps over which it falls to 0."""
         self.env, self.weight, self.horizon, self._rng = env, weight, horizon, rng
         env.listens = self.coef(0) > 0
@@ -114,7 +115,7 @@ class Advice:
     def on_update(self, state: PPOState, metrics: dict[str, Any]) -> None:
         """See `Hooks.on_update`."""
         if self.agreed:
-            metrics["method/agrees_with_tutor"] = torch.stack(self.agreed).mean(0)
+            metrics["method/agrees_with_teacher"] = torch.stack(self.agreed).mean(0)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Flat mapping of tensors."""

@@ -1,4 +1,4 @@
-"""Partners whose attention lapses: what people and clones of people do, made without any data of people.
+"""Noisy partners, whose attention lapses: what people and clones of people do, made without any data of people.
 
 In each episode of a kitchen the partner has a share of ticks `eps` in which it does not follow its policy but a habit:
 nothing in particular (uniform), something it prefers (drawn from a Dirichlet distribution), or standing still. Lapses
@@ -22,7 +22,7 @@ from coord.types import NUM_ACTIONS
 STILL = 0.9  # probability of staying in the habit of standing still
 
 
-class ClumsyPartners:
+class NoisyPartners:
     """`Partners`: those of `inner`, with lapses. In kitchens of more seats all partners lapse by the same numbers."""
 
     def __init__(self, inner: Partners, *, clean: float, max_eps: float, max_spell: float) -> None:
@@ -42,7 +42,7 @@ class ClumsyPartners:
         self.last = np.zeros((num_envs, num_players), np.int64)  # what was done in the last lapse
 
     def begin_episode(self, kitchens: np.ndarray) -> None:
-        """Draws how clumsy the partners of these episodes are."""
+        """Draws how noisy the partners of these episodes are."""
         self.inner.begin_episode(kitchens)
         rng, count = self._rng, len(kitchens)
         self.eps[kitchens] = rng.uniform(0, self.max_eps, count) * (rng.random(count) >= self.clean)

@@ -1,4 +1,4 @@
-"""Who the partner may be: a Bayesian belief over the agents of a pool and over how clumsy its play is.
+"""Who the partner may be: a Bayesian belief over the agents of a pool and over how noisy its play is.
 
 A hypothesis is an agent k of the pool and a kind of noise j = (habit, eps): the partner acts from
 

@@ -1,4 +1,4 @@
-"""The ego with a belief: clumsy partners, whom it compares with, exact resume, and files that play."""
+"""The ego with a belief: noisy partners, whom it compares with, exact resume, and files that play."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coord.overcooked import load_layout
 from coord.partner_env import FrozenPartners, PartnerEnv
 from populations.methods import belief
 from populations.methods.belief import BeliefConfig
-from populations.partners.noisy import ClumsyPartners, draw_habits
+from populations.partners.noisy import NoisyPartners, draw_habits
 from populations.training import Setup, Training, write_egos
 from tests.coord.test_partner_env import constant_pool, kitchens
 from tests.populations.methods.test_pecan import TINY, untrained_pool
@@ -35,15 +35,15 @@ def training(members: int = 2, seed: int = 3, **own: object) -> Training:
 # ------------------------------------------------------------------------------------------------- lapses
 
 
-def clumsy(num_envs: int = 400, **how: float) -> tuple[ClumsyPartners, PartnerEnv]:
+def noisy(num_envs: int = 400, **how: float) -> tuple[NoisyPartners, PartnerEnv]:
     """Partners that interact all the time unless they lapse."""
     env = kitchens(num_envs, horizon=200)
     how = {"clean": 0.0, "max_eps": 0.8, "max_spell": 20.0} | how
-    partners = ClumsyPartners(FrozenPartners(constant_pool(env, [INTERACT]), env.spec), **how)
+    partners = NoisyPartners(FrozenPartners(constant_pool(env, [INTERACT]), env.spec), **how)
     return partners, PartnerEnv(env, partners, seed=0)
 
 
-def lapses(partners: ClumsyPartners, env: PartnerEnv, ticks: int) -> tuple[np.ndarray, np.ndarray]:
+def lapses(partners: NoisyPartners, env: PartnerEnv, ticks: int) -> tuple[np.ndarray, np.ndarray]:
     """What partners did [ticks, N], and when they lapsed."""
     rows = np.arange(env.env.num_envs)
     acts, away = [], []
@@ -55,7 +55,7 @@ def lapses(partners: ClumsyPartners, env: PartnerEnv, ticks: int) -> tuple[np.nd
 
 @pytest.mark.parametrize("spell", [1.0, 10.0])
 def test_lapses_take_their_share_in_spells_of_their_length(spell: float) -> None:
-    partners, env = clumsy()
+    partners, env = noisy()
     partners.eps[:], partners.spell[:], partners.stubborn[:] = 0.4, spell, False
     acts, away = lapses(partners, env, 400)
     assert away[100:].mean() == pytest.approx(0.4, abs=0.02)
@@ -65,7 +65,7 @@ def test_lapses_take_their_share_in_spells_of_their_length(spell: float) -> None
 
 
 def test_the_stubborn_repeat_themselves_and_others_follow_their_habit() -> None:
-    partners, env = clumsy()
+    partners, env = noisy()
     partners.eps[:], partners.spell[:] = 0.7, 10.0
     partners.stubborn[:] = np.arange(400) < 200
     partners.habit[:] = [0.3, 0.3, 0.2, 0.2, 0, 0]
@@ -78,8 +78,8 @@ def test_the_stubborn_repeat_themselves_and_others_follow_their_habit() -> None:
     np.testing.assert_allclose(shares, [0.3, 0.3, 0.2, 0.2, 0, 0], atol=0.03)
 
 
-def test_how_clumsy_they_are_is_drawn_for_each_episode() -> None:
-    partners, _ = clumsy(num_envs=3000, clean=0.25)
+def test_how_noisy_they_are_is_drawn_for_each_episode() -> None:
+    partners, _ = noisy(num_envs=3000, clean=0.25)
     assert (partners.eps == 0).mean() == pytest.approx(0.25, abs=0.03)
     some = partners.eps[partners.eps > 0]
     assert (some.max(), some.mean()) == (pytest.approx(0.8, abs=0.01), pytest.approx(0.4, abs=0.02))
@@ -103,7 +103,7 @@ def test_agents_of_every_level_are_compared_with() -> None:
 
 
 def test_untrained_agents_and_the_ego_have_their_shares() -> None:
-    cfg = BeliefConfig(low_share=0.1, self_share=0.2, whim_share=0.3)
+    cfg = BeliefConfig(low_share=0.1, self_share=0.2, biased_share=0.3)
     found = belief.probabilities(cfg, np.array([0, 1, 2, 0, 1, 2]))
     np.testing.assert_allclose(found, [0.2, 0.05, 0.1, 0.1, 0.05, 0.1, 0.1, 0.3])
     np.testing.assert_allclose(belief.probabilities(cfg, np.array([1, 2])), [0.2, 0.25, 0.25, 0.3])

@@ -27,7 +27,7 @@ def training(members: int = 2, seed: int = 3, algo: ppo.PPOConfig = TINY, **fiel
 
 def test_a_killed_run_goes_on_with_the_same_bits() -> None:
     saved, found = check_resume(training(), training(seed=8), at=2)
-    assert not torch.equal(found["extra.lessons.net.table"], saved["extra.lessons.net.table"])
+    assert not torch.equal(found["extra.classifier.net.table"], saved["extra.classifier.net.table"])
 
 
 def test_the_copy_follows_the_ego_by_its_factor() -> None:
@@ -89,7 +89,7 @@ def test_its_agents_play_from_their_files(tmp_path) -> None:
     where = MatchRules(layout=load_layout("cramped_room"), horizon=25)
     agents = [load_agent(f"{tmp_path}#e3t3-{m}", "cramped_room", "classic") for m in range(2)]
     for m, agent in enumerate(agents):
-        own = made.extra.lessons.net.tensors()
+        own = made.extra.classifier.net.tensors()
         for name, tensor in agent.context.tensors().items():
             assert torch.equal(tensor[0], own[name][m]), name
     games = play_matches(where, agents, [*both_seats(0, [1]), *both_seats(1, [0])], episodes=2)

@@ -1,4 +1,4 @@
-"""PECAN: mixtures of policies, who is drawn in which phase, what the ego is told, what the encoder learns."""
+"""PECAN: mixtures of policies, who is drawn in which phase, what the ego is given, what the encoder learns."""
 
 from __future__ import annotations
 
@@ -182,20 +182,20 @@ def test_a_partner_stays_for_its_rounds() -> None:
 # ------------------------------------------------------------------------------------------------- context
 
 
-def test_the_ego_is_told_the_true_group_in_its_share_of_the_episodes() -> None:
+def test_the_ego_is_given_the_true_group_in_its_share_of_the_episodes() -> None:
     algo = dataclasses.replace(TINY, num_envs=100)
     made = training(algo=algo, true_share=0.3)
-    inner, told = made.env.inner, made.env.context
+    inner, context = made.env.inner, made.env.context
     shares = []
     for tick in range(25 * 4):
         if tick % 25 == 0:
             values = made.env.observe()[..., -4:].flatten(0, 1).numpy() / 32767
             ego, rows = inner.ego_seat, np.arange(200)
             truth = inner.partners.group[inner.partner[rows, 1 - ego]]
-            np.testing.assert_allclose(values[told.told], np.eye(4)[truth[told.told]], atol=1e-4)
-            assert (values[~told.told].max(1) < 0.9999).all()
-            assert (told.truth[rows, 1 - ego] == 0).all()  # the partner's partner is the ego
-            shares.append(told.told.mean())
+            np.testing.assert_allclose(values[context.privileged], np.eye(4)[truth[context.privileged]], atol=1e-4)
+            assert (values[~context.privileged].max(1) < 0.9999).all()
+            assert (context.truth[rows, 1 - ego] == 0).all()  # the partner's partner is the ego
+            shares.append(context.privileged.mean())
         made.env.step(torch.full((2, 100), 4))
     assert np.mean(shares) == pytest.approx(0.3, abs=0.06)
 
@@ -211,10 +211,10 @@ def test_a_new_partner_is_a_stranger() -> None:
     assert known == [True, False, True, False]
 
 
-def test_lessons_are_windows_of_the_egos_partner_under_its_group() -> None:
+def test_examples_are_windows_of_the_egos_partner_under_its_group() -> None:
     made = training(true_share=1.0)
-    lessons, inner, labels = made.extra.lessons, made.env.inner, []
-    lessons.note = lambda member, windows, label: labels.append((member.copy(), label.copy()))
+    classifier, inner, labels = made.extra.classifier, made.env.inner, []
+    classifier.note = lambda member, windows, label: labels.append((member.copy(), label.copy()))
     truth = inner.partners.group[inner.partner[np.arange(10), 1 - inner.ego_seat]].copy()
     for _ in range(11):
         made.env.step(torch.full((2, 5), 4))
@@ -234,7 +234,7 @@ def test_classes_count_the_same() -> None:
 def test_a_killed_run_goes_on_with_the_same_bits() -> None:
     whole, resumed = (training(seed=seed, iterations=4, alpha_iterations=1) for seed in (3, 8))
     saved, found = check_resume(whole, resumed, at=2)
-    assert not torch.equal(found["extra.lessons.net.table"], saved["extra.lessons.net.table"])
+    assert not torch.equal(found["extra.classifier.net.table"], saved["extra.classifier.net.table"])
 
 
 @pytest.mark.parametrize("update", ["episode", "within", "both"])
@@ -246,7 +246,7 @@ def test_what_was_trained_is_saved_and_plays(update: str, tmp_path) -> None:
     assert isinstance(agent.context, PartnerGroup)
     assert (agent.context.update, agent.context.window) == (update, 5)
     for name, tensor in agent.context.tensors().items():
-        assert torch.equal(tensor[0], made.extra.lessons.net.tensors()[name][1])
+        assert torch.equal(tensor[0], made.extra.classifier.net.tensors()[name][1])
     where = MatchRules(layout=load_layout("cramped_room"), horizon=60)
     pair = [agent, load_agent("random", "cramped_room", "classic")]
     assert play_matches(where, pair, both_seats(0, [1]), episodes=2).returns.shape == (2, 2)
@@ -265,7 +265,7 @@ def trained_agents() -> list[StoredAgent]:
 
 @pytest.mark.learn
 def test_the_encoder_recognises_the_groups_of_partners_it_never_met() -> None:
-    """Its lessons are play with two agents; asked about two others it is right far more often than by chance.
+    """It learns from play with two agents; asked about two others it is right far more often than by chance.
 
     Both by single windows and, better, by what has become of the context at the end of an episode.
     """
@@ -274,11 +274,11 @@ def test_the_encoder_recognises_the_groups_of_partners_it_never_met() -> None:
     made = pecan.make(PECANConfig(), dataclasses.replace(setup, partners=tuple(agents[:6])))
     made.run(made.state, made.env, ppo.Hooks())
     strangers = pecan.make(PECANConfig(), dataclasses.replace(setup, partners=tuple(agents[6:])))
-    strangers.extra.lessons.load_state_dict(made.extra.lessons.state_dict())
+    strangers.extra.classifier.load_state_dict(made.extra.classifier.state_dict())
     strangers.state.net.load_state_dict(made.state.net.state_dict())
     context, inner = strangers.env.context, strangers.env.inner
     by_window, by_episode = np.zeros((2, len(GROUPS), len(GROUPS)))  # counts of (truth, guess)
-    strangers.extra.lessons.note = lambda member, windows, label: np.add.at(
+    strangers.extra.classifier.note = lambda member, windows, label: np.add.at(
         by_window, (label, context.inner.log_probs(windows, member).argmax(1)), 1
     )
     rows, gen = np.arange(64), torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Partners with whims: which errands there are, whom they go to, patience, and that no two are alike."""
+"""Biased partners: which errands there are, whom they go to, patience, and that no two are alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coord.overcooked.rules import (
     TICK_SHIFT,
 )
 from populations.partners import biased
-from populations.partners.biased import FETCH, FILL, PICK_UP, PLATE, PUT_DOWN, SERVE, WhimsicalPartners, errand
+from populations.partners.biased import FETCH, FILL, PICK_UP, PLATE, PUT_DOWN, SERVE, BiasedPartners, errand
 
 NO_ERRAND = (-1, 0)
 
@@ -54,7 +54,7 @@ def test_what_can_be_done_where(terrain: int, inside: int, held: int, expected: 
 
 
 def play(
-    partners: WhimsicalPartners, layout: str = "cramped_room", games: int = 32, ticks: int = 200, ego: int = 0
+    partners: BiasedPartners, layout: str = "cramped_room", games: int = 32, ticks: int = 200, ego: int = 0
 ) -> tuple[OvercookedVectorEnv, np.ndarray]:
     """Games of an ego that walks north and stays there in seat 0 with partners in seat 1, who did [ticks, games]."""
     env = OvercookedVectorEnv(layout, games, horizon=ticks)
@@ -72,14 +72,14 @@ def counts(env: OvercookedVectorEnv) -> dict[str, np.ndarray]:
     return dict(zip(EVENTS, env.event_counts(True)[:, 1].T, strict=True))
 
 
-def only(*likes: tuple[int, int], patience: int = 20, games: int = 32) -> WhimsicalPartners:
+def only(*likes: tuple[int, int], patience: int = 20, games: int = 32) -> BiasedPartners:
     """Partners that like nothing but these (kind, purpose)."""
-    made = WhimsicalPartners()
+    made = BiasedPartners()
     made.start(games, 2, 0)
-    made.whims.like[:] = 0
+    made.biases.like[:] = 0
     for kind, purpose in likes:
-        made.whims.like[:, :, kind, purpose] = 1
-    made.whims.patience[:] = patience
+        made.biases.like[:, :, kind, purpose] = 1
+    made.biases.patience[:] = patience
     return made
 
 
@@ -110,22 +110,22 @@ def test_it_pushes_on_as_long_as_it_is_patient() -> None:
 
 
 def test_no_two_are_alike_and_each_stays_what_it_is_for_an_episode() -> None:
-    made = WhimsicalPartners()
+    made = BiasedPartners()
     made.start(500, 2, 3)
-    like = made.whims.like.copy()
+    like = made.biases.like.copy()
     assert (like == 0).mean() == pytest.approx(biased.REFUSES, abs=0.02)
-    assert len(np.unique(made.whims.patience)) > 20
+    assert len(np.unique(made.biases.patience)) > 20
     made.begin_episode(np.arange(10))
-    assert not (made.whims.like[:10] == like[:10]).all()
-    np.testing.assert_array_equal(made.whims.like[10:], like[10:])
+    assert not (made.biases.like[:10] == like[:10]).all()
+    np.testing.assert_array_equal(made.biases.like[10:], like[10:])
     made.start(500, 2, 4)
-    assert not (made.whims.like == like).all()
+    assert not (made.biases.like == like).all()
     made.start(500, 2, 3)
-    np.testing.assert_array_equal(made.whims.like, like)
+    np.testing.assert_array_equal(made.biases.like, like)
 
 
 def test_it_goes_on_where_it_was() -> None:
-    one, two = WhimsicalPartners(), WhimsicalPartners()
+    one, two = BiasedPartners(), BiasedPartners()
     for made in (one, two):
         made.start(8, 2, 5)
     play(one, games=8, ticks=30)

@@ -1,4 +1,4 @@
-"""Lessons of a small classifier beside PPO: one pass over what the last rollout taught."""
+"""A small classifier that learns beside PPO: one pass over the examples of the last rollout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Classifier(Protocol):
         """Plain name -> [M, ...], detached."""
 
 
-class Lessons:
+class AuxiliaryClassifier:
     """Trains the members' classifiers by cross-entropy; accuracy is measured before anything is learned.
 
     balanced: in both every class counts the same, however many examples it has.
@@ -41,7 +41,7 @@ class Lessons:
         self.balanced = balanced
         self.net, self.lr, self.share, self.batch = net, lr, share, batch
         self.optim = PopulationAdam(net)
-        self.gens = [seeding.torch_generator(seed, "lessons") for seed in seeds]
+        self.gens = [seeding.torch_generator(seed, "lessons") for seed in seeds]  # the name decides the numbers
         self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def note(self, member: np.ndarray, inputs: np.ndarray, labels: np.ndarray) -> None:
