@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from populations.methods.auxiliary_classifier import class_weights
 
 from coord.agents.context.groups import GROUPS, PartnerGroup
 from coord.agents.files import StoredAgent
@@ -18,6 +17,7 @@ from coord.evaluation.matches import MatchRules, both_seats, play_matches
 from coord.overcooked import load_layout
 from coord.partner_env import Episodes
 from populations.methods import fcp, pecan
+from populations.methods.auxiliary_classifier import class_weights
 from populations.methods.pecan import PECANConfig
 from populations.training import Setup, Training, write_egos
 from tests.resuming import check_resume
