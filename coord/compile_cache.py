@@ -1,4 +1,10 @@
-"""Where numba may keep compiled code: beside the package, else with the person's other caches, else for one run only.
+"""How compiled code treats numbers, and where it is kept.
+
+That is beside the package, else with the person's other caches, else for one run only.
+
+A function that does not say how it treats numbers takes that over from whichever of its callers is compiled first, and
+the cache keeps it for all others: the last bits would depend on what this machine ran before. So every function has one
+of the two sets of options below.
 
 numba ends a program that asks for a cache where none can be written, such as a read-only installation without a home.
 """
@@ -11,9 +17,15 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from coord.errors import UserError
 from coord.places import ROOT
+
+# Sums in the order that is written, and a division by zero is an error.
+EXACT: dict[str, Any] = {"cache": True, "fastmath": False, "error_model": "python"}
+# Sums in any order, so that they become vector code, and a division by zero gives what it gives in numpy.
+FAST: dict[str, Any] = {"cache": True, "fastmath": True, "error_model": "numpy"}
 
 VARIABLE = "NUMBA_CACHE_DIR"  # numba's own; processes that are started later take it over
 

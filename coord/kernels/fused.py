@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coord.compile_cache import EXACT, FAST
 from coord.types import FIXED_POINT, HEADS, NUM_ACTIONS
 
 WIDTH = 64  # of both hidden layers
@@ -40,7 +41,7 @@ def fits(kind: str, hidden: tuple[int, ...]) -> bool:
 # --------------------------------------------------------------------------------- formulas and derivatives
 
 
-@nb.njit(cache=True)
+@nb.njit(**FAST)
 def surrogate(logp, old_logp, adv, clip_coef):  # type: ignore[no-untyped-def]
     """-min(r A, clip(r, 1-c, 1+c) A) with r = exp(logp - old_logp), and its derivative by logp."""
     # Branches on the ratio, not on the products: rounding must not decide which side of the minimum is active.
@@ -52,7 +53,7 @@ def surrogate(logp, old_logp, adv, clip_coef):  # type: ignore[no-untyped-def]
     return -ratio * adv, -ratio * adv
 
 
-@nb.njit(cache=True)
+@nb.njit(**FAST)
 def value_error(val, old_val, ret, clip_coef):  # type: ignore[no-untyped-def]
     """0.5 max((V-R)^2, (V_clipped-R)^2), V_clipped within clip_coef of the old value, and its derivative by V."""
     plain = val - ret
@@ -64,7 +65,7 @@ def value_error(val, old_val, ret, clip_coef):  # type: ignore[no-untyped-def]
     return 0.5 * moved * moved, 0.0
 
 
-@nb.njit(cache=True)
+@nb.njit(**FAST)
 def log_softmax(logits, logp, prob):  # type: ignore[no-untyped-def]
     """log softmax and softmax of the first six entries of a row; returns the entropy in nats."""
     top = logits[0]
@@ -84,7 +85,7 @@ def log_softmax(logits, logp, prob):  # type: ignore[no-untyped-def]
     return ent
 
 
-@nb.njit(cache=True)
+@nb.njit(**FAST)
 def loss_row(out, act, scalars, coefs, scale, grad, work, parts):  # type: ignore[no-untyped-def]
     """Loss of one row: adds its parts (times scale) to `parts` and writes the gradient by `out` [7] to `grad`.
 
@@ -115,7 +116,7 @@ def total_loss(parts: Tensor, coefs: Tensor) -> Tensor:
 # ------------------------------------------------------------------------- the loss for any other network
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _loss_rows(out, act, scalars, coefs, grad, parts):  # type: ignore[no-untyped-def]
     """Losses of a minibatch and their gradient by the network's outputs."""
     members, batch, _ = out.shape
@@ -155,7 +156,7 @@ def ppo_loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[
 # Flat arrays, unsigned indices and constant trip counts: needed for straight vector code (see coord.nets.population).
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def bag_row(table, bias, extra, idx, at, facts, rows, acc, out, o):  # type: ignore[no-untyped-def]
     """out[o:o+64] = relu(bias + sum of the table rows idx[at:at+facts] + dense inputs behind them times `extra`)."""
     for j in range(WIDTH):
@@ -176,14 +177,14 @@ def bag_row(table, bias, extra, idx, at, facts, rows, acc, out, o):  # type: ign
         out[o + _U(j)] = max(acc[j], out.dtype.type(0))
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _bias_relu(x, bias):  # type: ignore[no-untyped-def]
     for r in range(x.shape[0]):
         for j in range(WIDTH):
             x[r, j] = max(x[r, j] + bias[j], x.dtype.type(0))
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _forward_block(idx, rows, first, weights, x0, x1, out):  # type: ignore[no-untyped-def]
     """Layers of the rows `rows[first : first + len(x0)]` of idx [R, K + E]."""
     table, bias0, weight1, bias1, weight2, bias2, extra = weights
@@ -202,7 +203,7 @@ def _forward_block(idx, rows, first, weights, x0, x1, out):  # type: ignore[no-u
             out[r, a] += bias2[a]
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _mask_and_sum(grad, x, total):  # type: ignore[no-untyped-def]
     """grad where x > 0, else 0; adds the column sums to `total`."""
     for r in range(grad.shape[0]):
@@ -212,7 +213,7 @@ def _mask_and_sum(grad, x, total):  # type: ignore[no-untyped-def]
             total[j] += g
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _scatter_row(grad, g, idx, at, facts, rows, table, extra):  # type: ignore[no-untyped-def]
     """Adds grad[g:g+64] to the table rows idx[at:at+facts], and times the dense inputs behind them to `extra`."""
     for k in range(facts):
@@ -229,7 +230,7 @@ def _scatter_row(grad, g, idx, at, facts, rows, table, extra):  # type: ignore[n
             extra[e, j] += x * grad[g + _U(j)]
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _backward_block(idx, rows, first, weights, x0, x1, grad_out, scratch, grads):  # type: ignore[no-untyped-def]
     """Adds the gradients of one block to `grads`."""
     weight1, weight2 = weights[2], weights[4]
@@ -255,7 +256,7 @@ def _backward_block(idx, rows, first, weights, x0, x1, grad_out, scratch, grads)
         _scatter_row(flat_g0, _U(r) * _U(WIDTH), flat_idx, at, facts, vocab, flat_table, extra)
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _learn_chunk(idx, rows, first, last, act, scalars, weights, coefs, grads, parts):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of a member's minibatch: losses into parts [5], gradients into `grads` (both added)."""
     kind = scalars.dtype
@@ -278,7 +279,7 @@ def _learn_chunk(idx, rows, first, last, act, scalars, weights, coefs, grads, pa
         _backward_block(idx, rows, block, weights, x0[:n], x1[:n], grad[:n], scratch, grads)
 
 
-@nb.njit(parallel=True, cache=True)
+@nb.njit(parallel=True, **EXACT)
 def _learn(idx, rows, act, scalars, weights, coefs, grads, parts):  # type: ignore[no-untyped-def]
     """idx [M*R, K + E], rows [M, B], weights [M, ...] each, coefs [M, 3], grads [M, C, ...] each, parts [M, C, 5]."""
     members, batch = rows.shape
@@ -295,7 +296,7 @@ def _learn(idx, rows, act, scalars, weights, coefs, grads, parts):  # type: igno
         _learn_chunk(idx, rows[m], first, last, act, scalars, own, coefs[m], (*mine, g_extra[m, c]), parts[m, c])
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _forward_range(idx, first, last, weights, out):  # type: ignore[no-untyped-def]
     rows = np.arange(idx.shape[0])
     x0, x1 = np.empty((ROWS, WIDTH), out.dtype), np.empty((ROWS, WIDTH), out.dtype)
@@ -304,7 +305,7 @@ def _forward_range(idx, first, last, weights, out):  # type: ignore[no-untyped-d
         _forward_block(idx, rows, block, weights, x0[:n], x1[:n], out[block : block + n])
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _forward_serial(idx, weights, out):  # type: ignore[no-untyped-def]
     """idx [M, B, K + E] -> out [M, B, 7] on the calling thread."""
     table, bias0, weight1, bias1, weight2, bias2, extra = weights
@@ -313,7 +314,7 @@ def _forward_serial(idx, weights, out):  # type: ignore[no-untyped-def]
         _forward_range(idx[m], 0, idx.shape[1], own, out[m])
 
 
-@nb.njit(parallel=True, cache=True)
+@nb.njit(parallel=True, **EXACT)
 def _forward_parallel(idx, weights, out):  # type: ignore[no-untyped-def]
     """As `_forward_serial`, CHUNKS pieces per member."""
     table, bias0, weight1, bias1, weight2, bias2, extra = weights

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coord.compile_cache import EXACT, FAST
+
 ROWS = 64  # sequences per task: 64 x 64 x 64 is the largest product that OpenBLAS keeps on the calling thread
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _recur(hidden, weight, bias, gates):  # type: ignore[no-untyped-def]
     """gates [3, n, H] = W_h h + b_h of the three gates; weight [3, H, H], bias [3, H]."""
     for gate in range(3):
@@ -28,7 +30,7 @@ def _recur(hidden, weight, bias, gates):  # type: ignore[no-untyped-def]
         gates[gate] += bias[gate]
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy", inline="always")
+@nb.njit(inline="always", **FAST)
 def tanh(x):  # type: ignore[no-untyped-def]
     """tanh within 5e-8 as a ratio of polynomials (least squares on [-9, 9]): loops over it become vector code."""
     kind = type(x)
@@ -47,7 +49,7 @@ def tanh(x):  # type: ignore[no-untyped-def]
     return x * above / below
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _gate_row(gx, gh, hidden, kept, out):  # type: ignore[no-untyped-def]
     """One tick of one sequence: r, z, n and gh_n into kept [4, H], the new state into out [H]."""
     width = len(hidden)
@@ -60,7 +62,7 @@ def _gate_row(gx, gh, hidden, kept, out):  # type: ignore[no-untyped-def]
         out[j] = n + z * (hidden[j] - n)
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _forward_block(gx, weight, bias, start, keep, kept, states):  # type: ignore[no-untyped-def]
     """n sequences: gx [T, n, 3H], start [n, H], keep [T, n] -> kept [T, n, 4, H], states [T, n, H]."""
     ticks, rows, width = states.shape
@@ -76,7 +78,7 @@ def _forward_block(gx, weight, bias, start, keep, kept, states):  # type: ignore
         hidden[:] = states[t]
 
 
-@nb.njit(parallel=True, cache=True)
+@nb.njit(parallel=True, **EXACT)
 def _forward(gx, weight, bias, start, keep, kept, states):  # type: ignore[no-untyped-def]
     members, _, rows, _ = states.shape
     blocks = (rows + ROWS - 1) // ROWS
@@ -89,7 +91,7 @@ def _forward(gx, weight, bias, start, keep, kept, states):  # type: ignore[no-un
         )  # fmt: skip
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _grad_row(grad, before, kept, grad_gx, grad_gh, carry):  # type: ignore[no-untyped-def]
     """One tick of one sequence back: gradient by the new state -> by gx [3H], by gh [3, H], and by h past the gates."""
     width = len(grad)
@@ -104,7 +106,7 @@ def _grad_row(grad, before, kept, grad_gx, grad_gh, carry):  # type: ignore[no-u
         carry[j] = grad[j] * z
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _backward_block(weight, start, keep, kept, states, grad_states, grad_gx, grad_gh, grad_start):  # type: ignore[no-untyped-def]
     """n sequences from the last tick to the first; grad_gh [T, 3, n, H]."""
     ticks, rows, width = states.shape
@@ -128,7 +130,7 @@ def _backward_block(weight, start, keep, kept, states, grad_states, grad_gx, gra
     grad_start[:] = carry
 
 
-@nb.njit(parallel=True, cache=True)
+@nb.njit(parallel=True, **EXACT)
 def _backward(weight, start, keep, kept, states, grad_states, grad_gx, grad_gh, grad_start):  # type: ignore[no-untyped-def]
     members, _, rows, _ = states.shape
     blocks = (rows + ROWS - 1) // ROWS

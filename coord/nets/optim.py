@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coord.compile_cache import FAST
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+
+@nb.njit(**FAST)
 def _adam(param, grad, mean, var, scale, lr, keep1, keep2, eps):  # type: ignore[no-untyped-def]
     """One fused pass over [M, S]; scale, lr [M]; keep = 1 - beta; all of one dtype, or nothing vectorises."""
     for m in range(param.shape[0]):

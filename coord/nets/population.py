@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coord.compile_cache import EXACT, FAST
 from coord.errors import UserError, unknown
 from coord.kernels import fused
 from coord.kernels.gru import gru
@@ -87,7 +88,7 @@ _U = np.uint64
 _ROWS_PER_TASK = _U(128)
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _add_dense(acc, weight, at, width, idx, first, extra):  # type: ignore[no-untyped-def]
     """Adds x_e weight[at + e width :][:BLOCK] for the `extra` fixed-point numbers x_e at idx[first:]."""
     for e in range(extra):
@@ -96,7 +97,7 @@ def _add_dense(acc, weight, at, width, idx, first, extra):  # type: ignore[no-un
             acc[j] += x * weight[at + _U(e) * width + _U(j)]
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
+@nb.njit(parallel=True, **FAST)
 def _bag_forward(  # type: ignore[no-untyped-def]
     table, bias, weight, idx, out, members, batch, facts, extra, rows, width
 ):
@@ -127,7 +128,7 @@ def _bag_forward(  # type: ignore[no-untyped-def]
                     out[row_of_b * width + _U(j0) + _U(j)] = max(acc[j], out.dtype.type(0))
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
+@nb.njit(parallel=True, **FAST)
 def _bag_backward(  # type: ignore[no-untyped-def]
     idx, out, grad_out, grad_table, grad_bias, grad_weight, members, batch, facts, extra, rows, width
 ):
@@ -254,7 +255,7 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
 # ------------------------------------------------------------------------------------------- action choice
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _sample(logits, uniform, act, logp):  # type: ignore[no-untyped-def]
     rows, actions = logits.shape
     for i in range(rows):

@@ -49,7 +49,7 @@ def _compile(options: Mapping[str, Any], function: Callable) -> Any:
     parent = Path(theirs) if theirs else Path(__file__).parent / "__pycache__"
     config.CACHE_DIR = str(parent / f"numba-{_digest()}")
     try:
-        return njit(cache=True, **options)(function)
+        return njit(**{**compile_cache.EXACT, **options})(function)
     finally:
         config.CACHE_DIR = theirs
 

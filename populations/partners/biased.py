@@ -20,6 +20,7 @@ import numpy as np
 
 from coord import seeding
 from coord.agents.views import KitchenView
+from coord.compile_cache import EXACT
 from coord.overcooked.chores import Kit, build_kit
 from coord.overcooked.planner import FAR, walk
 from coord.overcooked.rules import (
@@ -64,7 +65,7 @@ class Biases(NamedTuple):
     last: np.ndarray  # int64 [N, P] steps to go, a tick ago
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def way_table(facing, floor):  # type: ignore[no-untyped-def]
     """int16 [4 C, C]: steps from each pose on the floor [C] until it faces each cell, walking as if alone."""
     table = np.full((4 * len(floor), len(floor)), FAR, np.int16)
@@ -74,7 +75,7 @@ def way_table(facing, floor):  # type: ignore[no-untyped-def]
     return table
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def errand(terrain, inside, held):  # type: ignore[no-untyped-def]
     """(kind, purpose) of an interaction with a station by somebody who holds that; (-1, 0) for a useless one."""
     if terrain == COUNTER:
@@ -93,7 +94,7 @@ def errand(terrain, inside, held):  # type: ignore[no-untyped-def]
     return (FETCH, int(terrain == DISH_DISPENSER)) if held == NOTHING else (-1, 0)
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def choose(terrain, stations, way, row, pose, held, like, luck):  # type: ignore[no-untyped-def]
     """A station drawn with its weight; any that can be reached if none is liked."""
     weight = np.zeros(len(stations))
@@ -113,7 +114,7 @@ def choose(terrain, stations, way, row, pose, held, like, luck):  # type: ignore
     return stations[len(stations) - 1]
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def towards(facing, floor, way, pose, goal, luck):  # type: ignore[no-untyped-def]
     """The press that brings a chef nearer to facing the goal, a random one of equally good ones; the interaction."""
     if way[pose, goal] == 0:
@@ -126,7 +127,7 @@ def towards(facing, floor, way, pose, goal, luck):  # type: ignore[no-untyped-de
     return best[int(luck * len(best))]
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def act(kit_terrain, stations, facing, floor, way, state, biases, kitchens, seats, luck, out):  # type: ignore[no-untyped-def]
     """One tick of every seat; luck float64 [n, 3] in [0, 1)."""
     like, patience, goal, was, waited, last = biases

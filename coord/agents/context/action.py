@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coord.compile_cache import EXACT, FAST
 from coord.kernels.fused import ROWS, WIDTH, bag_row
 from coord.nets.population import dense, index_bag
 from coord.overcooked import IndexSpec
@@ -35,7 +36,7 @@ Labelled = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 # For playing: a few dozen rows per call, for which separate tensor operations cost five times as much.
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _push(windows, kitchens, seats, other, acts, facts, vocab, out):  # type: ignore[no-untyped-def]
     """Moves the windows [N, P, k + 1, K + 1] of the given seats on by one tick, and copies them to `out`.
 
@@ -55,7 +56,7 @@ def _push(windows, kitchens, seats, other, acts, facts, vocab, out):  # type: ig
         out[i] = window
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _softmax_rows(logits, bias, out):  # type: ignore[no-untyped-def]
     """out [n, 6] = softmax(logits + bias)."""
     for r in range(len(logits)):
@@ -71,7 +72,7 @@ def _softmax_rows(logits, bias, out):  # type: ignore[no-untyped-def]
             out[r, a] /= total
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy")
+@nb.njit(**FAST)
 def _predict_block(windows, tensors, x, h, part, logits, out):  # type: ignore[no-untyped-def]
     """`ActionPredictor` of one member, [V, 64] and so on, on windows [n, k + 1, K + 1]; step by step of them."""
     table, table_bias, joint, joint_bias, head, head_bias = tensors
@@ -93,7 +94,7 @@ def _predict_block(windows, tensors, x, h, part, logits, out):  # type: ignore[n
     _softmax_rows(logits, head_bias, out)
 
 
-@nb.njit(cache=True, error_model="numpy")
+@nb.njit(cache=True, fastmath=False, error_model="numpy")
 def _predict(windows, member, tensors, out):  # type: ignore[no-untyped-def]
     """The forward pass of `ActionPredictor`, block by block of rows of one member."""
     table, table_bias, joint, joint_bias, head, head_bias = tensors

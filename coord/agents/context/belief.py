@@ -36,6 +36,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coord.compile_cache import EXACT
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import IndexSpec
 from coord.overcooked.observations import NUM_HOLDS
@@ -66,7 +67,7 @@ SIZE = INFERRED + 2 * len(LONGEST)
 # ------------------------------------------------------------------------------------------------- kernels
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def habit_prob(habit, act, before):  # type: ignore[no-untyped-def]
     """h(act) of a habit; before: the partner's last action, -1 if it is not known."""
     if habit == UNIFORM or (habit == REPEATS and before < 0):
@@ -75,7 +76,7 @@ def habit_prob(habit, act, before):  # type: ignore[no-untyped-def]
     return MOSTLY if act == preferred else (1.0 - MOSTLY) / (NUM_ACTIONS - 1)
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def learn(weight, probs, act, before, habit, eps, share):  # type: ignore[no-untyped-def]
     """One tick of the belief [K, J] about agents with probabilities [K, 6] whose action is now known; in place."""
     agents, noises = weight.shape
@@ -91,7 +92,7 @@ def learn(weight, probs, act, before, habit, eps, share):  # type: ignore[no-unt
             weight[k, j] = (1.0 - share) * weight[k, j] / total + prior
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def summarise(weight, probs, before, habit, eps, level, out):  # type: ignore[no-untyped-def]
     """The first 13 numbers of the context `out` of a belief [K, J] about agents with probabilities [K, 6] now."""
     agents, noises = weight.shape
@@ -113,7 +114,7 @@ def summarise(weight, probs, before, habit, eps, level, out):  # type: ignore[no
     out[INFERRED - 1] = entropy / np.log(agents * noises)
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def softmax(logits, out):  # type: ignore[no-untyped-def]
     """out [6] = softmax of the first six of logits [7]."""
     top = logits[:NUM_ACTIONS].max()
@@ -125,7 +126,7 @@ def softmax(logits, out):  # type: ignore[no-untyped-def]
         out[a] /= total
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def look(facts, cells, holds, was, ticks):  # type: ignore[no-untyped-def]
     """Counts the ticks [2] since a chef changed its cell and what it holds, from its own facts [F]; in place.
 
@@ -143,7 +144,7 @@ def look(facts, cells, holds, was, ticks):  # type: ignore[no-untyped-def]
             was[kind] = now
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _tick(memory, kitchens, seats, acts, facts, rows, outputs, noise, level, share, out):  # type: ignore[no-untyped-def]
     """Learns from the last actions where they are known, then asks the agents about the present.
 

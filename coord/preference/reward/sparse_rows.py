@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coord.compile_cache import EXACT, FAST
+
 LEAST_GAIN = 4  # times fewer numbers than a dense row has, or the rows stay dense
 BLOCK = 64  # columns that the kernels handle at a time; the first layer's width is a multiple of it
 _U = np.uint64
@@ -73,7 +75,7 @@ def with_multiple(rows: Tensor | SparseRows, stride: int, factor: Tensor) -> Ten
     return SparseRows(torch.cat([index, index], 1), torch.cat([value, other], 1))
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _longest(rows):  # type: ignore[no-untyped-def]
     """The most numbers other than zero in a row of [R, I]."""
     most = 0
@@ -85,7 +87,7 @@ def _longest(rows):  # type: ignore[no-untyped-def]
     return most
 
 
-@nb.njit(cache=True)
+@nb.njit(**EXACT)
 def _extract(rows, index, value):  # type: ignore[no-untyped-def]
     """Lists the columns and numbers of rows [R, I] that are not zero."""
     for r in range(rows.shape[0]):
@@ -100,7 +102,7 @@ def _extract(rows, index, value):  # type: ignore[no-untyped-def]
 # Flat arrays, unsigned indices, a constant trip count and a local accumulator: see `coord.nets.population`.
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy", parallel=True)
+@nb.njit(parallel=True, **FAST)
 def _forward(index, value, weight, bias, out, networks, rows, most, width, step):  # type: ignore[no-untyped-def]
     """out[g, r] = bias[g] + sum_k value[g, r, k] weight[g, index[g, r, k]]."""
     for task in nb.prange(networks):
@@ -122,7 +124,7 @@ def _forward(index, value, weight, bias, out, networks, rows, most, width, step)
                     out[row * width + _U(j0) + _U(j)] = acc[j]
 
 
-@nb.njit(cache=True, fastmath=True, error_model="numpy", parallel=True)
+@nb.njit(parallel=True, **FAST)
 def _backward(index, value, grad, by_weight, networks, rows, most, width, step):  # type: ignore[no-untyped-def]
     """by_weight[g, index[g, r, k]] += value[g, r, k] grad[g, r]; every network has its own."""
     for task in nb.prange(networks):
