@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from coord import memory
 from coord.errors import UserError
 from coord.returns import TIME_LIMITS
 
@@ -53,6 +54,9 @@ class ReplayBuffer:
         self.obs_dim, self.act_dim = obs_dim, 1 if discrete else act_dim
         # obs | act | rew | next_obs | discount with bootstrap | discount with terminate
         self._widths = (obs_dim, self.act_dim, 1, obs_dim, 1, 1)
+        if torch.device(device).type == "cpu":
+            size = members * capacity * sum(self._widths) * memory.FLOAT
+            memory.check({f"replay of {members} x {capacity} transitions": size}, "lower buffer_size or members")
         self._rows = torch.empty(members, min(capacity, FIRST_ROWS), sum(self._widths), device=device)
         self.size = 0  # written rows per member
         self.position = 0  # the next row to write

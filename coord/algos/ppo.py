@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coord import seeding
+from coord import memory, seeding
 from coord.errors import Diverged, UserError
 from coord.kernels import fused
 from coord.kernels.fused import ppo_loss
@@ -126,8 +126,18 @@ class PPOState:
         self.env_step, self.update_step = int(state["env_step"]), int(state["update_step"])
 
 
+def memory_parts(cfg: PPOConfig, arch: Arch, members: int) -> dict[str, float]:
+    """Bytes that training will hold at least: networks with Adam, and a rollout with its advantages and returns."""
+    rows = members * cfg.num_envs * cfg.rollout_len
+    seen = {"cnn": math.prod(arch.board), "mlp_features": arch.inputs * memory.FLOAT}.get(arch.kind, 32)
+    layers = (arch.inputs, *arch.hidden, arch.memory, 6)
+    networks = members * memory.dense_numbers(layers) * memory.ADAM * memory.FLOAT
+    return {"networks with Adam": networks, f"rollouts of {rows} rows": rows * (seen + 9 * memory.FLOAT)}
+
+
 def create(cfg: PPOConfig, arch: Arch, seeds: list[int]) -> PPOState:
     """A population with one member per seed; a member depends on its own seed only, not on its neighbours."""
+    memory.check(memory_parts(cfg, arch, len(seeds)), "lower members, algo.num_envs, algo.rollout_len or algo.hidden")
     net = PopulationNet.create(arch, [seeding.torch_generator(s, "net") for s in seeds])
     full = {name: getattr(cfg, name) for name in ("lr", "clip_coef", "vf_coef", "gae_lambda")} | {"ent_scale": 1.0}
     return PPOState(

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coord import seeding
+from coord import memory, seeding
 from coord.algos.sac_losses import actor_loss, alpha_loss, critic_loss, critic_target, expected_soft_value, soft_value
 from coord.buffers import Batch
 from coord.errors import Diverged, UserError
@@ -150,6 +150,8 @@ def create(
     """
     inputs, values, outputs = (obs_dim, act_dim, act_dim) if discrete else (obs_dim + act_dim, 1, 2 * act_dim)
     table = mlps.shapes(inputs, cfg.hidden, values, layer_norm=cfg.critic_layer_norm)
+    numbers = memory.dense_numbers((inputs, *cfg.hidden, values)) * 2 + memory.dense_numbers((obs_dim, *cfg.hidden))
+    memory.check({"networks": len(seeds) * numbers * memory.ADAM * memory.FLOAT}, "lower members or algo.hidden")
     critic = {name: tensor.to(device, dtype) for name, tensor in _new_critic(table, seeds, 0).items()}
     target = {name: tensor.clone() for name, tensor in critic.items()}
     table = mlps.shapes(obs_dim, cfg.hidden, outputs)

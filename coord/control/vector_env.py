@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from coord import memory
 from coord.control.frames import Frame, backend
 from coord.control.tasks import EpisodeRecord, Simulation, TaskSpec, build, task_spec
 from coord.control.worker import Failure, Group, Job, Lost, RemoteGroup, buffer_for, episode_seed, slots_in
@@ -23,6 +24,9 @@ from coord.seeding import derive
 from coord.types import BoolArray, FloatArray
 
 MAX_STREAK = 3  # crashes of one environment without a completed step between them
+
+
+SIMULATION_BYTES = 2**20  # of the smallest task
 
 
 class ControlStep(NamedTuple):
@@ -82,6 +86,7 @@ class ControlVectorEnv:
     ) -> None:
         self.spec: TaskSpec = task_spec(task) if make is build else make(task).spec
         self.task, self.num_envs = task, num_envs
+        memory.check({f"{num_envs} simulations": num_envs * SIMULATION_BYTES}, "lower envs_per_member or members")
         self.obs_dim, self.act_dim = self.spec.obs_dim, self.spec.act_dim
         self.max_episode_steps = self.spec.max_episode_steps
         self.crashes: list[Crash] = []

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
+from coord import memory
 from coord.errors import UserError, unknown
 from coord.overcooked import observations, rules
 from coord.overcooked.compiled import is_split, loop, parallel_loop
@@ -22,6 +23,7 @@ from coord.overcooked.state_dict import pack, start_row, unpack
 from coord.types import BoolArray, FloatArray, IntArray, StepResult
 
 MAX_HORIZON = 32767
+KITCHEN_BYTES = 600  # of the smallest: its packed row twice, event counts twice, its place among the others
 Source = str | Path | Layout
 _CHUNK = 256  # kitchens per piece of parallel work; fewer than two pieces run on the calling thread
 
@@ -141,6 +143,7 @@ class OvercookedVectorEnv:
         self.num_envs, self.horizon, self.rules, self.seed = num_envs, horizon, rules, seed
         self.mask_useless_actions = mask_useless_actions
         _check_numbers(num_envs, horizon, rules)
+        memory.check({f"{num_envs} kitchens": num_envs * KITCHEN_BYTES}, "lower the number of kitchens or members")
         self.layouts, self.layout_index = _unique_layouts(layout, num_envs)
         self.num_players = self.layouts[0].num_players
         self.tables = build_tables(self.layouts, rules)
