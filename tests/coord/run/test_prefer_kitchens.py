@@ -11,7 +11,7 @@ import pytest
 from coord.agents.files import StoredAgent, read_manifest
 from coord.evaluation.agents import hashes_of, load_agent, load_networks
 from coord.evaluation.report.build import build_report
-from coord.preference.config import check
+from coord.preference.learners.check import check
 from coord.preference.tasks.registry import make_envs
 from coord.run import cli, config
 from coord.run.logger import read_metrics
