@@ -10,6 +10,7 @@ kitchens with learner=ppo. Words on the command line win.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -115,7 +116,7 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
 
 def exists(name: str) -> bool:
     """Whether configs/ has a file of that name, such as "algo/ppo"."""
-    return (CONFIG_FOLDER / f"{name}.yaml").is_file()
+    return os.path.isfile(CONFIG_FOLDER / f"{name}.yaml")
 
 
 def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[tuple[str, str]]:

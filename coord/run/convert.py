@@ -85,7 +85,7 @@ def _readings(value: Any) -> Iterator[Any]:
     if re.fullmatch(r"\s*\{.*\}\s*", value, flags=re.DOTALL):
         from coord.yaml_files import parse_yaml
 
-        yield from _tried(parse_yaml, value)
+        yield from _tried(parse_yaml, re.sub(r":(?=\S)", ": ", value))  # as in Hydra, {collision:-5} will do
     yield split_items(value)
 
 

@@ -56,4 +56,5 @@ def test_text_fields_take_the_words_as_typed(text: str) -> None:
 def test_lists_keep_items_as_typed_and_quotes_keep_commas() -> None:
     assert config.load("evaluate", ["partners=[1e3,'a,b',x=[1,2]]"]).partners == ("1e3", "a,b", "x=[1,2]")
     assert config.load("prefer", ["teacher.weights={collision: -5}"]).teacher.weights == {"collision": -5.0}
+    assert config.load("prefer", ["teacher.weights={collision:-5,movement:1}"]).teacher.weights["movement"] == 1.0
     assert math.isclose(config.load("train", ["algo.lr=1e-3"]).algo.lr, 0.001)
