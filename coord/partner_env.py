@@ -18,9 +18,9 @@ from torch import Tensor
 
 from coord.agents.context.base import Context
 from coord.agents.files import StoredAgent, stack_agents
-from coord.agents.policy import StuckMemory, feature_poses
+from coord.agents.policy import FrozenPolicy, SharedUniforms, logits_of, observation
 from coord.agents.views import KitchenView
-from coord.nets.population import PopulationNet, append_dense, rows_by_member, sample_actions
+from coord.nets.population import PopulationNet, append_dense, sample_actions
 from coord.overcooked import IndexSpec, OvercookedVectorEnv
 from coord.seeding import derive
 from coord.types import NUM_ACTIONS
@@ -152,13 +152,13 @@ class Partners(Protocol):
 
     size: int
 
-    def start(self, num_envs: int, num_players: int, seed: int) -> None:
+    def start(self, num_envs: int, num_players: int, seed: int, /) -> None:
         """Allocate memory per kitchen."""
 
-    def begin_episode(self, kitchens: np.ndarray) -> None:
+    def begin_episode(self, kitchens: np.ndarray, /) -> None:
         """Kitchens that start anew."""
 
-    def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray, /) -> np.ndarray:
         """Actions [n] of pool row `partner[i]` on seat `seats[i]` of kitchen `kitchens[i]`."""
 
     def get_state(self) -> dict[str, np.ndarray]:
@@ -166,75 +166,6 @@ class Partners(Protocol):
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Inverse of `get_state`."""
-
-
-def observation(net: PopulationNet, spec: IndexSpec | None, view: KitchenView) -> np.ndarray:
-    """What a network reads of every seat [N, P, ...]; spec: vocabulary of an index network, None for the env's own."""
-    if net.obs_kind == "index":
-        return view.index(spec)
-    return view.lossless() if net.obs_kind == "lossless" else view.features()
-
-
-def logits_of(net: PopulationNet, obs: np.ndarray, member: np.ndarray) -> Tensor:
-    """Logits [n, 6] of network `member[i]` on obs[i] [n, ...], by one forward pass."""
-    batch, column = rows_by_member(obs, member, net.members)
-    return net(torch.from_numpy(batch))[0][member, column]
-
-
-class FrozenPartners:
-    """Frozen networks of one architecture, answered by a single forward pass over the population axis."""
-
-    def __init__(self, net: PopulationNet, spec: IndexSpec | None, *, unstick: bool = False) -> None:
-        """spec: vocabulary of index networks; unstick: clones of people get Carroll's rule (`StuckMemory`)."""
-        self.net, self.spec, self.size = net.requires_grad_(False), spec, net.members
-        self.unstick = unstick
-        self._gen = torch.Generator()
-
-    def start(self, num_envs: int, num_players: int, seed: int) -> None:
-        """Seeds the action sampling."""
-        self._gen.manual_seed(seed)
-        self._memory = StuckMemory(num_envs, num_players)
-        self._hidden = torch.zeros(num_envs, num_players, self.net.arch.memory)
-
-    def begin_episode(self, kitchens: np.ndarray) -> None:
-        """The un-stuck rule and networks with a memory forget."""
-        self._memory.forget(kitchens)
-        self._hidden[kitchens] = 0
-
-    @torch.no_grad()
-    def act(self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        """See `Partners.act`."""
-        obs = observation(self.net, self.spec, view)[kitchens, seats]
-        logits = self._logits(obs, kitchens, seats, partner)
-        poses = feature_poses(obs) if self.unstick else None
-        if poses is not None:
-            logits[torch.from_numpy(self._memory.banned(kitchens, seats, poses))] = -torch.inf
-        act = sample_actions(logits, torch.rand(len(obs), generator=self._gen))[0].numpy()
-        if poses is not None:
-            self._memory.record(kitchens, seats, poses, act)
-        return act
-
-    def get_state(self) -> dict[str, np.ndarray]:
-        """The generator and what the un-stuck rule and the networks remember."""
-        own = {"gen": self._gen.get_state().numpy()} | self._memory.get_state()
-        return own | ({"hidden": self._hidden.numpy().copy()} if self.net.arch.memory else {})
-
-    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Inverse of `get_state`."""
-        self._gen.set_state(torch.from_numpy(np.asarray(state["gen"])))
-        self._memory.set_state(state)
-        if self.net.arch.memory:
-            self._hidden.copy_(torch.from_numpy(np.asarray(state["hidden"])))
-
-    def _logits(self, obs: np.ndarray, kitchens: np.ndarray, seats: np.ndarray, partner: np.ndarray) -> Tensor:
-        """[n, 6]; networks with a memory remember this tick."""
-        if not self.net.arch.memory:
-            return logits_of(self.net, obs, partner)
-        batch, column = rows_by_member(obs, partner, self.size)
-        hidden, _ = rows_by_member(self._hidden[kitchens, seats].numpy(), partner, self.size)
-        out, after = self.net.tick(torch.from_numpy(batch), torch.from_numpy(hidden))
-        self._hidden[kitchens, seats] = after[partner, column]
-        return out[partner, column, :NUM_ACTIONS]
 
 
 class LivePartners:
@@ -323,11 +254,27 @@ class MixedPartners:
 
 
 def as_pool(partners: Sequence[StoredAgent]) -> Partners:
-    """Frozen networks, grouped so that each group is answered by one forward pass; rows in the order of the groups."""
+    """Frozen agents, grouped so that each group is answered by one forward pass; rows in the order of the groups.
+
+    To those with a context whoever learns is a stranger in every episode, as in an evaluation of single games.
+    """
     parts: list[Partners] = [
-        FrozenPartners(group.net, group.spec, unstick=group.unstick) for group in stack_agents(partners)
+        frozen_partners(
+            group.net,
+            group.spec,
+            unstick=group.unstick,
+            contexts=[one for i in group.indices if (one := partners[i].new_context()) is not None],
+        )
+        for group in stack_agents(partners)
     ]
     return parts[0] if len(parts) == 1 else MixedPartners(parts)
+
+
+def frozen_partners(
+    net: PopulationNet, spec: IndexSpec | None, *, unstick: bool = False, contexts: Sequence[Context] = ()
+) -> FrozenPolicy:
+    """Frozen networks as `Partners`, a row of the pool each; see `FrozenPolicy`."""
+    return FrozenPolicy(net, spec, unstick=unstick, contexts=contexts, strangers=True, uniforms=SharedUniforms)
 
 
 class PartnerEnv(KitchenRows):
@@ -425,6 +372,7 @@ class PartnerEnv(KitchenRows):
         """See `RowEnv.get_state`."""
         rng = np.frombuffer(repr(self._rng.bit_generator.state).encode(), np.uint8).copy()
         own = {"partner": self.partner.copy(), "probs": self.probs.copy(), "rng": rng}
+        own["last_joint_act"] = self.view.last_joint_act.copy()  # partners with a context learn from it
         if self._rounds > 1:
             own["round"] = self.round.copy()
         theirs = {f"partners.{k}": v for k, v in self.partners.get_state().items()}
@@ -439,3 +387,5 @@ class PartnerEnv(KitchenRows):
         self.env.set_state({k[4:]: v for k, v in state.items() if k.startswith("env.")})
         self.partners.set_state({k[9:]: v for k, v in state.items() if k.startswith("partners.")})
         self._moved()
+        if "last_joint_act" in state:  # else from before partners could have a context: nobody reads it
+            self.view.last_joint_act[:] = state["last_joint_act"]

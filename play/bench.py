@@ -161,7 +161,7 @@ def untrained(spec: PartnerSpec, game: GameSpec) -> Agent:
     """A fresh network of the kind `spec.ref` (mlp, cnn), as large as the published ones."""
     import torch
 
-    from coord.agents.policy import PolicyAgent
+    from coord.agents.policy import FrozenPolicy
     from coord.nets.population import Arch, PopulationNet
 
     index = IndexSpec.for_layouts((game.layout,), game.rules, game.layout.num_players)
@@ -170,7 +170,7 @@ def untrained(spec: PartnerSpec, game: GameSpec) -> Agent:
         "cnn": (Arch(kind="cnn", board=(game.layout.width, game.layout.height), hidden=(64, 64)), None),
     }[spec.ref]
     net = PopulationNet.create(arch, [torch.Generator().manual_seed(spec.seed)])
-    return PolicyAgent(spec.ref, net, vocabulary)
+    return FrozenPolicy(net, vocabulary, agent_id=spec.ref)
 
 
 def memory(folder: Path, minutes: float) -> dict[str, float]:

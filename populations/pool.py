@@ -24,7 +24,7 @@ from coord.agents.files import (
     save_agent,
     spec_hash,
 )
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.errors import UserError
 from coord.files import atomic_write_json
 from coord.locks import locked_folder
@@ -50,7 +50,7 @@ class Pool:
     def __len__(self) -> int:
         return len(self.members)
 
-    def agents(self, *, stochastic: bool = True) -> list[PolicyAgent]:
+    def agents(self, *, stochastic: bool = True) -> list[FrozenPolicy]:
         """One player per member, in manifest order."""
         return [member.player(stochastic=stochastic) for member in self.members]
 

@@ -146,7 +146,7 @@ def partner_env(
 
 
 def one_network(partners: Sequence[StoredAgent], purpose: str) -> AgentGroup:
-    """The agents as one network on indices without a memory, whose members are asked together about any state.
+    """The agents as one network on indices without memory or context, whose members are asked together about any state.
 
     Raises:
         UserError: no partners, or partners whose networks differ or read something else.
@@ -155,8 +155,11 @@ def one_network(partners: Sequence[StoredAgent], purpose: str) -> AgentGroup:
         raise UserError(f"{purpose}: say partners=<pool>")
     groups = stack_agents(partners)
     arch = groups[0].net.arch
-    if len(groups) > 1 or arch.kind != "mlp_index" or arch.memory:
-        raise UserError(f"{purpose}: all partners must have the same network, one on indices (network=mlp_index)")
+    if len(groups) > 1 or arch.kind != "mlp_index" or arch.memory or arch.extra:
+        raise UserError(
+            f"{purpose}: all partners must have the same network, one on indices (network=mlp_index) that neither "
+            "remembers nor infers who its partner is"
+        )
     return groups[0]
 
 

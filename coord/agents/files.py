@@ -20,7 +20,7 @@ import torch
 from coord import checkpoint
 from coord.agents.context import kinds
 from coord.agents.context.base import Context
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.errors import Diverged, UserError, unknown
 from coord.files import read_text
 from coord.nets.population import Arch, PopulationNet
@@ -131,21 +131,26 @@ class StoredAgent:
         """Vocabulary of an index network."""
         return None if self.card.spec is None else IndexSpec.from_dict(self.card.spec)
 
-    def player(self, *, stochastic: bool = True, drop_stay: bool = False) -> PolicyAgent:
+    def player(self, *, stochastic: bool = True, drop_stay: bool = False) -> FrozenPolicy:
         """The agent as a player. Raises `UserError` for a context that cannot be built from its tensors."""
-        return PolicyAgent(
-            self.card.agent_id,
+        context = self.new_context()
+        return FrozenPolicy(
             self.net,
             self.spec,
+            agent_id=self.card.agent_id,
             stochastic=stochastic,
             unstick=self.card.unstick,
             drop_stay=drop_stay,
-            context=self._build_context(),
+            contexts=() if context is None else (context,),
             sha256=self.sha256,
         )
 
-    def _build_context(self) -> Context | None:
-        """A fresh one for every player: each has its own memory."""
+    def new_context(self) -> Context | None:
+        """What its network reads beside the kitchen, None for nothing; each has its own memory.
+
+        Raises:
+            UserError: it cannot be built from its tensors.
+        """
         if self.card.context is None:
             return None
         context, reads = kinds.build(self.context, self.card.context, self.spec), self.card.arch.extra
@@ -180,16 +185,9 @@ class AgentGroup(NamedTuple):
 
 
 def stack_agents(agents: Sequence[StoredAgent]) -> list[AgentGroup]:
-    """Group the agents into networks with a population axis; every agent is in exactly one group.
-
-    Raises:
-        UserError: an agent with a context, whose memory a frozen network does not have.
-    """
+    """Group the agents into networks with a population axis; every agent is in exactly one group."""
     keys: dict[tuple[object, ...], list[int]] = {}
     for i, agent in enumerate(agents):
-        if agent.card.context is not None:
-            name = agent.card.agent_id
-            raise UserError(f"agent '{name}' infers who its partner is: it can play, but not be a partner in training")
         keys.setdefault((agent.card.arch, spec_hash(agent.card.spec), agent.card.unstick), []).append(i)
     groups = []
     for indices in keys.values():

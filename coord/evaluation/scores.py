@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from coord.agents.context.carry import carry
 from coord.agents.players import Agent
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.errors import UserError
 from coord.evaluation import metrics
 from coord.evaluation.matches import Games, Match, MatchRules, both_seats, play_matches
@@ -131,7 +131,7 @@ def hashes_by_name(names: Sequence[str], players: Sequence[Agent]) -> dict[str, 
 
 
 def _unsticks(agent: Agent) -> bool:
-    return isinstance(agent, PolicyAgent) and agent.unstick
+    return isinstance(agent, FrozenPolicy) and agent.unstick
 
 
 def _row(names: Sequence[str], match: Match, games: Games, i: int, request: ScoreRequest) -> dict[str, Any]:

@@ -225,9 +225,7 @@ class Spare:
             waiting[0].join(timeout=1.0)
 
 
-def _launch_process(
-    arguments: tuple[Any, ...], target: Callable[..., None] | None = None
-) -> BaseProcess:
+def _launch_process(arguments: tuple[Any, ...], target: Callable[..., None] | None = None) -> BaseProcess:
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=target or _serve_alone, args=arguments, daemon=True)
     process.start()
@@ -329,7 +327,7 @@ def checkpoint_hash(ref: str, agent: Agent) -> str:
     """SHA-256 of the file behind an agent reference; of its parameters for a clone made here; "" for scripts."""
     from coord import checkpoint
     from coord.agents import files
-    from coord.agents.policy import PolicyAgent
+    from coord.agents.policy import FrozenPolicy
     from coord.evaluation.agents import AGENT_FILE
 
     folder, member = split_reference(ref)
@@ -338,7 +336,7 @@ def checkpoint_hash(ref: str, agent: Agent) -> str:
     for path in (Path(ref), Path(ref) / AGENT_FILE):
         if path.is_file():
             return checkpoint.file_hash(path)
-    if not isinstance(agent, PolicyAgent):
+    if not isinstance(agent, FrozenPolicy):
         return ""
     digest = hashlib.sha256()
     for name, tensor in sorted(agent.net.tensors().items()):

@@ -30,7 +30,7 @@ from coord.algos.ppo import Hooks
 from coord.context_env import ContextEnv
 from coord.errors import UserError
 from coord.limits import Count, NotNegative, ShareBelowOne, StepsOrNone
-from coord.partner_env import FrozenPartners, LivePartners, MixedPartners
+from coord.partner_env import LivePartners, MixedPartners, frozen_partners
 from populations.partners.biased import BiasedPartners
 from populations.partners.kickstarting import KickstartedEnv, Kickstarting
 from populations.partners.noisy import NoisyPartners
@@ -77,7 +77,7 @@ def make(cfg: BeliefConfig, setup: Setup) -> Training:
     agents = pool.net.select(chosen)
     context = PartnerBelief(agents, spec, level[chosen].tolist(), share=cfg.share, members=setup.members)
     company = MixedPartners(
-        [LivePartners(state.net, context=context), FrozenPartners(pool.net, pool.spec), BiasedPartners()]
+        [LivePartners(state.net, context=context), frozen_partners(pool.net, pool.spec), BiasedPartners()]
     )
     partners = NoisyPartners(company, clean=cfg.clean, max_eps=cfg.max_eps, max_spell=cfg.max_spell)
     inner = partner_env(setup, kitchens, partners, "index")

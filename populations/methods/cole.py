@@ -26,14 +26,14 @@ from scipy.special import softmax
 from torch import Tensor
 
 from coord import seeding
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.algos.ppo import Hooks, PPOState
 from coord.errors import UserError
 from coord.evaluation.matches import Match, MatchRules, play_matches
 from coord.limits import Count, Members, Share, ShareBelowOne, Steps
 from coord.nets.population import PopulationNet
 from coord.overcooked import load_layout
-from coord.partner_env import FrozenPartners, LivePartners, MixedPartners, PartnerEnv
+from coord.partner_env import LivePartners, MixedPartners, PartnerEnv, frozen_partners
 from populations.training import Setup, Training, final_agents, make_kitchens, make_learners, partner_env
 
 SHARPNESS = 10.0  # of both softmaxes
@@ -67,7 +67,7 @@ def make(cfg: COLEConfig, setup: Setup) -> Training:
     seeds = [seeding.derive(setup.seed, "untrained", i) for i in range(setup.members * cap)]
     past = PopulationNet.create(state.net.arch, [seeding.torch_generator(s, "net") for s in seeds])
     spec = kitchens.spec if state.net.obs_kind == "index" else None
-    partners = MixedPartners([LivePartners(state.net), FrozenPartners(past, spec)])
+    partners = MixedPartners([LivePartners(state.net), frozen_partners(past, spec)])
     env = partner_env(setup, kitchens, partners, state.net.obs_kind)
     course = Generations(cfg, setup, env, state.net, past)
     hooks = Hooks(on_update=lambda state, metrics: course.observe(state))
@@ -119,7 +119,7 @@ class Generations:
         """[n + 1] mean return of ego m with its n members and with itself, both seats."""
         nets = [self.past.select([m * self.cap + i]) for i in range(n)] + [self.net.select([m])]
         spec = self.env.env.spec if self.net.obs_kind == "index" else None
-        players = [PolicyAgent(f"{m}-{i}", net, spec) for i, net in enumerate(nets)]
+        players = [FrozenPolicy(net, spec, agent_id=f"{m}-{i}") for i, net in enumerate(nets)]
         where = MatchRules(layout=load_layout(self.setup.layout), rules=self.setup.rules, horizon=self.setup.horizon)
         matches = [Match(n, i, seat) for i in range(n + 1) for seat in range(2)]
         seed = seeding.derive(self.setup.seed, "cole", m, self.done)

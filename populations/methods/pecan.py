@@ -34,13 +34,14 @@ from torch import Tensor
 
 from coord import seeding
 from coord.agents.context.groups import GROUPS, GroupEncoder, PartnerGroup
+from coord.agents.policy import logits_of
 from coord.agents.views import KitchenView
 from coord.algos.ppo import Hooks, PPOState
 from coord.context_env import ContextEnv
 from coord.errors import UserError
 from coord.limits import Count, NotNegative, Share
 from coord.nets.population import PopulationNet, sample_actions
-from coord.partner_env import Episodes, LivePartners, PartnerEnv, logits_of
+from coord.partner_env import Episodes, LivePartners, PartnerEnv
 from coord.types import NUM_ACTIONS
 from populations.methods.auxiliary_classifier import AuxiliaryClassifier
 from populations.methods.mep import rank_probabilities
@@ -217,6 +218,10 @@ class PrivilegedContext:
         who[np.arange(len(kitchens)), self._env.ego_seat[kitchens]] = SELF
         self.truth[kitchens] = np.roll(who, -1, axis=1)
         self.privileged[kitchens] = self._rng.random(len(kitchens)) < self.share
+
+    def forget(self, kitchens: np.ndarray) -> None:
+        """See `Context.forget`."""
+        self.inner.forget(kitchens)
 
     def observe(
         self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, last_joint_act: np.ndarray

@@ -60,8 +60,8 @@ def met_states(setup: Setup, games: int, every: int) -> np.ndarray:
     pool.begin_episode(np.arange(games))
     kept = []
     for tick in range(1, setup.horizon):
-        kitchens.step(pool.act(view, kitchen, seat, who.ravel()).reshape(games, seats))
-        view.invalidate()
+        joint_act = pool.act(view, kitchen, seat, who.ravel()).reshape(games, seats)
+        view.stepped(joint_act, kitchens.step(joint_act).truncated)
         if tick % every == 0:
             kept.append(kitchens.state.copy())
     if not kept:

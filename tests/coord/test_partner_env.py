@@ -10,7 +10,7 @@ import torch
 
 from coord.nets.population import NUM_ACTIONS, Arch, PopulationNet
 from coord.overcooked import OvercookedVectorEnv
-from coord.partner_env import FrozenPartners, LivePartners, MixedPartners, PartnerEnv, Partners, SelfPlayEnv
+from coord.partner_env import LivePartners, MixedPartners, PartnerEnv, Partners, SelfPlayEnv, frozen_partners
 
 THREE_SEATS = "XXPXX\nO 2 O\nX1 3X\nXDXSX"
 NORTH, STAY = 0, 4
@@ -46,7 +46,7 @@ def partner_env(
 ) -> tuple[PartnerEnv, list[np.ndarray]]:
     """An env with constant partners, and the joint actions that its kitchens get, tick by tick."""
     env = kitchens(num_envs, layout, horizon)
-    pool = FrozenPartners(constant_pool(env, actions), env.spec)
+    pool = frozen_partners(constant_pool(env, actions), env.spec)
     rows = PartnerEnv(env, pool, seed=0, members=members)
     return rows, record_steps(env)
 
@@ -153,7 +153,7 @@ def test_partners_see_the_present_tick_through_their_own_eyes() -> None:
     """A mixed pool that looks: every partner action is the likeliest one of its network on its own seat's view."""
     env = kitchens(12)
     nets = [sharp_pool(env, 2), sharp_pool(env, 3, "mlp_features")]
-    pool = MixedPartners([FrozenPartners(nets[0], env.spec), FrozenPartners(nets[1], None)])
+    pool = MixedPartners([frozen_partners(nets[0], env.spec), frozen_partners(nets[1], None)])
     rows, joint = PartnerEnv(env, pool, seed=1), record_steps(env)
     assert pool.size == 5
     compared = np.zeros(5, int)
@@ -173,9 +173,9 @@ def test_partners_see_the_present_tick_through_their_own_eyes() -> None:
 def test_a_mixture_of_parts_plays_as_the_whole() -> None:
     env = kitchens(8)
     net = sharp_pool(env, 4)
-    parts: list[Partners] = [FrozenPartners(net.select(m), env.spec) for m in ([0], [1, 2], [3])]
+    parts: list[Partners] = [frozen_partners(net.select(m), env.spec) for m in ([0], [1, 2], [3])]
     played = []
-    for pool in (FrozenPartners(net, env.spec), MixedPartners(parts)):
+    for pool in (frozen_partners(net, env.spec), MixedPartners(parts)):
         rows = PartnerEnv(kitchens(8), pool, seed=3)
         joint = record_steps(rows.env)
         for tick in range(30):
@@ -226,7 +226,7 @@ def test_clones_of_people_get_unstuck() -> None:
     env = kitchens(2, horizon=400)
     net = constant_pool(env, [NORTH], "mlp_features")
     for unstick in (False, True):
-        rows = PartnerEnv(kitchens(2, horizon=400), FrozenPartners(net, None, unstick=unstick), seed=0)
+        rows = PartnerEnv(kitchens(2, horizon=400), frozen_partners(net, None, unstick=unstick), seed=0)
         joint = record_steps(rows.env)
         for _ in range(40):
             rows.step(torch.full((1, 2), STAY))
@@ -244,7 +244,7 @@ def mixed_pool(env: OvercookedVectorEnv) -> Partners:
     index, features = sharp_pool(env, 2), sharp_pool(env, 1, "mlp_features")
     for net in (index, features):
         net.head_weight.mul_(1e-6 * 5)
-    return MixedPartners([FrozenPartners(index, env.spec), FrozenPartners(features, None, unstick=True)])
+    return MixedPartners([frozen_partners(index, env.spec), frozen_partners(features, None, unstick=True)])
 
 
 def self_play(seed: int) -> SelfPlayEnv:

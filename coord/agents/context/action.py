@@ -211,6 +211,9 @@ class PartnerAction:
         """See `Context.begin_episode`."""
         self._windows[kitchens] = PAD
 
+    def forget(self, kitchens: np.ndarray) -> None:
+        """See `Context.forget`; nothing is kept longer than an episode."""
+
     def observe(
         self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, last_joint_act: np.ndarray
     ) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """The protocol of a context: a few numbers in [-1, 1] per learner, inferred from its partner's recent behaviour.
 
 A context is asked once per tick and seat, in training by `coord.context_env.ContextEnv` and in evaluation and
-play by `coord.agents.policy.PolicyAgent`, with the same arguments; so an agent reads the same numbers wherever it
+play by `coord.agents.policy.FrozenPolicy`, with the same arguments; so an agent reads the same numbers wherever it
 plays. Its memory is kept per (kitchen, seat). Its networks may have a member axis [M, ...]; the kitchens of member m
 are then the m-th of M equal blocks, as everywhere (M = 1 outside of training).
 """
@@ -30,6 +30,9 @@ class Context(Protocol):
 
     def begin_episode(self, kitchens: np.ndarray) -> None:
         """Forget what was seen in these kitchens."""
+
+    def forget(self, kitchens: np.ndarray) -> None:
+        """Another partner is there: what was known of the last one is void. After `begin_episode`."""
 
     def observe(
         self, view: KitchenView, kitchens: np.ndarray, seats: np.ndarray, last_joint_act: np.ndarray

@@ -209,8 +209,12 @@ class PartnerBelief:
     def begin_episode(self, kitchens: np.ndarray) -> None:
         """See `Context.begin_episode`; whoever comes may be anybody, unless the partner is known to stay (`keeps`)."""
         if not self.keeps:
-            self._weight[kitchens] = 1 / self._weight[0, 0].size
+            self.forget(kitchens)
         self._asked[kitchens], self._before[kitchens], self._was[kitchens] = False, -1, -1
+
+    def forget(self, kitchens: np.ndarray) -> None:
+        """See `Context.forget`."""
+        self._weight[kitchens] = 1 / self._weight[0, 0].size
 
     @torch.no_grad()
     def observe(

@@ -9,10 +9,11 @@ Egos with a context (PECAN's groups, a belief) and egos with a memory can be tol
 
 from __future__ import annotations
 
+from coord.agents.context.base import Context
 from coord.agents.context.belief import PartnerBelief
 from coord.agents.context.groups import PartnerGroup
 from coord.agents.players import Agent
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.errors import UserError, unknown
 
 CARRIES = ("within", "between", "both")
@@ -27,21 +28,25 @@ def carry(agent: Agent, what: str) -> None:
     """
     if what not in CARRIES:
         raise unknown("context", what, CARRIES)
-    context = agent.context if isinstance(agent, PolicyAgent) else None
+    context = _context(agent)
     if isinstance(context, PartnerGroup):
         context.update = _OF_GROUPS[what]
         return
-    has_memory = isinstance(agent, PolicyAgent) and agent.net.arch.memory > 0
+    has_memory = isinstance(agent, FrozenPolicy) and agent.net.arch.memory > 0
     if not has_memory and not isinstance(context, PartnerBelief):
         raise UserError(f"context={what}: {agent.agent_id} keeps nothing of its partner (pecan, belief, recurrent do)")
     if what == "between":
         raise UserError(f"context=between: {agent.agent_id} learns of its partner in every tick; say within or both")
     if isinstance(context, PartnerBelief):
         context.keeps = what == "both"
-    if isinstance(agent, PolicyAgent):
+    if isinstance(agent, FrozenPolicy):
         agent.keeps_memory = what == "both"
 
 
 def can_choose(agent: Agent) -> bool:
     """Whether all three ways of `carry` are open to an agent."""
-    return isinstance(agent, PolicyAgent) and isinstance(agent.context, PartnerGroup)
+    return isinstance(_context(agent), PartnerGroup)
+
+
+def _context(agent: Agent) -> Context | None:
+    return agent.contexts[0] if isinstance(agent, FrozenPolicy) and agent.contexts else None

@@ -171,7 +171,7 @@ class PartnerGroup:
         self._waiting[kitchens] = False
 
     def forget(self, kitchens: np.ndarray) -> None:
-        """Another partner is there: what was known of the last one is void."""
+        """See `Context.forget`."""
         self._evidence[kitchens] = 0
 
     def observe(

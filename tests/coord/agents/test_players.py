@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from coord.agents.players import STAY, RandomAgent, RowUniforms, StayAgent
-from coord.agents.policy import PolicyAgent, StuckMemory, feature_poses
+from coord.agents.policy import FrozenPolicy, StuckMemory, feature_poses
 from coord.agents.views import KitchenView
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import OvercookedVectorEnv
@@ -107,7 +107,7 @@ def test_unstick_frees_a_policy_that_runs_into_a_wall() -> None:
     moved = {}
     for unstick in (False, True):
         view = kitchens(1)
-        agent = PolicyAgent("wall", constant_policy(logits), stochastic=False, unstick=unstick)
+        agent = FrozenPolicy(constant_policy(logits), agent_id="wall", stochastic=False, unstick=unstick)
         agent.start(1, 2, 0)
         agent.begin_episode(np.array([0]))
         acts = []
@@ -127,7 +127,7 @@ def test_drop_stay_and_stochastic_frequencies() -> None:
     view = kitchens(3000)
     rows, seats = np.arange(3000), np.zeros(3000, np.int64)
     for drop_stay, expected in ((False, [0.1, 0.1, 0.1, 0.1, 0.5, 0.1]), (True, [0.2, 0.2, 0.2, 0.2, 0.0, 0.2])):
-        agent = PolicyAgent("x", constant_policy(logits), drop_stay=drop_stay)
+        agent = FrozenPolicy(constant_policy(logits), agent_id="x", drop_stay=drop_stay)
         agent.start(3000, 2, 1)
         acts = np.concatenate([agent.act(view, rows, seats) for _ in range(4)])
         np.testing.assert_allclose(np.bincount(acts, minlength=6) / len(acts), expected, atol=0.02)
@@ -137,7 +137,7 @@ def test_masked_kitchens_bind_the_player_but_never_leave_it_without_an_action() 
     view = kitchens(1, mask_useless_actions=True)
     useful = view.useful()[0, 0]
     assert not useful.all()
-    agent = PolicyAgent("x", constant_policy([0.0] * 6))
+    agent = FrozenPolicy(constant_policy([0.0] * 6), agent_id="x")
     agent.start(1, 2, 0)
     acts = {int(agent.act(view, np.array([0]), np.array([0]))[0]) for _ in range(200)}
     assert acts == set(np.flatnonzero(useful).tolist())
@@ -156,7 +156,7 @@ def test_argmax_is_deterministic_and_ignores_the_seed() -> None:
     rows, seats = np.arange(64), np.ones(64, np.int64)
     acts = []
     for seed in (0, 1):
-        agent = PolicyAgent("x", net, view.env.spec, stochastic=False)
+        agent = FrozenPolicy(net, view.env.spec, agent_id="x", stochastic=False)
         agent.start(64, 2, seed)
         acts.append(agent.act(view, rows, seats))
     np.testing.assert_array_equal(*acts)
@@ -167,7 +167,7 @@ def test_argmax_is_deterministic_and_ignores_the_seed() -> None:
 def test_unfit_networks_are_refused() -> None:
     two = PopulationNet.create(Arch(kind="mlp_features", inputs=4), [torch.Generator(), torch.Generator()])
     with pytest.raises(ValueError, match="one member"):
-        PolicyAgent("x", two)
+        FrozenPolicy(two, agent_id="x")
     index = PopulationNet.create(Arch(inputs=4), [torch.Generator()])
     with pytest.raises(ValueError, match="features"):
-        PolicyAgent("x", index, unstick=True)
+        FrozenPolicy(index, agent_id="x", unstick=True)

@@ -10,7 +10,7 @@ import pytest
 import coord.evaluation.proxies as proxies
 from coord.agents.files import AgentCard, StoredAgent, save_agent
 from coord.agents.players import RandomAgent
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.errors import UserError
 from coord.evaluation.agents import load_agent, load_agents, load_training_partners
 from coord.evaluation.proxies import load_clone
@@ -51,7 +51,7 @@ def test_built_in_names(clones: list[str]) -> None:
     assert load_agent("stay", HOME, RULES).agent_id == "stay"
     assert load_agent("greedy", HOME, RULES).agent_id == "greedy"
     proxy = load_agent("human_proxy", HOME, RULES)
-    assert isinstance(proxy, PolicyAgent)
+    assert isinstance(proxy, FrozenPolicy)
     assert proxy.agent_id == "human_proxy"
     assert proxy.unstick
     assert clones == ["test"]

@@ -7,7 +7,7 @@ import pytest
 
 from coord.agents.greedy import GreedyAgent
 from coord.agents.players import RandomAgent, StayAgent
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.evaluation.matches import Match, MatchRules, _game_seed, both_seats, play_matches
@@ -18,8 +18,8 @@ WHERE = MatchRules(layout=load_layout("cramped_room"), horizon=60)
 STAYED, MOVED = EVENTS.index("stay"), EVENTS.index("movement")
 
 
-def noisy(name: str, **options: bool) -> PolicyAgent:
-    return PolicyAgent(name, constant_policy([0.0, 0.1, 0.2, 0.3, 0.0, 0.4]), **options)
+def noisy(name: str, **options: bool) -> FrozenPolicy:
+    return FrozenPolicy(constant_policy([0.0, 0.1, 0.2, 0.3, 0.0, 0.4]), agent_id=name, **options)
 
 
 def test_ego_and_partner_sit_where_the_match_says() -> None:

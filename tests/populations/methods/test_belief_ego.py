@@ -15,7 +15,7 @@ from coord.errors import UserError
 from coord.evaluation.agents import load_agent
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
 from coord.overcooked import load_layout
-from coord.partner_env import FrozenPartners, PartnerEnv
+from coord.partner_env import PartnerEnv, frozen_partners
 from populations.methods import belief
 from populations.methods.belief import BeliefConfig
 from populations.partners.noisy import NoisyPartners, draw_habits
@@ -39,7 +39,7 @@ def noisy(num_envs: int = 400, **how: float) -> tuple[NoisyPartners, PartnerEnv]
     """Partners that interact all the time unless they lapse."""
     env = kitchens(num_envs, horizon=200)
     how = {"clean": 0.0, "max_eps": 0.8, "max_spell": 20.0} | how
-    partners = NoisyPartners(FrozenPartners(constant_pool(env, [INTERACT]), env.spec), **how)
+    partners = NoisyPartners(frozen_partners(constant_pool(env, [INTERACT]), env.spec), **how)
     return partners, PartnerEnv(env, partners, seed=0)
 
 

@@ -16,7 +16,7 @@ from coord.evaluation.agents import load_agent
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import OvercookedVectorEnv, load_layout
-from coord.partner_env import FrozenPartners
+from coord.partner_env import frozen_partners
 from coord.seeding import torch_generator
 from populations.methods import recurrent
 from populations.training import Setup, Training, write_egos
@@ -68,7 +68,7 @@ def test_a_player_remembers_each_seat_of_each_kitchen_until_it_restarts() -> Non
 def test_partners_remember_as_players_do() -> None:
     """A pool of three in one forward pass against each of them alone, with a save and a load on the way."""
     nets = remembering(3)
-    pool, again = FrozenPartners(nets, None), FrozenPartners(nets, None)
+    pool, again = frozen_partners(nets, None), frozen_partners(nets, None)
     env = OvercookedVectorEnv("cramped_room", 7)
     view, gen = KitchenView(env), np.random.default_rng(1)
     kitchens, seats = np.arange(7), np.array([0, 1, 0, 1, 0, 1, 0])

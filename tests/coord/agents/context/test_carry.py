@@ -10,7 +10,7 @@ from coord.agents.context.belief import PartnerBelief
 from coord.agents.context.carry import CARRIES, can_choose, carry
 from coord.agents.context.groups import FIRST, GroupEncoder, PartnerGroup
 from coord.agents.players import StayAgent
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.nets.population import Arch, PopulationNet
@@ -31,20 +31,20 @@ def net(env: OvercookedVectorEnv, seed: int, members: int = 1, **more: int) -> P
     return PopulationNet.create(arch, [torch.Generator().manual_seed(seed + m) for m in range(members)])
 
 
-def by_groups(env: OvercookedVectorEnv) -> PolicyAgent:
+def by_groups(env: OvercookedVectorEnv) -> FrozenPolicy:
     encoder = GroupEncoder.create(env.spec.vocab_size, [torch.Generator().manual_seed(0)])
     with torch.no_grad():  # an encoder with an opinion
         encoder.head_bias += torch.tensor([0.0, 3.0, 0.0, 0.0])
     context = PartnerGroup(encoder, env.spec, window=4, update="both")
-    return PolicyAgent("pecan", net(env, 1, extra=4), env.spec, context=context)
+    return FrozenPolicy(net(env, 1, extra=4), env.spec, agent_id="pecan", contexts=[context])
 
 
-def by_belief(env: OvercookedVectorEnv) -> PolicyAgent:
+def by_belief(env: OvercookedVectorEnv) -> FrozenPolicy:
     context = PartnerBelief(net(env, 5, members=2), env.spec, [0, 2], share=0.01)
-    return PolicyAgent("belief", net(env, 1, extra=context.size), env.spec, context=context)
+    return FrozenPolicy(net(env, 1, extra=context.size), env.spec, agent_id="belief", contexts=[context])
 
 
-def play(agent: PolicyAgent, games: int, watch) -> list[np.ndarray]:
+def play(agent: FrozenPolicy, games: int, watch) -> list[np.ndarray]:
     """What `watch` sees of the agent after each tick of games with a partner who goes east."""
     env = kitchen()
     view, seen = KitchenView(env), []
@@ -58,8 +58,8 @@ def play(agent: PolicyAgent, games: int, watch) -> list[np.ndarray]:
     return seen
 
 
-def group_now(agent: PolicyAgent) -> np.ndarray:
-    return agent.context.probabilities(ROW, SEAT)
+def group_now(agent: FrozenPolicy) -> np.ndarray:
+    return agent.contexts[0].probabilities(ROW, SEAT)
 
 
 def test_groups_within_between_and_both() -> None:
@@ -83,7 +83,7 @@ def test_a_belief_stays_or_begins_anew() -> None:
     for what in ("within", "both"):
         agent = by_belief(kitchen())
         carry(agent, what)
-        seen[what] = play(agent, 2, lambda one: one.context.belief(ROW, SEAT))
+        seen[what] = play(agent, 2, lambda one: one.contexts[0].belief(ROW, SEAT))
     uniform = np.full_like(seen["within"][0], 1 / seen["within"][0].size)
     np.testing.assert_allclose(seen["within"][TICKS], uniform)
     np.testing.assert_allclose(seen["both"][TICKS], seen["both"][TICKS - 1])
@@ -95,7 +95,7 @@ def test_a_memory_stays_or_begins_anew() -> None:
     fresh = {}
     for what in ("within", "both"):
         env = kitchen()
-        agent = PolicyAgent("recurrent", net(env, 3, memory=8), env.spec)
+        agent = FrozenPolicy(net(env, 3, memory=8), env.spec, agent_id="recurrent")
         carry(agent, what)
         agent.start(1, 2, 0)
         agent.begin_episode(ROW)
@@ -107,7 +107,7 @@ def test_a_memory_stays_or_begins_anew() -> None:
 
 def test_who_has_nothing_to_keep_is_refused() -> None:
     env = kitchen()
-    plain = PolicyAgent("plain", net(env, 0), env.spec)
+    plain = FrozenPolicy(net(env, 0), env.spec, agent_id="plain")
     for agent in (plain, StayAgent()):
         with pytest.raises(UserError, match="keeps nothing of its partner"):
             carry(agent, "both")

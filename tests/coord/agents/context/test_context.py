@@ -13,7 +13,7 @@ import torch
 from coord.agents.context import kinds
 from coord.agents.context.action import NOW, PAD, ActionPredictor, PartnerAction
 from coord.agents.files import AgentCard, read_agent, save_agent, stack_agents
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.agents.views import UNKNOWN, KitchenView
 from coord.context_env import ContextEnv
 from coord.errors import UserError
@@ -21,7 +21,7 @@ from coord.evaluation.agents import load_agent
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
 from coord.nets.population import NUM_ACTIONS, Arch, PopulationNet
 from coord.overcooked import IndexSpec, OvercookedVectorEnv, load_layout
-from coord.partner_env import FrozenPartners, PartnerEnv, SelfPlayEnv
+from coord.partner_env import PartnerEnv, SelfPlayEnv, frozen_partners
 from play.game.worker import GameSpec, PartnerSpec, PartnerWorker
 from tests.coord.test_partner_env import constant_pool, kitchens, random_actions
 
@@ -131,7 +131,7 @@ def test_a_window_is_the_partners_recent_past_and_its_present() -> None:
 def test_rows_carry_the_context_and_every_tick_is_labelled(kind: str) -> None:
     """Against contexts asked one kitchen at a time; episodes of 12 ticks end twice."""
     env, members = kitchens(4), 2
-    pool = FrozenPartners(constant_pool(env, [0, 5]), env.spec)
+    pool = frozen_partners(constant_pool(env, [0, 5]), env.spec)
     inner = SelfPlayEnv(env, members) if kind == "self-play" else PartnerEnv(env, pool, seed=0, members=members)
     net = predictor(members)
     context, labels = Watched(net), []
@@ -167,7 +167,7 @@ def test_rows_carry_the_context_and_every_tick_is_labelled(kind: str) -> None:
 def trained_like(values: Callable[[ContextEnv], torch.Tensor], ticks: int) -> tuple[list, list]:
     """An ego among partners that stay: its contexts and actions, tick by tick, [(n, ...)]."""
     env = OvercookedVectorEnv("cramped_room", 4, horizon=ticks)
-    inner = PartnerEnv(env, FrozenPartners(constant_pool(env, [4]), env.spec), seed=0)
+    inner = PartnerEnv(env, frozen_partners(constant_pool(env, [4]), env.spec), seed=0)
     context = Watched(predictor())
     rows, acts = ContextEnv(inner, context, seed=0), []
     nudges = np.random.default_rng(1).integers(NUM_ACTIONS, size=ticks)  # what is done is not what was chosen
@@ -184,7 +184,7 @@ def test_an_agent_reads_and_plays_the_same_in_training_and_in_evaluation() -> No
         contexts, acts = trained_like(lambda rows: net(rows.observe())[0].argmax(-1), ticks)
     env = OvercookedVectorEnv("cramped_room", 4, horizon=ticks)
     context = Watched(predictor())
-    agent = PolicyAgent("ego", net, SPEC, stochastic=False, context=context)
+    agent = FrozenPolicy(net, SPEC, agent_id="ego", stochastic=False, contexts=[context])
     rows, seats = np.arange(4), np.arange(4) % 2  # as PartnerEnv seats its learners
     agent.start(4, 2, 0)
     agent.begin_episode(rows)
@@ -203,7 +203,7 @@ def test_an_agent_reads_and_plays_the_same_in_training_and_in_evaluation() -> No
 
 def test_a_network_and_a_context_must_fit() -> None:
     with pytest.raises(ValueError, match="beside the kitchen"):
-        PolicyAgent("ego", ego_net(), SPEC)
+        FrozenPolicy(ego_net(), SPEC, agent_id="ego")
 
 
 # --------------------------------------------------------------------------------------------- files
@@ -231,8 +231,10 @@ def test_a_file_plays_as_the_agent_it_was_made_from(tmp_path) -> None:
     found = read_agent(path).card
     assert (found.arch, found.context) == (card.arch, card.context)
     assert found.arch.extra == NUM_ACTIONS
-    own = PolicyAgent("ego", ego_net(sharp=30.0), SPEC, context=PartnerAction(predictor(), SPEC))
-    blind = PolicyAgent("ego", ego_net(sharp=30.0), SPEC, context=PartnerAction(predictor(scale=0.0), SPEC))
+    own = FrozenPolicy(ego_net(sharp=30.0), SPEC, agent_id="ego", contexts=[PartnerAction(predictor(), SPEC)])
+    blind = FrozenPolicy(
+        ego_net(sharp=30.0), SPEC, agent_id="ego", contexts=[PartnerAction(predictor(scale=0.0), SPEC)]
+    )
     where, games = MatchRules(layout=load_layout("cramped_room"), horizon=60), []
     for agent in (own, load_agent(str(path), "cramped_room", "classic"), blind):
         pair = [agent, load_agent("random", "cramped_room", "classic")]
@@ -304,7 +306,7 @@ def load_echo(spec, game):
 
 
 def load_ego(spec, game):
-    return PolicyAgent("ego", ego_net(), SPEC, stochastic=False, context=PartnerAction(predictor(), SPEC))
+    return FrozenPolicy(ego_net(), SPEC, agent_id="ego", stochastic=False, contexts=[PartnerAction(predictor(), SPEC)])
 
 
 def worker_of(loader) -> PartnerWorker:

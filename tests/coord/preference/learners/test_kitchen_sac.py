@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from coord.agents.policy import PolicyAgent
+from coord.agents.policy import FrozenPolicy
 from coord.agents.views import KitchenView
 from coord.algos.sac import SACConfig
 from coord.errors import UserError
@@ -211,7 +211,7 @@ def test_the_ego_is_an_agent_that_plays_as_its_actor(tmp_path: Path) -> None:
         theirs, value = net(env.env.observe()[m : m + 1])
         assert torch.allclose(theirs[0], logits[m], atol=1e-5)
         assert (value == 0).all()
-    agent = PolicyAgent("ego", nets[0], env.kitchens.spec)
+    agent = FrozenPolicy(nets[0], env.kitchens.spec, agent_id="ego")
     kitchens = OvercookedVectorEnv("cramped_room", 2)
     agent.start(2, 2, 0)
     rows = torch.arange(2).numpy()
