@@ -126,7 +126,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 def hashes_by_name(names: Sequence[str], players: Sequence[Agent]) -> dict[str, str]:
     """Name -> SHA-256 of the file, for the players that were read from one."""
-    found = {name: player for name, player in zip(names, players, strict=True) if isinstance(player, PolicyAgent)}
+    found = {name: player for name, player in zip(names, players, strict=True) if isinstance(player, FrozenPolicy)}
     return {name: player.sha256 for name, player in found.items() if player.sha256}
 
 

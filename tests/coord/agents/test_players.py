@@ -162,12 +162,3 @@ def test_argmax_is_deterministic_and_ignores_the_seed() -> None:
     np.testing.assert_array_equal(*acts)
     expected = net(torch.from_numpy(view.index()[:, 1])[None])[0][0].argmax(-1)
     np.testing.assert_array_equal(acts[0], expected.numpy())
-
-
-def test_unfit_networks_are_refused() -> None:
-    two = PopulationNet.create(Arch(kind="mlp_features", inputs=4), [torch.Generator(), torch.Generator()])
-    with pytest.raises(ValueError, match="one member"):
-        FrozenPolicy(two, agent_id="x")
-    index = PopulationNet.create(Arch(inputs=4), [torch.Generator()])
-    with pytest.raises(ValueError, match="features"):
-        FrozenPolicy(index, agent_id="x", unstick=True)

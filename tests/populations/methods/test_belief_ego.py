@@ -135,8 +135,9 @@ def test_what_was_trained_is_saved_small_and_plays_the_same(tmp_path) -> None:
     where, games = MatchRules(layout=load_layout("cramped_room"), horizon=60), []
     for _ in range(2):
         agent = load_agent(str(tmp_path), "cramped_room", "classic")
-        assert isinstance(agent.context, PartnerBelief)
-        assert (agent.context.net.members, agent.net.arch.extra) == (4, SIZE)
+        (context,) = agent.contexts
+        assert isinstance(context, PartnerBelief)
+        assert (context.net.members, agent.net.arch.extra) == (4, SIZE)
         pair = [agent, load_agent("random", "cramped_room", "classic")]
         games.append(play_matches(where, pair, both_seats(0, [1]), episodes=2, record=True))
     assert (games[0].joint_acts == games[1].joint_acts).all()
@@ -144,5 +145,5 @@ def test_what_was_trained_is_saved_small_and_plays_the_same(tmp_path) -> None:
     older = dataclasses.replace(stored.card, arch=dataclasses.replace(stored.card.arch, extra=13))
     with pytest.raises(UserError, match=r"reads 13 numbers about its partner.*now has 17; train it again"):
         StoredAgent(older, stored.net, stored.context).player()
-    for name, tensor in agent.context.net.tensors().items():
+    for name, tensor in agent.contexts[0].net.tensors().items():
         assert torch.equal(tensor, made.env.inner.context.net.tensors()[name])

@@ -90,7 +90,7 @@ def test_its_agents_play_from_their_files(tmp_path) -> None:
     agents = [load_agent(f"{tmp_path}#e3t3-{m}", "cramped_room", "classic") for m in range(2)]
     for m, agent in enumerate(agents):
         own = made.extra.classifier.net.tensors()
-        for name, tensor in agent.context.tensors().items():
+        for name, tensor in agent.contexts[0].tensors().items():
             assert torch.equal(tensor[0], own[name][m]), name
     games = play_matches(where, agents, [*both_seats(0, [1]), *both_seats(1, [0])], episodes=2)
     assert games.returns.shape == (4, 2)

@@ -243,9 +243,9 @@ def test_what_was_trained_is_saved_and_plays(update: str, tmp_path) -> None:
     made.run(made.state, made.env, ppo.Hooks())
     write_egos(tmp_path, made.agents())
     agent = load_agent(f"{tmp_path}#pecan3-1", "cramped_room", "classic")
-    assert isinstance(agent.context, PartnerGroup)
-    assert (agent.context.update, agent.context.window) == (update, 5)
-    for name, tensor in agent.context.tensors().items():
+    assert isinstance(agent.contexts[0], PartnerGroup)
+    assert (agent.contexts[0].update, agent.contexts[0].window) == (update, 5)
+    for name, tensor in agent.contexts[0].tensors().items():
         assert torch.equal(tensor[0], made.extra.classifier.net.tensors()[name][1])
     where = MatchRules(layout=load_layout("cramped_room"), horizon=60)
     pair = [agent, load_agent("random", "cramped_room", "classic")]

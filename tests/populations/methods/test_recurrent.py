@@ -55,7 +55,7 @@ def test_a_player_remembers_each_seat_of_each_kitchen_until_it_restarts() -> Non
         seen.append(view.features()[rows, seats])
         order = gen.permutation(6)
         logits = torch.empty(6, 6)
-        logits[order] = agent._logits(seen[-1][order], rows[order], seats[order])
+        logits[order] = agent._logits(seen[-1][order], rows[order], seats[order], np.zeros(6, np.int64))
         said.append(logits)
         env.step(gen.integers(0, 6, (3, 2)))
         view.invalidate()
@@ -85,7 +85,7 @@ def test_partners_remember_as_players_do() -> None:
         ours = pool._logits(obs, kitchens, seats, partner)
         for m, player in enumerate(players):
             mine = np.flatnonzero(partner == m)
-            theirs = player._logits(obs[mine], kitchens[mine], seats[mine])
+            theirs = player._logits(obs[mine], kitchens[mine], seats[mine], np.zeros(len(mine), np.int64))
             torch.testing.assert_close(ours[mine], theirs, atol=1e-5, rtol=1e-5)
         if t == 5:
             again.set_state(pool.get_state())

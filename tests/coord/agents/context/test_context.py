@@ -12,7 +12,7 @@ import torch
 
 from coord.agents.context import kinds
 from coord.agents.context.action import NOW, PAD, ActionPredictor, PartnerAction
-from coord.agents.files import AgentCard, read_agent, save_agent, stack_agents
+from coord.agents.files import AgentCard, read_agent, save_agent
 from coord.agents.policy import FrozenPolicy
 from coord.agents.views import UNKNOWN, KitchenView
 from coord.context_env import ContextEnv
@@ -21,7 +21,7 @@ from coord.evaluation.agents import load_agent
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
 from coord.nets.population import NUM_ACTIONS, Arch, PopulationNet
 from coord.overcooked import IndexSpec, OvercookedVectorEnv, load_layout
-from coord.partner_env import PartnerEnv, SelfPlayEnv, frozen_partners
+from coord.partner_env import PartnerEnv, SelfPlayEnv, as_pool, frozen_partners
 from play.game.worker import GameSpec, PartnerSpec, PartnerWorker
 from tests.coord.test_partner_env import constant_pool, kitchens, random_actions
 
@@ -266,10 +266,13 @@ def test_what_cannot_be_built_is_told_in_one_line(tmp_path) -> None:
         kinds.build({}, {"kind": "partner_action"}, None)
 
 
-def test_it_is_no_frozen_partner(tmp_path) -> None:
+def test_it_is_a_frozen_partner_with_a_context_of_its_own(tmp_path) -> None:
     written(tmp_path / "ego.safetensors")
-    with pytest.raises(UserError, match="'ego' infers who its partner is"):
-        stack_agents([read_agent(tmp_path / "ego.safetensors")])
+    agent = read_agent(tmp_path / "ego.safetensors")
+    pool = as_pool([agent, agent])
+    assert pool.size == 2
+    first, second = pool.contexts
+    assert first is not second
 
 
 def test_a_card_and_its_tensors_agree(tmp_path) -> None:
