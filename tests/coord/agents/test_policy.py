@@ -19,6 +19,8 @@ from coord.overcooked import IndexSpec, OvercookedVectorEnv, load_layout
 from coord.seeding import torch_generator
 from coord.types import NUM_ACTIONS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KITCHENS, TICKS, MEMBERS = 9, 15, 3
 SPEC = IndexSpec.for_layouts([load_layout("cramped_room")], "classic", 2)
 NORTH, STAY = 0, 4

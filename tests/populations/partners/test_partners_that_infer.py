@@ -26,6 +26,8 @@ from tests.agent_fixtures import index_member
 from tests.populations.methods import test_belief_ego, test_pecan, test_recurrent
 from tests.resuming import check_resume
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 HORIZON = 25
 MAKERS = {"belief": test_belief_ego.training, "pecan": test_pecan.training, "recurrent": test_recurrent.training}
 
