@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -37,7 +38,7 @@ KITCHEN = f"prefer env=overcooked partners={{fcp}} members=2 horizon=20 envs_per
 unsup_steps=80 session_every=80 {LABELS} query.length=6 eval_every=240 eval_episodes=2 log_every=80 threads=1 seed=3"
 SAC = f"{KITCHEN} seed_steps=80 reset_updates=2 algo.hidden=[64,16] algo.batch_size=16"
 BY_PPO = f"{KITCHEN} learner=ppo algo.rollout_len=10 algo.num_epochs=2 algo.num_minibatches=2 algo.hidden=[64]"
-PAID = "teacher.wants=utility teacher.weights={movement:1}"  # so that answers differ in so few ticks
+PAID = "teacher.wants=utility 'teacher.weights={movement: 1}'"  # so that answers differ in so few ticks
 RAW = "reward_sees_change=false"  # kitchens: the reward reads states
 HAZARDS = f"{RAW} safety.hazards=[collision] safety.cost_steps=5"
 CROPS = "reward.crop_min=8 reward.crop_max=12"
@@ -149,9 +150,10 @@ def digest(parts: list[bytes]) -> str:
 
 
 def numbers(value: Any) -> Iterator[str]:
-    """Every number of a JSON value that is not about time."""
+    """Every number of a JSON value that is a result: not of times and provenance."""
     if isinstance(value, dict):
-        value = [part for key, part in value.items() if not re.search("second|minute|time|_s$", key)]
+        circumstances = "second|minute|time|_s$|provenance|schema|threads"
+        value = [part for key, part in value.items() if not re.search(circumstances, key)]
     if isinstance(value, list):
         for part in value:
             yield from numbers(part)
@@ -170,7 +172,7 @@ def chosen(word: str) -> list[str]:
 
 def command(name: str) -> list[str]:
     """The words of a case."""
-    words = re.sub(r"{([\w-]+)}", r"\1", CASES[name]).split()
+    words = shlex.split(re.sub(r"{([\w-]+)}", r"\1", CASES[name]))
     return [*words, f"out={name}.json" if words[0] == "evaluate" else f"out={name}"]
 
 
