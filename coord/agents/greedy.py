@@ -37,6 +37,7 @@ DUE = -1  # in place of steps to go: the next action should have been the intera
 WALL_AFTER = 10  # ticks without moving after which a chef that does not help counts as furniture
 STILL_AFTER = 2  # ticks without moving after which a chef is expected to stay where it is
 GUESS_TICKS = 2  # ticks for which a chef of unknown plans is expected to stay where it is
+LOCKED_AFTER = 10  # the same, before one who is in the way of another's step aside may pause
 STUCK_AFTER = 5  # ticks in which nothing moves, though the goal is not reached, before stepping aside at random
 
 
@@ -126,6 +127,8 @@ def _decide(kit: Kit, state: Array, memory: Memory, rows: Array, seats: Array, l
             acts[n] = STAY
         elif memory.stuck[row, me] >= STUCK_AFTER and luck[n, 1] < 0.5:
             acts[n] = _step_aside(kit, scene, me, luck[n, 1] * 2)
+        elif memory.stuck[row, me] >= LOCKED_AFTER and luck[n, 1] < 0.75:
+            acts[n] = STAY
         _remember(scene, chores, memory, row, me)
     return acts
 
@@ -224,13 +227,15 @@ def _rank(scene: Scene, chores: Chores) -> Array:
 def _plan_routes(kit: Kit, scene: Scene, chores: Chores, memory: Memory, n: int, me: int) -> None:
     """Writes the next pose of every chef into memory.next: each one's route around those ranked before it.
 
-    A chef that finds no route (another one walks into its dead end) is ranked first, and all is planned anew.
+    A chef that finds no route (another one walks into its dead end) is ranked first, and all is planned anew. If every
+    order traps somebody, each chef in turn goes first and keeps clear of where the others stand now.
     """
     order = _rank(scene, chores)
     shun = np.zeros(len(kit.terrain), np.bool_)
     gives_way = np.zeros(len(order), np.bool_)
-    for _ in range(len(order)):
-        trapped = _plan_in_order(kit, scene, chores, memory, n, me, order, gives_way, shun)
+    for attempt in range(2 * len(order)):
+        clear = attempt >= len(order)
+        trapped = _plan_in_order(kit, scene, chores, memory, n, me, order, gives_way, shun, clear)
         if trapped < 0:
             return
         i = order[trapped]
@@ -260,9 +265,21 @@ def _mark_ways(kit: Kit, scene: Scene, chores: Chores, me: int, shun: Array) -> 
 
 @inner_alloc
 def _plan_in_order(
-    kit: Kit, scene: Scene, chores: Chores, memory: Memory, n: int, me: int, order: Array, gives_way: Array, shun: Array
+    kit: Kit,
+    scene: Scene,
+    chores: Chores,
+    memory: Memory,
+    n: int,
+    me: int,
+    order: Array,
+    gives_way: Array,
+    shun: Array,
+    clear: bool,
 ) -> int:
-    """Plans chef by chef; returns the place in the order of the first that is trapped, -1 if none is."""
+    """Plans chef by chef; returns the place in the order of the first that is trapped, -1 if none is.
+
+    clear: routes also avoid the present cells of chefs who are planned later.
+    """
     facing, floor = kit.plan.facing, kit.plan.floor
     busy = np.zeros((HORIZON + 1, len(floor)), np.int8)
     route = np.empty(HORIZON + 1, np.int16)
@@ -275,12 +292,24 @@ def _plan_in_order(
             hold = max(1, chores.wait[i]) if goal >= 0 else HORIZON
             if goal >= 0:
                 cells_to_go(facing, floor, goal, away)
-            arrival = find_route(facing, floor, busy, shun, scene.pose[i], goal, hold, away, route)
+            mine = _with_later(busy, scene, order, place) if clear else busy
+            arrival = find_route(facing, floor, mine, shun, scene.pose[i], goal, hold, away, route)
         if arrival < 0 and place > 0:
             return place
         memory.next[n, me, i] = route[1]
         reserve(busy, route, max(arrival, 0) + 1, i + 1)
     return -1
+
+
+@inner_alloc
+def _with_later(busy: Array, scene: Scene, order: Array, place: int) -> Array:
+    """Copy of busy in which the chefs behind `place` in the order stay where they are."""
+    wide = busy.copy()
+    for later in order[place + 1 :]:
+        for tick in range(len(wide)):
+            if wide[tick, scene.cell[later]] == 0:
+                wide[tick, scene.cell[later]] = later + 1
+    return wide
 
 
 @inner

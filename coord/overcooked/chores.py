@@ -4,6 +4,7 @@ Every tick the work is listed anew from the packed row (ingredients that pots la
 serve) and given out in order of urgency, then of steps: first to chefs whose hands already hold something for it, then
 to free hands. Each chef thereby gets one cell to go to and interact with. Where a chef cannot reach the place an item
 belongs to, items hop over counters that two chefs share; `hop` counts the hand-overs to the pots and to the hatch.
+A pot may also lack what only chefs at another pot can fetch (`starved`): they send it on in the same way.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from coord.overcooked.rules import (
     ingredients_of,
 )
 
-TO_POT, TO_SERVING = 0, 1  # rows of Chores.hop
+TO_POT, TO_SERVING, TO_POT_K = 0, 1, 2  # rows of Chores.hop; from TO_POT_K on, one for each pot
 SOON = 99  # ticks to wait for something whose time is not known yet
 START, SERVE, PLATE, FILL, PLATE_LATER, FILL_LATER = range(6)  # tasks for free hands, most urgent first
 TIER = 1000.0  # score between two ranks of urgency, more than any walk
@@ -80,7 +81,8 @@ class Chores(NamedTuple):
     plate: np.ndarray  # int64 [K] 1: a soup cooks or is ready and nobody brings a dish; 2: it is being filled
     start: np.ndarray  # bool [K] holds what it should and must be started
     taken: np.ndarray  # bool [C] counters somebody is on the way to
-    hop: np.ndarray  # int64 [2, P] hand-overs to the pots, to the serving hatch
+    hop: np.ndarray  # int64 [2 + K, P] hand-overs to the nearest pot, to the serving hatch, and to each pot
+    starved: np.ndarray  # bool [K, 3] whether who reaches the pot can fetch no onion, tomato, dish
     supply: np.ndarray  # int64 [1] ingredients that can be had: bit 0 onions, bit 1 tomatoes
 
 
@@ -206,18 +208,67 @@ def share_counter(kit: Kit, scene: Scene, i: int, j: int) -> bool:
 
 
 @inner
-def count_hops(kit: Kit, scene: Scene, kind: int, hop: Array) -> None:
-    """Writes into hop int64 [P] the hand-overs between each chef and stations of a kind; FAR if there is no chain."""
+def count_hops(kit: Kit, scene: Scene, kind: int, pot: int, hop: Array) -> None:
+    """Writes into hop int64 [P] the hand-overs between each chef and stations of a kind; FAR if there is no chain.
+
+    pot: the cell of the only station that counts, -1 for all of the kind.
+    """
     for i in range(len(hop)):
         hop[i] = FAR
         for cell in kit.stations:
-            if kit.terrain[cell] == kind and scene.dist[i, cell] < FAR:
+            if kit.terrain[cell] == kind and (pot < 0 or cell == pot) and scene.dist[i, cell] < FAR:
                 hop[i] = 0
     for _ in range(len(hop) - 1):
         for i in range(len(hop)):
             for j in range(len(hop)):
                 if hop[j] + 1 < hop[i] and share_counter(kit, scene, i, j):
                     hop[i] = hop[j] + 1
+
+
+@inner
+def find_starved(kit: Kit, scene: Scene, chores: Chores) -> None:
+    """Fills in which items must come to a pot from chefs that reach another pot but not this one."""
+    for k in range(len(kit.pots)):
+        hop = chores.hop[TO_POT_K + k]
+        for x in range(3):
+            chores.starved[k, x] = True
+            for i in range(len(hop)):
+                if hop[i] == 0 and scene.helps[i] and nearest(kit, scene, i, ONION_DISPENSER + x) >= 0:
+                    chores.starved[k, x] = False
+
+
+@inner
+def wants(chores: Chores, k: int, x: int, now: bool) -> int:
+    """How many more of an item (0 onion, 1 tomato, 2 dish) pot `k` takes, now or at all."""
+    if x == 2:
+        return chores.plate[k] == 1 if now else chores.plate[k] > 0
+    return chores.lack[k, x] + (0 if now else chores.later[k, x])
+
+
+@inner
+def take_wanted(chores: Chores, k: int, x: int) -> None:
+    """One item less (0 onion, 1 tomato, 2 dish) that pot `k` needs now."""
+    if x == 2:
+        chores.plate[k] = 0
+    else:
+        chores.lack[k, x] -= 1
+
+
+@inner
+def is_import(chores: Chores, i: int, k: int, x: int) -> bool:
+    """Whether chef `i`, who works at another pot, can send items of this kind on to pot `k`, which needs that."""
+    return chores.starved[k, x] and chores.hop[TO_POT, i] == 0 and 0 < chores.hop[TO_POT_K + k, i] < FAR
+
+
+@inner
+def is_awaited(scene: Scene, chores: Chores, i: int, cell: int, item: int) -> bool:
+    """Whether an item on a counter is meant for a pot that chef `i` does not reach."""
+    x = item - ONION
+    for k in range(len(chores.left)):
+        wanted = is_import(chores, i, k, x) and wants(chores, k, x, False) > 0
+        if wanted and leads_on(scene, chores.hop[TO_POT_K + k], i, cell):
+            return True
+    return False
 
 
 @inner
@@ -244,7 +295,7 @@ def onward(kit: Kit, scene: Scene, hop: Array, i: int, cell: int, kind: int) -> 
 @inner
 def hand_over(kit: Kit, scene: Scene, chores: Chores, i: int, way: int) -> tuple[int, int, int]:
     """(cell, steps there and beyond, how many) of free counters that take an item of `i` nearer; cell -1 if none."""
-    kind = POT if way == TO_POT else SERVING
+    kind = SERVING if way == TO_SERVING else POT
     best, cost, free = -1, FAR, 0
     for cell in kit.stations:
         usable = kit.terrain[cell] == COUNTER and content(scene, cell) == NOTHING and not chores.taken[cell]
@@ -270,6 +321,8 @@ def find_item(kit: Kit, scene: Scene, chores: Chores, i: int, item: int, goal: i
             continue
         if kit.terrain[cell] == COUNTER:
             if content(scene, cell) != item or leads_on(scene, chores.hop[TO_POT], i, cell):
+                continue
+            if is_awaited(scene, chores, i, cell, item):
                 continue
         elif kit.terrain[cell] != ONION_DISPENSER + item - ONION:
             continue
@@ -305,6 +358,33 @@ def carry_soups(kit: Kit, scene: Scene, chores: Chores) -> None:
             chores.goal[i] = nearest(kit, scene, i, SERVING)
         elif chores.hop[TO_SERVING, i] < FAR:
             pass_on(kit, scene, chores, i, TO_SERVING)
+
+
+@inner
+def lift_soups(kit: Kit, scene: Scene, chores: Chores) -> None:
+    """Soups that lie where nobody nearer to the hatch reaches them: free hands fetch them while there is a way on."""
+    hop = chores.hop[TO_SERVING]
+    for i in range(len(scene.held)):
+        if not scene.helps[i] or scene.held[i] != NOTHING or chores.goal[i] >= 0 or not 0 < hop[i] < FAR:
+            continue
+        soup = lying_soup(kit, scene, chores, i)
+        over = hand_over(kit, scene, chores, i, TO_SERVING)[0] if soup >= 0 else -1
+        if over >= 0:
+            chores.goal[i] = soup
+            chores.taken[soup] = True
+            chores.taken[over] = True
+
+
+@inner
+def lying_soup(kit: Kit, scene: Scene, chores: Chores, i: int) -> int:
+    """The nearest soup on a counter that chef `i` must take on towards the hatch, -1 if none."""
+    best, cost = -1, FAR
+    for cell in kit.stations:
+        if kit.terrain[cell] != COUNTER or content(scene, cell) < SOUP or chores.taken[cell]:
+            continue
+        if scene.dist[i, cell] < cost and not leads_on(scene, chores.hop[TO_SERVING], i, cell):
+            best, cost = cell, scene.dist[i, cell]
+    return best
 
 
 @inner
@@ -387,6 +467,20 @@ def pass_to_pots(kit: Kit, scene: Scene, chores: Chores) -> None:
             pass_on(kit, scene, chores, i, TO_POT)
 
 
+@inner
+def send_to_pots(kit: Kit, scene: Scene, chores: Chores) -> None:
+    """Items in hands that a pot out of reach needs now, and gets from nowhere else, go towards it."""
+    for i in range(len(scene.held)):
+        if chores.goal[i] >= 0 or not scene.helps[i] or not NOTHING < scene.held[i] <= DISH:
+            continue
+        x = scene.held[i] - ONION
+        for k in range(len(kit.pots)):
+            ahead = lying_ahead(kit, scene, chores, i, scene.held[i], TO_POT_K + k)
+            if chores.goal[i] < 0 and is_import(chores, i, k, x) and wants(chores, k, x, True) > ahead:
+                pass_on(kit, scene, chores, i, TO_POT_K + k)
+                take_wanted(chores, k, x)
+
+
 # --------------------------------------------------------------------------- free hands
 
 
@@ -432,54 +526,114 @@ def offer_plate(kit: Kit, scene: Scene, chores: Chores, i: int, k: int, best: Ar
 
 
 @inner
-def lying_ahead(kit: Kit, scene: Scene, chores: Chores, i: int, item: int) -> int:
-    """How many of an item lie where a chef nearer to the pots will find them."""
+def lying_ahead(kit: Kit, scene: Scene, chores: Chores, i: int, item: int, way: int) -> int:
+    """How many of an item lie where a chef nearer to the goal will find them."""
     count = 0
     for cell in kit.stations:
         if kit.terrain[cell] == COUNTER and content(scene, cell) == item and not chores.taken[cell]:
-            count += leads_on(scene, chores.hop[TO_POT], i, cell)
+            count += leads_on(scene, chores.hop[way], i, cell)
     return count
 
 
 @inner
+def count_ways(kit: Kit, scene: Scene, chores: Chores, i: int, way: int) -> int:
+    """How many counters, free or not, lead from chef `i` towards the goal."""
+    count = 0
+    for cell in kit.stations:
+        if kit.terrain[cell] == COUNTER and scene.dist[i, cell] < FAR:
+            count += leads_on(scene, chores.hop[way], i, cell)
+    return count
+
+
+@inner
+def is_way_back(chores: Chores, i: int) -> bool:
+    """Whether soups come back over the counters on which chef `i` sends things to the pots."""
+    to_pot, to_serving = chores.hop[TO_POT], chores.hop[TO_SERVING]
+    for j in range(len(to_pot)):
+        if to_pot[j] < to_pot[i] and to_serving[i] < to_serving[j] < FAR:
+            return True
+    return False
+
+
+@inner
+def is_kept_free(kit: Kit, scene: Scene, chores: Chores, i: int, back: bool) -> bool:
+    """Whether the last free counter from chef `i` to the pots is for a dish to come, or (`back`) a soup to return.
+
+    It is as well while ingredients lie on the others.
+    """
+    if lying_ahead(kit, scene, chores, i, ONION, TO_POT) + lying_ahead(kit, scene, chores, i, TOMATO, TO_POT) > 0:
+        return True
+    dishes, soups = -lying_ahead(kit, scene, chores, i, DISH, TO_POT), 0
+    for k in range(len(kit.pots)):
+        dishes += wants(chores, k, 2, False)
+        soups += chores.left[k] >= 0
+    for j in range(len(scene.held)):
+        soups += scene.held[j] >= SOUP or lying_soup(kit, scene, chores, j) >= 0
+    return dishes > 0 or (back and soups > 0)
+
+
+@inner
 def offer_supply(kit: Kit, scene: Scene, chores: Chores, i: int, best: Array) -> None:
-    """Tasks for a chef that reaches no pot but a counter on the way. One counter stays free for dishes."""
+    """Tasks for a chef that reaches no pot but a counter on the way.
+
+    One counter stays free for the dishes still to come, and for soups if they come back that way. An ingredient that a
+    pot takes now and gets from nowhere else may use it if there is no other; or, where dishes for all pots may lie on
+    the others, if no ingredient does and neither a dish nor a soup is to be expected.
+    """
     over, ticks_on, free = hand_over(kit, scene, chores, i, TO_POT)
     if over < 0:
         return
-    for item in (ONION, TOMATO):
+    back = is_way_back(chores, i)
+    ways = count_ways(kit, scene, chores, i, TO_POT)
+    usable = ways == 1 or (ways <= len(kit.pots) and not is_kept_free(kit, scene, chores, i, back))
+    for item in (ONION, TOMATO, DISH):
         x = item - ONION
-        ahead = lying_ahead(kit, scene, chores, i, item)
-        now, soon = -ahead, -ahead
+        ahead = lying_ahead(kit, scene, chores, i, item, TO_POT)
+        now, soon, alone = -ahead, -ahead, False
         for k in range(len(kit.pots)):
-            now += chores.lack[k, x]
-            soon += chores.lack[k, x] + chores.later[k, x]
-        if soon > 0 and free > 1:
+            now += wants(chores, k, x, True)
+            soon += wants(chores, k, x, False)
+            alone = alone or chores.starved[k, x]
+        open_ = free > 1 or (usable and alone and now > 0) or (item == DISH and not back)
+        if soon > 0 and open_:
             cell, ticks = find_item(kit, scene, chores, i, item, over)
-            task = FILL if now > 0 else FILL_LATER
-            offer(best, task * TIER + ticks + ticks_on, task, -1, x, cell)
-    ahead = lying_ahead(kit, scene, chores, i, DISH)
-    now, soon = -ahead, -ahead
+            offer(best, rank_of(item, now > 0) * TIER + ticks + ticks_on, rank_of(item, now > 0), -1, x, cell)
+
+
+@inner
+def offer_imports(kit: Kit, scene: Scene, chores: Chores, i: int, best: Array) -> None:
+    """Tasks for a chef that reaches pots, for another pot that gets an item from nowhere else."""
     for k in range(len(kit.pots)):
-        now += chores.plate[k] == 1
-        soon += chores.plate[k] > 0
-    if soon > 0:
-        cell, ticks = find_item(kit, scene, chores, i, DISH, over)
-        task = PLATE if now > 0 else PLATE_LATER
-        offer(best, task * TIER + ticks + ticks_on, task, -1, 0, cell)
+        way = TO_POT_K + k
+        for item in (ONION, TOMATO, DISH):
+            x = item - ONION
+            if not is_import(chores, i, k, x):
+                continue
+            over, ticks_on, free = hand_over(kit, scene, chores, i, way)
+            missing_ = wants(chores, k, x, False) - lying_ahead(kit, scene, chores, i, item, way)
+            if over < 0 or missing_ <= 0 or (free == 1 and item != DISH):
+                continue
+            task = rank_of(item, wants(chores, k, x, True) > 0)
+            cell, ticks = find_item(kit, scene, chores, i, item, over)
+            offer(best, task * TIER + ticks + ticks_on, task, k, x, cell)
+
+
+@inner
+def rank_of(item: int, now: bool) -> int:
+    """The task of bringing an item, now or for later."""
+    if item == DISH:
+        return PLATE if now else PLATE_LATER
+    return FILL if now else FILL_LATER
 
 
 @inner
 def offer_soups(kit: Kit, scene: Scene, chores: Chores, i: int, best: Array) -> None:
-    """Soups lying on counters, unless they lead on to a chef nearer to the serving hatch."""
-    hop = chores.hop[TO_SERVING]
-    if hop[i] >= FAR:
+    """Soups lying on counters, for a chef that reaches the serving hatch."""
+    if chores.hop[TO_SERVING, i] > 0:
         return
-    for cell in kit.stations:
-        if kit.terrain[cell] != COUNTER or content(scene, cell) < SOUP or chores.taken[cell]:
-            continue
-        if scene.dist[i, cell] < FAR and not leads_on(scene, hop, i, cell):
-            offer(best, SERVE * TIER + scene.dist[i, cell], SERVE, -1, 0, cell)
+    cell = lying_soup(kit, scene, chores, i)
+    if cell >= 0:
+        offer(best, SERVE * TIER + scene.dist[i, cell], SERVE, -1, 0, cell)
 
 
 @inner
@@ -488,6 +642,7 @@ def offer_tasks(kit: Kit, scene: Scene, chores: Chores, i: int, best: Array) -> 
     offer_soups(kit, scene, chores, i, best)
     if chores.hop[TO_POT, i] == 0:
         offer_pot_work(kit, scene, chores, i, best)
+        offer_imports(kit, scene, chores, i, best)
     elif chores.hop[TO_POT, i] < FAR:
         offer_supply(kit, scene, chores, i, best)
 
@@ -601,13 +756,17 @@ def find_any_pot(kit: Kit, scene: Scene, chores: Chores, i: int) -> int:
 @inner
 def clear_counters(kit: Kit, scene: Scene, chores: Chores) -> None:
     """When no counter is left to hand things over, an idle chef on the far side takes something away."""
-    for i in range(len(scene.held)):
-        hop = chores.hop[TO_POT]
-        if not 0 < hop[i] < FAR or hand_over(kit, scene, chores, i, TO_POT)[0] >= 0:
-            continue
-        for j in range(len(scene.held)):
-            if hop[j] < hop[i] and chores.goal[j] < 0 and scene.held[j] == NOTHING and scene.helps[j]:
-                take_away(kit, scene, chores, i, j)
+    for way in (TO_POT, TO_SERVING):
+        hop = chores.hop[way]
+        for i in range(len(scene.held)):
+            if not 0 < hop[i] < FAR or hand_over(kit, scene, chores, i, way)[0] >= 0:
+                continue
+            waits = scene.held[i] >= SOUP or lying_soup(kit, scene, chores, i) >= 0
+            if way == TO_SERVING and (chores.goal[i] >= 0 or not waits):
+                continue
+            for j in range(len(scene.held)):
+                if hop[j] < hop[i] and chores.goal[j] < 0 and scene.held[j] == NOTHING and scene.helps[j]:
+                    take_away(kit, scene, chores, i, j)
 
 
 @inner
@@ -616,6 +775,8 @@ def take_away(kit: Kit, scene: Scene, chores: Chores, i: int, j: int) -> None:
     cost = 2 * FAR
     for cell in kit.stations:
         if kit.terrain[cell] != COUNTER or max(scene.dist[i, cell], scene.dist[j, cell]) >= FAR or chores.taken[cell]:
+            continue
+        if content(scene, cell) >= SOUP and leads_on(scene, chores.hop[TO_SERVING], j, cell):
             continue
         steps = scene.dist[j, cell] + FAR * (content(scene, cell) == DISH)
         if steps < cost:
@@ -635,15 +796,21 @@ def divide_work(kit: Kit, scene: Scene) -> Chores:
         plate=np.zeros(pots, np.int64),
         start=np.zeros(pots, np.bool_),
         taken=np.zeros(len(kit.terrain), np.bool_),
-        hop=np.zeros((2, seats), np.int64),
+        hop=np.zeros((TO_POT_K + pots, seats), np.int64),
+        starved=np.zeros((pots, 3), np.bool_),
         supply=np.zeros(1, np.int64),
     )
-    count_hops(kit, scene, POT, chores.hop[TO_POT])
-    count_hops(kit, scene, SERVING, chores.hop[TO_SERVING])
+    count_hops(kit, scene, POT, -1, chores.hop[TO_POT])
+    count_hops(kit, scene, SERVING, -1, chores.hop[TO_SERVING])
+    for k in range(pots):
+        count_hops(kit, scene, POT, kit.pots[k], chores.hop[TO_POT_K + k])
+    find_starved(kit, scene, chores)
     chores.supply[0] = find_supply(kit, scene, chores.hop[TO_POT])
     list_work(kit, scene, chores)
     carry_soups(kit, scene, chores)
+    lift_soups(kit, scene, chores)
     carry_to_pots(kit, scene, chores, False)
+    send_to_pots(kit, scene, chores)
     pass_to_pots(kit, scene, chores)
     carry_to_pots(kit, scene, chores, True)
     assign_free_hands(kit, scene, chores)

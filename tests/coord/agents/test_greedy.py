@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 
@@ -315,3 +316,49 @@ def test_a_pot_whose_rest_cannot_be_had_is_left_alone_in_classic() -> None:
     play(env, [cook, cook], 200)
     assert env.episode_return()[0] >= 60
     assert [len(thing["_ingredients"]) for thing in env.state_dict(0)["objects"] if thing["position"] == pot] == [1]
+
+
+# ------------------------------------------------------------------------------------- it never stays stuck
+
+# Things must be passed on between two rooms although each has a pot (a kitchen of ZSC-Eval, "random0_hard").
+EACH_HAS_A_POT = "XXXXXOOX\nX   X  P\nP  XX 2S\nX1 X   X\nXDXXXXXX"
+SOUPS_COME_BACK = "XXXXXXXX\nXP   1PX\nXXXXXDXX\nX   2  X\nXXXSOXXX"  # generated:128: all counters full of onions
+NO_ORDER_OF_ROUTES = "XXXPX\nX O X\nX2  D\nD1SSX\nXPXXX"  # generated:106: whoever goes first traps the other
+ONE_COUNTER = "XXXXXXX\nO XX  P\nD1 X 2X\nX XXX S\nXXXXXXX"
+
+
+@pytest.mark.parametrize("rules", r.RULES)
+@pytest.mark.parametrize("layout", [EACH_HAS_A_POT, SOUPS_COME_BACK, NO_ORDER_OF_ROUTES, ONE_COUNTER])
+def test_hands_things_on_without_a_deadlock(layout: str, rules: str) -> None:
+    greedy = GreedyAgent()
+    assert scores(layout, [greedy, greedy], rules, 400, 1)[0] >= 100
+
+
+def two_rooms(counters: int, places: Sequence[int]) -> str:
+    """Onions, dishes, a pot, the hatch and another pot in the left (0) or right (1) room; 1..3 counters between."""
+    rows = [list("XXXXXXX"), *(list("X  X  X") for _ in range(3)), list("XXXXXXX")]
+    spots = [[(1, 0), (0, 1), (3, 0), (4, 1), (4, 2)], [(1, 6), (0, 5), (3, 6), (4, 5), (4, 4)]]
+    for tile, side in zip("ODPSP", places, strict=True):
+        y, x = spots[side].pop(0)
+        rows[y][x] = tile
+    for y in range(1, 4 - counters):
+        rows[y][2] = "X"
+    rows[2][1], rows[2][5] = "1", "2"
+    return "\n".join("".join(row) for row in rows)
+
+
+@pytest.mark.parametrize("rules", r.RULES)
+def test_any_split_of_the_stations_between_two_rooms_is_served(rules: str) -> None:
+    kitchens = [two_rooms(n, places) for n in (1, 2, 3) for places in itertools.product((0, 1), repeat=5)]
+    greedy = GreedyAgent()
+    returns = scores(kitchens, [greedy, greedy], rules, 400, len(kitchens))
+    assert [kitchen for kitchen, points in zip(kitchens, returns, strict=True) if points == 0] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", r.RULES)
+def test_scores_in_every_packaged_and_200_generated_kitchens(rules: str) -> None:
+    names = [*usable_layouts(), *(f"generated:{seed}" for seed in range(200))]
+    greedy = GreedyAgent()
+    returns = scores(names, [greedy, greedy], rules, 400, len(names))
+    assert [name for name, points in zip(names, returns, strict=True) if points == 0] == []
