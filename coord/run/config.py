@@ -24,6 +24,7 @@ from typing import Any
 from coord import plugins, yaml_files
 from coord.errors import UserError, shortened, unknown
 from coord.places import CONFIG_FOLDER
+from coord.run import renames
 from coord.run.config_files import command_file, exists, options, overlays, own_overlays
 from coord.run.merging import check_names, merge
 from coord.threads import resolve
@@ -139,7 +140,7 @@ def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
     for file, place in own_overlays(command, groups, words):
         merge(merged, read_yaml(file) or {}, str(file), () if place == "_global_" else (place,))
     values = {key: text for key, text in words.items() if key not in groups}
-    check_names(command, values, merged)
+    check_names(command, groups, values, merged)
     for key, text in values.items():
         *path, leaf = key.split(".")
         functools.reduce(operator.getitem, path, merged)[leaf] = text
@@ -271,7 +272,7 @@ def load_saved(command: str, path: str | Path) -> Any:
     """
     values = saved_values(path)
     try:
-        return from_dict(config_class(command), values)
+        return from_dict(config_class(command), renames.saved_fields(command, values))
     except UserError as error:
         raise UserError(f"{path} does not fit coord {command}: {error}") from error
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coord.errors import UserError, unknown
+from coord.run.renames import field_now
 
 
 def merge(values: dict[str, Any], own: Any, file: str, inside: tuple[str, ...]) -> None:
@@ -28,15 +29,16 @@ def merge(values: dict[str, Any], own: Any, file: str, inside: tuple[str, ...]) 
             part[key] = value
 
 
-def check_names(command: str, values: Mapping[str, str], base: Mapping[str, Any]) -> None:
-    """Refuse fields that the composed configuration does not have; a name without its group gets a hint."""
+def check_names(command: str, groups: Mapping[str, str], values: Mapping[str, str], base: Mapping[str, Any]) -> None:
+    """Refuse fields that the composed configuration does not have; an old name or a lone one gets a hint."""
     names = _flat_names(base)
     for key in values:
         if key in names:
             continue
         inner = [name for name in names if name.rpartition(".")[2] == key]
-        if inner:
-            raise UserError(f"unknown field '{key}' of coord {command}; did you mean '{inner[0]}'?")
+        meant = field_now(command, groups, key) or (inner[0] if inner else None)
+        if meant:
+            raise UserError(f"unknown field '{key}' of coord {command}; did you mean '{meant}'?")
         raise unknown(f"field of coord {command}", key, names)
 
 

@@ -24,6 +24,7 @@ from coord.locks import check_held
 from coord.run.interrupt import Interrupt, Interrupted
 from coord.run.logger import Logger
 from coord.run.progress import Progress, compact
+from coord.run.renames import saved_state
 
 STATE_FILE = "ckpt/state.safetensors"
 PER_MEMBER = re.compile(r"rollout/(return|success|violations)|(eval|reward)/.*")  # metrics also logged member by member
@@ -102,7 +103,8 @@ class Job:
         """Goes to the last checkpoint, if there is one; returns its env step."""
         if not (self.folder / STATE_FILE).exists():
             return None
-        tensors, meta = checkpoint.load(self.folder / STATE_FILE)
+        saved, meta = checkpoint.load(self.folder / STATE_FILE)
+        tensors = saved_state(saved)
         self.state.load_state_dict(_under(tensors, "state."))
         self.env.set_state({k: v.numpy() for k, v in _under(tensors, "env.").items()})
         if self.extra is not None:
