@@ -220,6 +220,23 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+@contextmanager
+def reading_kept(path: str | Path, advice: str) -> Iterator[None]:
+    """Around the reading and use of a JSON file that a command left behind, which somebody may have damaged since.
+
+    advice: how to get it back, such as "remove it and resume that run".
+
+    Raises:
+        UserError: instead of whatever a file of another form brings about.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: {advice}") from error
+    except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): {advice}") from error
+
+
 def atomic_write_figure(path: str | Path, figure: Any) -> None:
     """`atomic_write_bytes` for a figure of matplotlib, in the format that the file's ending names."""
     picture = io.BytesIO()

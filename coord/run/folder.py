@@ -10,7 +10,6 @@ runs/<task>/<layout>/<algo>/<date>-<short hash>/seed<k>/     or the folder given
 from __future__ import annotations
 
 import datetime
-import json
 import platform
 import re
 import shlex
@@ -23,7 +22,7 @@ from typing import Any
 
 from coord import checkpoint
 from coord.errors import UserError
-from coord.files import atomic_write_json, atomic_write_text, check_folder
+from coord.files import atomic_write_json, atomic_write_text, check_folder, parse_json, read_text, reading_kept
 from coord.locks import locked_folder
 from coord.run import config as configs
 from coord.run import inputs
@@ -113,15 +112,31 @@ def open_run(
 def _note_threads(folder: Path, config: Any) -> bool:
     """Whether a run goes on with another number of threads: then env.json keeps those before it, `threads_before`."""
     before, cores = configs.saved_values(folder / "config.yaml").get("threads", 0), usable_cores()
+    _compare_threads(folder, before, config)
     if before == config.threads:
         if before != cores:
             print(f"{folder} goes on with threads={before}, as it began (usable cores here: {cores})")
         return False
-    environ = json.loads((folder / "env.json").read_text(encoding="utf-8"))
-    environ |= {"threads": config.threads, "threads_before": [*environ.get("threads_before", []), before]}
+    with reading_kept(folder / "env.json", "threads= cannot change here, leave it out"):
+        environ = dict(parse_json(read_text(folder / "env.json")))
+        environ |= {"threads": config.threads, "threads_before": [*environ.get("threads_before", []), before]}
     atomic_write_json(folder / "env.json", environ)
     print(f"{folder} goes on with threads={config.threads} instead of {before or 'a number not recorded'}")
     return True
+
+
+def _compare_threads(folder: Path, written: int, config: Any) -> None:
+    """Refuse a number of threads that somebody wrote into config.yaml: it takes `change_threads=true`."""
+    path = folder / "env.json"
+    if config.change_threads or not path.exists():
+        return
+    with reading_kept(path, "put it back, or start another run"):
+        begun = dict(parse_json(read_text(path))).get("threads")
+    if begun and written != begun:
+        raise UserError(
+            f"{folder / 'config.yaml'} was changed: threads={written}, but the run began with {begun}; put that back, or "
+            f"say threads={written} change_threads=true"
+        )
 
 
 def environment() -> dict[str, Any]:

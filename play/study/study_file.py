@@ -171,6 +171,8 @@ class _Spot(NamedTuple):
         spots: dict[str, _Spot] = {}
         prefix = f"{self.name}." if self.name else ""
         for key, node in self.node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                _Spot(self.file, self.name, key).fail("a list or a mapping is no name of a field")
             name = str(key.value)
             if allowed is not None and name not in allowed:
                 _Spot(self.file, prefix + name, key).fail(str(unknown("field", name, allowed)))

@@ -9,7 +9,6 @@ seed and partners.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,10 +21,11 @@ import numpy as np
 from coord import checkpoint
 from coord.agents.files import AGENT_FILE, MANIFEST
 from coord.algos.bc import recorded_layout
-from coord.errors import UserError, unknown
+from coord.errors import unknown
 from coord.evaluation import efficiency
 from coord.evaluation.efficiency import ORACLE, PARTS, UNTRAINED, WANTS, Point
 from coord.evaluation.scoreboard import Settings
+from coord.files import parse_json, read_text, reading_kept
 from coord.overcooked import load_layout
 from coord.preference.steps import RESULT_FILE, STEPS
 from coord.preference.tasks.kitchen_teachers import UTILITIES
@@ -242,12 +242,11 @@ def last_value(logs: Sequence[Sequence[Mapping[str, Any]]], key: str) -> float |
 
 def _steps_of_rlhf(folder: Path) -> dict[str, Any]:
     """Divergence of the policy, and accuracy of the reward model in games with the proxies; means over the seeds."""
-    try:
-        steps = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))["steps"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder / RESULT_FILE} is damaged ({error}): remove it and resume that run") from error
-    accuracy = [value for value in steps["reward"]["accuracy"] if value is not None]
-    return {
-        "kl": float(np.mean(steps["policy"]["reward/kl"])),
-        "accuracy": float(np.mean(accuracy)) if accuracy else None,
-    }
+    path = folder / RESULT_FILE
+    with reading_kept(path, "remove it and resume that run"):
+        steps = parse_json(read_text(path))["steps"]
+        accuracy = [value for value in steps["reward"]["accuracy"] if value is not None]
+        return {
+            "kl": float(np.mean(steps["policy"]["reward/kl"])),
+            "accuracy": float(np.mean(accuracy)) if accuracy else None,
+        }

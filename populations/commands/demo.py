@@ -6,7 +6,6 @@ skipped and one that was interrupted goes on, so a second `coord demo` finishes 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -215,16 +214,22 @@ def write_summary(out: Path) -> None:
 
 def table(out: Path) -> str:
     """Scores of all evaluations of a demo folder, one line each."""
+    from coord.files import parse_json, read_text, reading_kept
+
     lines = [f"{'ego':<12}{'partner':<14}{'games':>6}{'return':>9}  95 % interval     seat 0   seat 1"]
     for path in sorted((out / "eval").glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        ego, _, partner = path.stem.partition("-with-")
-        summary = result["summary"]
-        low, high = summary["ci95"]
-        seats = [_seat_mean(result["rows"], seat) for seat in (0, 1)]
-        head = f"{METHODS[ego]:<12}{partner:<14}{summary['episodes']:>6}{summary['mean_return']:>9.1f}"
-        lines.append(f"{head}  [{low:5.1f}, {high:5.1f}]  {seats[0]:>8.1f} {seats[1]:>8.1f}")
+        with reading_kept(path, "remove it and say coord demo again"):
+            lines.append(_table_line(path.stem, parse_json(read_text(path))))
     return "\n".join(lines)
+
+
+def _table_line(name: str, result: Any) -> str:
+    ego, _, partner = name.partition("-with-")
+    summary = result["summary"]
+    low, high = summary["ci95"]
+    seats = [_seat_mean(result["rows"], seat) for seat in (0, 1)]
+    head = f"{METHODS[ego]:<12}{partner:<14}{summary['episodes']:>6}{summary['mean_return']:>9.1f}"
+    return f"{head}  [{low:5.1f}, {high:5.1f}]  {seats[0]:>8.1f} {seats[1]:>8.1f}"
 
 
 def _seat_mean(rows: Sequence[dict[str, Any]], seat: int) -> float:

@@ -387,22 +387,29 @@ def scored(whole: Pipeline, step: str) -> dict[str, Any]:
 
 def result(whole: Pipeline) -> dict[str, Any]:
     """What the steps came to, for `result.json`."""
-    import json
-
     from coord import checkpoint
+    from coord.files import parse_json, read_text, reading_kept
     from coord.run.config import to_dict
 
-    files = {name: json.loads((whole.step(name) / SCORE_FILE).read_text(encoding="utf-8")) for name in STEPS}
-    steps = {name: {key: v for key, v in score.items() if key != "rows"} for name, score in files.items()}
+    steps = {}
+    for name in STEPS:
+        path = whole.step(name) / SCORE_FILE
+        with reading_kept(path, "remove it and resume that run"):
+            steps[name] = {key: v for key, v in parse_json(read_text(path)).items() if key != "rows"}
     head = {"schema": SCHEMA, "layout": whole.home.name, "proxies": list(whole.cfg.proxies)}
     return {**head, "steps": steps, "provenance": checkpoint.provenance(to_dict(whole.cfg))}
 
 
 def summary(folder: Path) -> str:
     """The scores of the three steps as text."""
-    import json
+    from coord.files import parse_json, read_text, reading_kept
 
-    found = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    path = folder / RESULT_FILE
+    with reading_kept(path, "remove it and resume that run"):
+        return "\n".join([*_summary_lines(parse_json(read_text(path))), f"agents in {folder}"])
+
+
+def _summary_lines(found: Any) -> list[str]:
     lines = [f"{found['layout']} with {', '.join(found['proxies'])}"]
     for name in ("imitation", "policy"):
         mean, (low, high) = (found["steps"][name]["summary"][key] for key in ("mean_return", "ci95"))
@@ -410,7 +417,7 @@ def summary(folder: Path) -> str:
     reward = found["steps"]["reward"]
     figures = [f"{name.replace('_', ' ')} {_mean(reward[name])}" for name in ("accuracy", "rank_correlation", "labels")]
     lines.insert(2, f"{'reward':<10} {', '.join(figures)}")
-    return "\n".join([*lines, f"agents in {folder}"])
+    return lines
 
 
 def _mean(values: Sequence[float | None]) -> str:

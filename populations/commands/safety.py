@@ -126,18 +126,19 @@ def run_arm(cfg: SafetyStudyConfig, name: str) -> dict[str, Any]:
 
 def run_direct_arm(cfg: SafetyStudyConfig, name: str) -> dict[str, Any]:
     """An arm without a reward, or what an earlier call kept of it."""
-    import json
-
-    from coord.files import atomic_write_json
+    from coord.files import atomic_write_json, parse_json, read_text, reading_kept
     from coord.studies import safety_study
 
     kept, asked = Path(cfg.out) / f"{name}.json", {"direct_seeds": cfg.direct_seeds, "seed": cfg.seed}
-    found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    if found.get("asked") != asked:
-        print(f"arm {name}")
-        found = {"asked": asked, "arm": safety_study.direct_arm(name, cfg.direct_seeds, cfg.seed)}
-        atomic_write_json(kept, found)
-    return found["arm"]
+    if kept.exists():
+        with reading_kept(kept, "remove it and say the command again"):
+            found = parse_json(read_text(kept))
+            if found["asked"] == asked:
+                return dict(found["arm"])
+    print(f"arm {name}")
+    arm = safety_study.direct_arm(name, cfg.direct_seeds, cfg.seed)
+    atomic_write_json(kept, {"asked": asked, "arm": arm})
+    return arm
 
 
 def prefer_words(cfg: SafetyStudyConfig, name: str, folder: Path) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from coord.algos.ppo import PPOConfig
 from coord.algos.sac import SACConfig
-from coord.errors import UserError
+from coord.errors import UserError, unknown
 from coord.preference.config import PreferConfig
 from coord.preference.labels import queries
 from coord.preference.learners.kitchen_files import arch_of
@@ -19,6 +21,7 @@ def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
     """Raise UserError where settings do not fit together, before anything is trained or written."""
     if isinstance(cfg.algo, PPOConfig) != (cfg.learner == "ppo"):
         raise UserError(f"learner={cfg.learner} does not go with the fields of another algo: say learner=, not algo=")
+    _check_device(cfg.device)
     _check_task(cfg, env)
     if cfg.safety.hazards and not learns_reward:
         raise UserError("safety.hazards= are what people warn of: a method that learns from nobody's labels has no use")
@@ -42,6 +45,17 @@ def check(cfg: PreferConfig, env: TaskEnv, *, learns_reward: bool) -> None:
             "when the first labels are asked for"
         )
     _check_segments(cfg, env, start)
+
+
+def _check_device(text: str) -> None:
+    try:
+        device = torch.device(text)
+    except RuntimeError as error:
+        raise unknown("device", text, ("cpu", "cuda")) from error
+    if device.type not in ("cpu", "cuda"):
+        raise unknown("device", text, ("cpu", "cuda"))
+    if device.type == "cuda" and (device.index or 0) >= (found := torch.cuda.device_count()):
+        raise UserError(f"device={text}: PyTorch finds {found} such devices here; allowed is cpu")
 
 
 def _check_task(cfg: PreferConfig, env: TaskEnv) -> None:
