@@ -134,8 +134,8 @@ def _compare_threads(folder: Path, written: int, config: Any) -> None:
         begun = dict(parse_json(read_text(path))).get("threads")
     if begun and written != begun:
         raise UserError(
-            f"{folder / 'config.yaml'} was changed: threads={written}, but the run began with {begun}; put that back, or "
-            f"say threads={written} change_threads=true"
+            f"{folder / 'config.yaml'} was changed: threads={written}, but the run began with {begun}; put that "
+            f"back, or say threads={written} change_threads=true"
         )
 
 
