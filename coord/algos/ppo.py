@@ -67,10 +67,6 @@ class PPOConfig:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
-        if self.num_minibatches > (rows := self.num_envs * self.rollout_len):
-            raise UserError(
-                f"num_minibatches={self.num_minibatches}: a rollout has num_envs * rollout_len = {rows} rows"
-            )
         Arch(kind=self.network, hidden=self.hidden)  # refuses impossible ones
 
 

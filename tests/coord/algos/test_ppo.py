@@ -435,10 +435,3 @@ def test_self_play_learns_to_cook() -> None:
     state, env = ppo.create(cfg, ppo.make_arch(cfg, kitchens), [0]), SelfPlayEnv(kitchens)
     ppo.train(state, env)
     assert state.mean_returns()[0] >= 60
-
-
-def test_more_minibatches_than_rows_are_refused() -> None:
-    """Each would be an Adam step on one row: 1e6 of them ran for hours without a word."""
-    ppo.PPOConfig(num_envs=2, rollout_len=4, num_minibatches=8)
-    with pytest.raises(UserError, match="num_minibatches=9: a rollout has num_envs \\* rollout_len = 8 rows"):
-        ppo.PPOConfig(num_envs=2, rollout_len=4, num_minibatches=9)
