@@ -125,9 +125,14 @@ def _seat_partners(partner: Partner | Sequence[Partner], kitchen: OvercookedVect
     chosen: list[Partner] = [partner] * len(others) if one_for_all else list(partner)  # type: ignore[list-item, arg-type]
     if len(chosen) != len(others):
         raise UserError(f"{len(chosen)} partners were given for {len(others)} other seats")
-    agents = {ref: _resolve(ref, kitchen) for ref in dict.fromkeys(chosen)}
-    return {name: agents[ref] for name, ref in zip(others, chosen, strict=True)}
+    shared: dict[str, Agent] = {ref: _resolve(ref, kitchen) for ref in dict.fromkeys(chosen) if isinstance(ref, str)}
+    agents = [shared[ref] if isinstance(ref, str) else _resolve(ref, kitchen) for ref in chosen]
+    return dict(zip(others, agents, strict=True))
 
 
 def _resolve(partner: Partner, kitchen: OvercookedVectorEnv) -> Agent:
-    return load_agent(partner, kitchen.layouts[0], kitchen.rules) if isinstance(partner, str) else partner
+    if isinstance(partner, str):
+        return load_agent(partner, kitchen.layouts[0], kitchen.rules)
+    if not (callable(getattr(partner, "start", None)) and callable(getattr(partner, "act", None))):
+        raise UserError(f"partner={partner!r:.80}: a partner is an agent or a reference to one, such as 'human_proxy'")
+    return partner

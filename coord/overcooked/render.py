@@ -58,8 +58,8 @@ def render_frame(
         position = tuple(thing["position"])
         in_pot = layout.terrain[position[1]][position[0]] == "P"
         if in_pot:
-            pots.append((position, read_soup(thing)))
-        _paste(scene, position, object_sprite(thing, in_pot))
+            pots.append((position, read_soup(thing, layout.classic_time)))
+        _paste(scene, position, object_sprite(thing, in_pot, layout.classic_time))
     for seat, player in enumerate(state["players"]):
         for name in chef_sprites(player, seat):
             _paste(scene, tuple(player["position"]), name)
@@ -70,12 +70,15 @@ def render_frame(
     return np.asarray(_with_hud(picture, hud, tile) if hud else picture)
 
 
-def read_soup(thing: Mapping[str, Any]) -> Soup:
-    """Contents and progress of a soup in today's or the 2019 form of a state mapping."""
+def read_soup(thing: Mapping[str, Any], classic_time: int = CLASSIC_TIME) -> Soup:
+    """Contents and progress of a soup in today's or the 2019 form of a state mapping.
+
+    The form of 2019 says nothing of the cook time: it is `classic_time`, in ticks.
+    """
     if "state" in thing:
         kind, amount, ticks = thing["state"]
         tomatoes = amount if kind == "tomato" else 0
-        return Soup(amount - tomatoes, tomatoes, ticks or -1, CLASSIC_TIME)
+        return Soup(amount - tomatoes, tomatoes, ticks or -1, classic_time)
     names = [item["name"] for item in thing["_ingredients"]]
     tick = thing.get("cooking_tick", thing.get("_cooking_tick", -1))
     return Soup(names.count("onion"), names.count("tomato"), tick, thing["cook_time"])
@@ -84,11 +87,11 @@ def read_soup(thing: Mapping[str, Any]) -> Soup:
 # --------------------------------------------------------------------------- which sprite
 
 
-def object_sprite(thing: Mapping[str, Any], in_pot: bool) -> str:
-    """Name of the sprite of something that lies on a counter or is in a pot."""
+def object_sprite(thing: Mapping[str, Any], in_pot: bool, classic_time: int = CLASSIC_TIME) -> str:
+    """Name of the sprite of something that lies on a counter or is in a pot; `classic_time` as for `read_soup`."""
     if thing["name"] != "soup":
         return thing["name"]
-    soup = read_soup(thing)
+    soup = read_soup(thing, classic_time)
     look = "done" if not in_pot else "cooked" if soup.is_ready else "idle"
     return f"soup_{look}_tomato_{soup.tomatoes}_onion_{soup.onions}"
 

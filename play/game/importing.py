@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from coord.errors import UserError
-from coord.overcooked.layouts import Layout, layout_names
+from coord.overcooked.layouts import MAX_COOK_TIME, Layout, layout_names
 from coord.overcooked.loader import load_layout
 from coord.overcooked.recorded import layout_to_json, state_hash
 from coord.overcooked.rules import RULES
@@ -124,7 +124,11 @@ def _attempts(game: Trajectory, layout: Layout | None) -> Iterator[tuple[Layout,
     base = _kitchen(game) if layout is None else layout
     for rules in rule_sets:
         if layout is not None or rules != "classic":
-            yield (base if layout is not None else _with_fields(base, game)), rules
+            kitchen = base if layout is not None else _with_fields(base, game)
+            yield kitchen, rules
+            if layout is None and (times := _shown_times(soups)) and set(times) != set(kitchen.times):
+                for time in times:  # set by the program that ran the game, in no layout
+                    yield dataclasses.replace(kitchen, times=(time,) * len(kitchen.times)), rules
             continue
         for cook_time in _cook_times(game, soups):
             for reward in _delivery_rewards(game):
@@ -141,7 +145,14 @@ def _cook_times(game: Trajectory, soups: list[Mapping[str, Any]]) -> list[int]:
     if given is not None:
         return [given]
     seen = [soup["state"][2] for soup in soups if "state" in soup]
-    return list(dict.fromkeys([DEFAULTS["cook_time"], REPLAY_COOK_TIME, *([max(seen)] if seen else [])]))
+    likely = [DEFAULTS["cook_time"], REPLAY_COOK_TIME, *([max(seen)] if seen else []), *_shown_times(soups)]
+    return list(dict.fromkeys(likely))
+
+
+def _shown_times(soups: list[Mapping[str, Any]]) -> list[int]:
+    """The first few cook times that soups of today's form tell while they cook."""
+    shown = [soup.get("cook_time") for soup in soups]
+    return list(dict.fromkeys(time for time in shown if type(time) is int and 0 < time <= MAX_COOK_TIME))[:4]
 
 
 def _delivery_rewards(game: Trajectory) -> list[float]:

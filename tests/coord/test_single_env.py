@@ -116,3 +116,9 @@ def test_ppo_of_stable_baselines_trains_beside_the_human_proxy():
     model.learn(20_000)
     assert model.num_timesteps >= 20_000
     assert all(np.isfinite(weights.detach().numpy()).all() for weights in model.policy.parameters())
+
+
+@pytest.mark.parametrize("partner", [3, None, [None]])
+def test_what_is_no_agent_is_no_partner(partner: object) -> None:
+    with pytest.raises(UserError, match="a partner is an agent"):
+        single_env("cramped_room", partner=partner)

@@ -108,7 +108,7 @@ def _picture(state: Mapping[str, Any], layout: Layout) -> list[list[list[int]]]:
     objects = []
     for thing in state["objects"]:
         x, y = thing["position"]
-        name = render.object_sprite(thing, layout.terrain[y][x] == "P")
+        name = render.object_sprite(thing, layout.terrain[y][x] == "P", layout.classic_time)
         left = thing["cook_time"] - thing["cooking_tick"] if thing.get("is_cooking") else -1
         objects.append([x, y, _numbers()[name], left])
     return [players, objects]

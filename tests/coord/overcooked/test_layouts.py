@@ -181,7 +181,7 @@ def test_a_file_of_2019_is_the_kitchen_of_today() -> None:
 
 def test_parameters_of_2019_hold_under_the_classic_rules() -> None:
     text = OLD.replace('"cook_time": 20', '"cook_time": 5').replace('"delivery_reward": 20', '"delivery_reward": 7')
-    layout = load_layout(text.replace("soup\": 3", "soup\": 2"))
+    layout = load_layout(text.replace('soup": 3', 'soup": 2'))
     assert (layout.classic_time, layout.classic_value, layout.classic_items) == (5, 7, 2)
     tables = OvercookedVectorEnv(layout, 1).tables
     assert tables.max_ingredients.tolist() == [2]
@@ -283,3 +283,10 @@ def test_sizes_and_files_that_no_kitchen_has(tmp_path) -> None:
 def test_what_cannot_be_drawn_is_refused_at_once(word: str) -> None:
     with pytest.raises(UserError, match="allowed are"):
         run_layouts(["generate", word])
+
+
+@pytest.mark.parametrize("state", ['{"players": 3, "objects": []}', '{"players": [1, 2], "objects": []}'])
+def test_a_start_state_of_another_form_is_told(state):
+    layout = load_layout('{"grid": "XXPXX\\nO1 2O\\nXDXSX", "start_state": ' + state + "}")
+    with pytest.raises(UserError, match="start_state: it has not the form of a state"):
+        OvercookedVectorEnv(layout, 1)

@@ -61,6 +61,16 @@ def test_progress_bar_grows_and_changes_colour_when_ready():
     assert (ready == (90, 220, 90)).all(axis=2).sum() > yellow[3]
 
 
+def test_a_soup_of_2019s_form_is_ready_when_its_kitchens_time_is_over():
+    layout = load_layout('{"grid": "XXPXX\\nO1 2O\\nXDXSX", "cook_time": 5}')
+    state = OvercookedVectorEnv(layout, 1).state_dict(0)
+    soup = {"name": "soup", "position": (2, 0), "state": ["onion", 3, 5]}
+    ready = render_frame(layout, {**state, "objects": [soup]}, tile=TILE)
+    assert (ready == (90, 220, 90)).all(axis=2).any()
+    early = render_frame(layout, {**state, "objects": [{**soup, "state": ["onion", 3, 4]}]}, tile=TILE)
+    assert (early == (255, 200, 60)).all(axis=2).any()
+
+
 def test_text_goes_above_the_picture():
     env = OvercookedVectorEnv("cramped_room", 1)
     plain = render_frame(env.layouts[0], env.state_dict(0), tile=30)

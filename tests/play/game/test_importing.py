@@ -5,6 +5,7 @@ The games come from the rules of 2019 that the tests write down on their own, pl
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -238,3 +239,16 @@ def test_a_file_that_is_none_is_refused_and_nothing_is_made(text: str, reason: s
     with pytest.raises(UserError, match="no such file"):
         games(["import", str(tmp_path), f"data={data}"])
     assert not data.exists()
+
+
+def test_a_cook_time_that_only_soups_of_today_tell_is_found(tmp_path) -> None:
+    layout = dataclasses.replace(load_layout("cramped_room"), times=(5,) * 9)
+    acts, states, rewards = cooked(layout, 80, "overcooked-ai")
+    content = {"ep_states": [states], "ep_actions": [acts], "ep_rewards": [rewards]}
+    path = tmp_path / "quick.json"
+    path.write_text(json.dumps({**content, "mdp_params": [{"layout_name": "cramped_room"}]}, default=int))
+    store = Store(tmp_path / "games.sqlite")
+    (one,) = import_file(store, path)
+    kitchen = store.game(one.game_id).header.kitchen()
+    store.close()
+    assert set(kitchen.times) == {5}
