@@ -244,7 +244,11 @@ def test_a_file_that_is_none_is_refused_and_nothing_is_made(text: str, reason: s
 def test_a_cook_time_that_only_soups_of_today_tell_is_found(tmp_path) -> None:
     layout = dataclasses.replace(load_layout("cramped_room"), times=(5,) * 9)
     acts, states, rewards = cooked(layout, 80, "overcooked-ai")
-    content = {"ep_states": [states], "ep_actions": [acts], "ep_rewards": [rewards]}
+    content = {
+        "ep_states": [states],
+        "ep_actions": [[[_word(act) for act in joint] for joint in acts]],
+        "ep_rewards": [rewards],
+    }
     path = tmp_path / "quick.json"
     path.write_text(json.dumps({**content, "mdp_params": [{"layout_name": "cramped_room"}]}, default=int))
     store = Store(tmp_path / "games.sqlite")
