@@ -19,6 +19,8 @@ from coord.run import cli, config, field_help, folder
 COMMANDS = [name for name in plugins.entries("coord.commands") if (CONFIG_FOLDER / f"{name}.yaml").is_file()]
 COMMANDS = [name for name in COMMANDS if any(row.name == "threads" for row in field_help.field_help(name))]
 
+READS_THREADS = {"bench": ["what=sac"], "scoreboard": ["what=run"], "efficiency": ["what=run"]}  # not by default
+
 
 def test_none_means_the_usable_cores_and_the_number_is_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "usable_cores", lambda: 3)
@@ -36,7 +38,7 @@ def test_the_commands_with_threads_are_found() -> None:
 @pytest.mark.parametrize("count", [-1, 100_000])
 def test_no_command_takes_a_number_that_no_machine_has(command: str, count: int) -> None:
     with pytest.raises(UserError, match=rf"threads={count}: allowed are 1 to \d+, and 0 for one per usable core"):
-        config.load(command, [f"threads={count}"])
+        config.load(command, [*READS_THREADS.get(command, ()), f"threads={count}"])
 
 
 def test_the_command_line_refuses_it_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

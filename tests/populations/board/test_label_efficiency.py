@@ -25,7 +25,7 @@ GAMES = ("horizon=20", "episodes=2", "seeds=2", "threads=1")
 
 
 def report(out: Path, *words: str) -> Report:
-    return Report(config.load("efficiency", [f"out={out}", *GAMES, *words]), say=lambda _: None)
+    return Report(config.load("efficiency", ["what=run", f"out={out}", *GAMES, *words]), say=lambda _: None)
 
 
 class Fake:
@@ -178,7 +178,7 @@ def test_command_line(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[
         ("utilities=tidy", "tidy_counters"),
         ("wants=shape", "did you mean 'shaped'"),
         ("layouts=bottleneck", "human games"),
-        ("labels=-1", "labels=-1"),
+        ("labels=-1", "labels[0]=-1: must be at least 0"),
         ("seeds=0", "seeds=0"),
         ("layouts=cramped_room,ppo_words=totl_steps=3,parts=curves,learners=ppo,labels=50", "total_steps"),
     ],

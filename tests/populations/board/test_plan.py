@@ -12,7 +12,8 @@ from populations.board.runner import Contest
 
 
 def contest(out: Path, *words: str) -> Contest:
-    return Contest(config.load("scoreboard", [f"out={out}", "references=[]", "layouts=cramped_room", *words]))
+    asked = ["what=plan", f"out={out}", "references=[]", "layouts=cramped_room", *words]
+    return Contest(config.load("scoreboard", asked))
 
 
 def finish(cost: plan.Cost, seconds: float) -> None:
@@ -55,7 +56,7 @@ def test_protocol_a_of_the_published_methods_fits_two_cores(tmp_path: Path) -> N
     """Eight methods, five layouts, three seeds: two hours at 40 k steps/s and core; ours, with HSP's pools, one."""
 
     def hours(methods: str) -> float:
-        words = config.load("scoreboard", [f"methods={methods}", f"out={tmp_path}"])
+        words = config.load("scoreboard", ["what=plan", f"methods={methods}", f"out={tmp_path}"])
         return sum(one.steps for one in plan.costs(Contest(words))) / (2 * 40_000) / 3600
 
     published = "sp,pbt,fcp,trajedi,mep,pecan,ppo_bc,e3t"
