@@ -178,7 +178,7 @@ def test_command_line(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[
         ("utilities=tidy", "tidy_counters"),
         ("wants=shape", "did you mean 'shaped'"),
         ("layouts=bottleneck", "human games"),
-        ("labels=-1", "labels[0]=-1: must be at least 0"),
+        ("labels=-1", r"labels\[0\]=-1: must be at least 0"),
         ("seeds=0", "seeds=0"),
         ("layouts=cramped_room,ppo_words=totl_steps=3,parts=curves,learners=ppo,labels=50", "total_steps"),
     ],
