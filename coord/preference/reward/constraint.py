@@ -139,7 +139,7 @@ class Safety:
     ) -> Safety | None:
         """Nothing seen; None where no hazard is named, and then nothing changes anywhere.
 
-        reward: the run's reward model, whose inputs and device the cost network shares.
+        reward: the run's reward model, whose device the cost network shares.
 
         Raises:
             UserError: the task counts no events, or not this one.
@@ -150,7 +150,7 @@ class Safety:
             raise UserError(
                 f"safety.hazards={','.join(cfg.hazards)}: this task counts no events; env=island and env=overcooked do"
             )
-        inputs = reward.params["dense0.weight"].shape[-1]
+        inputs = env.obs_dim + env.beside_dim + env.act_dim  # all that is stored; a reward may leave some unread
         model = create_cost_model(cfg, inputs, judged.stop - judged.start, seeds, str(reward.flat.device))
         rngs = [seeding.rng(seed, "safety") for seed in seeds]
         return Safety(cfg, env, model, rngs, np.shape(env.events)[1], judged, SegmentPool(len(seeds), pool_episodes))

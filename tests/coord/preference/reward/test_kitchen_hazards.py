@@ -18,10 +18,14 @@ HAZARDS = ("collision", "discarded_dish")
 COLUMNS = [EVENTS.index(name) for name in ("collision", "put_soup_on_counter", "delivery_unpaid")]
 
 
-@pytest.mark.parametrize("sees_partner", [False, True])
-def test_collisions_are_counted_flagged_and_paid_for(tmp_path: Path, sees_partner: bool) -> None:
+@pytest.mark.parametrize(
+    "sees",
+    [{}, {"reward_sees_partner": True}, {"reward_sees_partner": True, "reward_sees_change": True}],
+    ids=["facts", "partner", "change"],
+)
+def test_collisions_are_counted_flagged_and_paid_for(tmp_path: Path, sees: dict[str, bool]) -> None:
     safety = SafetyConfig(hazards=HAZARDS, cost_hidden=(8,), cost_steps=5, implied_pairs=10)
-    job = build(small(total_steps=320, safety=safety, reward_sees_partner=sees_partner), tmp_path)
+    job = build(small(total_steps=320, safety=safety, **sees), tmp_path)
     env, happened = job.env.train, torch.zeros(2)
     step = env.step
 
