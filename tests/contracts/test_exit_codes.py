@@ -138,7 +138,9 @@ def test_kill_and_resume_give_the_same_parameters(finished: Path, tmp_path: Path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_ctrl_c_saves_and_says_how_to_go_on(number: signal.Signals, finished: Path, tmp_path: Path) -> None:
-    with started(*TRAIN, "save_every_s=1000", "out=run", cwd=tmp_path) as process:
+    before = signal.signal(number, signal.SIG_DFL if number == signal.SIGHUP else signal.getsignal(number))
+    with started(*TRAIN, "save_every_s=1000", "out=run", cwd=tmp_path) as process:  # not as nohup starts programs
+        signal.signal(number, before)
         wait_for_rows(process, tmp_path / "run", 3)
         process.send_signal(number)
         _, err = process.communicate(timeout=PATIENCE_S)

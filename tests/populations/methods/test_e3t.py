@@ -12,6 +12,7 @@ from coord.evaluation.agents import load_agent
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
 from coord.overcooked import load_layout
 from coord.partner_env import PartnerEnv
+from coord.run import config
 from populations.methods import e3t
 from populations.training import Setup, Training, write_egos
 from tests.agent_fixtures import index_member
@@ -80,7 +81,7 @@ def test_it_takes_no_partners_and_only_networks_on_indices() -> None:
 @pytest.mark.parametrize("field", ["eps", "copy_factor", "history", "predictor_batch"])
 def test_impossible_settings_are_refused(field: str) -> None:
     with pytest.raises(UserError, match=f"{field}=-1"):
-        e3t.E3TConfig(**{field: -1})
+        config.from_dict(e3t.E3TConfig, {field: -1})
 
 
 def test_its_agents_play_from_their_files(tmp_path) -> None:
