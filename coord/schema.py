@@ -18,7 +18,11 @@ def refuse_foreign_programs(connection: sqlite3.Connection, path: str | Path, sc
     A view in the place of a table may never end, a trigger may change what was recorded.
     """
     own = _made_by(script)
-    for kind, name, sql in connection.execute(_PROGRAMS).fetchall():
+    try:
+        found = connection.execute(_PROGRAMS).fetchall()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: move it aside or restore a copy") from error
+    for kind, name, sql in found:
         if (kind, name, _plain(sql)) not in own:
             raise UserError(f"{path} holds the {kind} '{name}', which is not of this project: it is not read")
 

@@ -14,6 +14,7 @@ from coord.algos import ppo
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import SelfPlayEnv
+from coord.run import config
 from populations.methods import belief
 from populations.methods.belief import BeliefConfig
 from populations.partners.kickstarting import KickstartedEnv, Kickstarting
@@ -96,7 +97,7 @@ def test_without_weight_nothing_is_asked_or_added() -> None:
     made.run(made.state, made.env, ppo.Hooks())
     assert made.env.advice == []
     with pytest.raises(UserError, match="kickstarting"):
-        BeliefConfig(kickstarting=-1.0)
+        config.from_dict(BeliefConfig, {"kickstarting": -1.0})
 
 
 def test_a_killed_run_goes_on_with_the_same_bits() -> None:
