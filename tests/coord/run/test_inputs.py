@@ -12,12 +12,19 @@ import pytest
 from coord.agents.files import read_agent, save_agent
 from coord.run import cli
 from coord.run.inputs import INPUTS_FILE
+from coord.threads import one_thread
 from populations.pool import add_members
 from tests.agent_fixtures import card, index_member, network
 from tests.contracts.test_exit_codes import refused_here
 
 SMALL = ("algo.num_envs=2", "algo.rollout_len=8", "horizon=20", "threads=1", "algo.total_steps=16")
 GRID = "XXPXX\nO1 2O\nX   X\nXDXSX\n"
+
+
+def write_pool(*seeds: int) -> None:
+    """Untrained partners p0, p1, ...; on one thread, which a file tells: the same seed gives the same file."""
+    with one_thread():
+        add_members("pool", [index_member(f"p{n}", seed, "k.layout") for n, seed in enumerate(seeds)])
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         Path("k.layout").write_text(GRID)
-        add_members("pool", [index_member("p0", 1, "k.layout"), index_member("p1", 2, "k.layout")])
+        write_pool(1, 2)
         assert cli.main(["train", "layout=k.layout", "partners=pool", *SMALL, "out=run"]) == 0
         Path("run/agent.safetensors").unlink()
     return folder
@@ -44,12 +51,12 @@ def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def another_kitchen() -> None:
     Path("k.layout").write_text(GRID.replace("X   X", "X  PX"))
     shutil.rmtree("pool")
-    add_members("pool", [index_member("p0", 1, "k.layout"), index_member("p1", 2, "k.layout")])
+    write_pool(1, 2)
 
 
 def another_partner() -> None:
     shutil.rmtree("pool")
-    add_members("pool", [index_member("p0", 1, "k.layout"), index_member("p1", 3, "k.layout")])
+    write_pool(1, 3)
 
 
 def one_more_partner() -> None:

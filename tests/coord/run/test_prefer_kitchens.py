@@ -150,7 +150,7 @@ def test_who_cannot_be_begun_as(
         (["teacher.wants=praise"], "did you mean|allowed: return, shaped, utility"),
         (["teacher.weights={movment: 1}"], "did you mean 'movement'"),
         (["layout=cramped_rom"], "cramped_room"),
-        (["env=walker_walk"], "are for env=overcooked"),
+        (["env=walker_walk"], "for env=overcooked"),
     ],
 )
 def test_what_does_not_fit_is_said_and_nothing_is_made(
