@@ -146,11 +146,11 @@ class Safety:
         """
         if not cfg.hazards:
             return None
+        inputs = env.obs_dim + env.beside_dim + env.act_dim  # all that is stored; a reward may leave some unread
         if not isinstance(env, CountsEvents):
             raise UserError(
                 f"safety.hazards={','.join(cfg.hazards)}: this task counts no events; env=island and env=overcooked do"
             )
-        inputs = env.obs_dim + env.beside_dim + env.act_dim  # all that is stored; a reward may leave some unread
         model = create_cost_model(cfg, inputs, judged.stop - judged.start, seeds, str(reward.flat.device))
         rngs = [seeding.rng(seed, "safety") for seed in seeds]
         return Safety(cfg, env, model, rngs, np.shape(env.events)[1], judged, SegmentPool(len(seeds), pool_episodes))
