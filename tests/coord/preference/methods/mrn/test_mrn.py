@@ -19,6 +19,7 @@ from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.methods.mrn.mrn import MRN, LabelBatch, MRNConfig, outer_batch
 from coord.preference.reward import nets as rn
 from coord.preference.reward.model import RewardConfig, RewardModel
+from coord.run import config
 
 SEEDS, OBS, ACT, ROWS, PAIRS, LENGTH = [3, 4], 3, 2, 10, 5, 4
 DOUBLE = torch.float64
@@ -324,4 +325,4 @@ def test_what_a_form_leaves_open_can_be_set() -> None:
     assert MRNConfig().resolved().continue_after_budget is True
     for field, value in (("form", "fixed"), ("score", "last"), ("every", 0), ("lr", -1.0), ("optimiser", "adamw")):
         with pytest.raises(UserError, match=field):
-            MRNConfig(**{field: value})
+            config.from_dict(MRNConfig, {field: value})
