@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from coord.compile_cache import EXACT, FAST
+from coord.forks import one_thread_after_fork
 from coord.types import FIXED_POINT, HEADS, NUM_ACTIONS
 
 WIDTH = 64  # of both hidden layers
@@ -279,6 +280,7 @@ def _learn_chunk(idx, rows, first, last, act, scalars, weights, coefs, grads, pa
         _backward_block(idx, rows, block, weights, x0[:n], x1[:n], grad[:n], scratch, grads)
 
 
+@one_thread_after_fork
 @nb.njit(parallel=True, **EXACT)
 def _learn(idx, rows, act, scalars, weights, coefs, grads, parts):  # type: ignore[no-untyped-def]
     """idx [M*R, K + E], rows [M, B], weights [M, ...] each, coefs [M, 3], grads [M, C, ...] each, parts [M, C, 5]."""
@@ -314,6 +316,7 @@ def _forward_serial(idx, weights, out):  # type: ignore[no-untyped-def]
         _forward_range(idx[m], 0, idx.shape[1], own, out[m])
 
 
+@one_thread_after_fork
 @nb.njit(parallel=True, **EXACT)
 def _forward_parallel(idx, weights, out):  # type: ignore[no-untyped-def]
     """As `_forward_serial`, CHUNKS pieces per member."""

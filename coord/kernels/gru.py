@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from coord.compile_cache import EXACT, FAST
+from coord.forks import one_thread_after_fork
 
 ROWS = 64  # sequences per task: 64 x 64 x 64 is the largest product that OpenBLAS keeps on the calling thread
 
@@ -78,6 +79,7 @@ def _forward_block(gx, weight, bias, start, keep, kept, states):  # type: ignore
         hidden[:] = states[t]
 
 
+@one_thread_after_fork
 @nb.njit(parallel=True, **EXACT)
 def _forward(gx, weight, bias, start, keep, kept, states):  # type: ignore[no-untyped-def]
     members, _, rows, _ = states.shape
@@ -130,6 +132,7 @@ def _backward_block(weight, start, keep, kept, states, grad_states, grad_gx, gra
     grad_start[:] = carry
 
 
+@one_thread_after_fork
 @nb.njit(parallel=True, **EXACT)
 def _backward(weight, start, keep, kept, states, grad_states, grad_gx, grad_gh, grad_start):  # type: ignore[no-untyped-def]
     members, _, rows, _ = states.shape

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from coord.compile_cache import EXACT, FAST
 from coord.errors import UserError, unknown
+from coord.forks import one_thread_after_fork
 from coord.kernels import fused
 from coord.kernels.gru import gru
 from coord.types import FIXED_POINT, HEADS, NUM_ACTIONS
@@ -97,6 +98,7 @@ def _add_dense(acc, weight, at, width, idx, first, extra):  # type: ignore[no-un
             acc[j] += x * weight[at + _U(e) * width + _U(j)]
 
 
+@one_thread_after_fork
 @nb.njit(parallel=True, **FAST)
 def _bag_forward(  # type: ignore[no-untyped-def]
     table, bias, weight, idx, out, members, batch, facts, extra, rows, width
@@ -128,6 +130,7 @@ def _bag_forward(  # type: ignore[no-untyped-def]
                     out[row_of_b * width + _U(j0) + _U(j)] = max(acc[j], out.dtype.type(0))
 
 
+@one_thread_after_fork
 @nb.njit(parallel=True, **FAST)
 def _bag_backward(  # type: ignore[no-untyped-def]
     idx, out, grad_out, grad_table, grad_bias, grad_weight, members, batch, facts, extra, rows, width

@@ -8,7 +8,6 @@ after the text of all files that take part.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import Any
 
 from numba import config, njit
 
-from coord import compile_cache
+from coord import compile_cache, forks
 
 _SOURCES = (
     *("compiled.py", "events.py", "layouts.py", "rules.py", "observations.py", "vector_env.py", "features.py"),
     *("planner.py", "chores.py", "../agents/greedy.py"),
 )
-_PROCESS = os.getpid()
 
 
 @lru_cache(maxsize=1)
@@ -57,10 +55,9 @@ def _compile(options: Mapping[str, Any], function: Callable) -> Any:
 def is_split(rows: int, chunk: int) -> bool:
     """Whether a loop over so many rows is split among threads: from two chunks on, but never in a forked child.
 
-    A child does not inherit the threads of its parent, and GNU's OpenMP ends a child that asks for some. Rows do not
-    depend on each other: one thread writes the same numbers.
+    Rows do not depend on each other: one thread writes the same numbers.
     """
-    return rows >= 2 * chunk and os.getpid() == _PROCESS
+    return rows >= 2 * chunk and not forks.is_forked()
 
 
 # For functions of one kitchen: no allocation, hence no reference counts on the views they are given, and always

@@ -109,6 +109,34 @@ def test_wrong_arguments_are_refused_when_the_env_is_made(arguments, message):
         gymnasium.make(ID, **arguments)
 
 
+FORK = """
+import os, torch
+from coord.agents.policy import FrozenPolicy
+from coord.nets.population import Arch, PopulationNet
+from coord.overcooked import OvercookedVectorEnv, single_env
+
+spec = OvercookedVectorEnv("cramped_room", 1).spec
+net = PopulationNet.create(Arch(inputs=spec.vocab_size), [torch.Generator().manual_seed(0)])
+env = single_env(partner=FrozenPolicy(net, spec, agent_id="mine"))
+
+def play():
+    env.reset(seed=0)
+    return [env.step(4)[0].tolist() for _ in range(20)]
+
+mine = play()
+child = os.fork()
+if not child:
+    os._exit(0 if play() == mine else 9)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_network_plays_on_in_a_forked_child():
+    """The first layer of its parent ran on several threads, which a child does not inherit."""
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.slow
 def test_ppo_of_stable_baselines_trains_beside_the_human_proxy():
     env = gymnasium.make(ID, layout="cramped_room", shaping=1.0)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from coord.compile_cache import EXACT, FAST
+from coord.forks import one_thread_after_fork
 
 LEAST_GAIN = 4  # times fewer numbers than a dense row has, or the rows stay dense
 BLOCK = 64  # columns that the kernels handle at a time; the first layer's width is a multiple of it
@@ -102,6 +103,7 @@ def _extract(rows, index, value):  # type: ignore[no-untyped-def]
 # Flat arrays, unsigned indices, a constant trip count and a local accumulator: see `coord.nets.population`.
 
 
+@one_thread_after_fork
 @nb.njit(parallel=True, **FAST)
 def _forward(index, value, weight, bias, out, networks, rows, most, width, step):  # type: ignore[no-untyped-def]
     """out[g, r] = bias[g] + sum_k value[g, r, k] weight[g, index[g, r, k]]."""
@@ -124,6 +126,7 @@ def _forward(index, value, weight, bias, out, networks, rows, most, width, step)
                     out[row * width + _U(j0) + _U(j)] = acc[j]
 
 
+@one_thread_after_fork
 @nb.njit(parallel=True, **FAST)
 def _backward(index, value, grad, by_weight, networks, rows, most, width, step):  # type: ignore[no-untyped-def]
     """by_weight[g, index[g, r, k]] += value[g, r, k] grad[g, r]; every network has its own."""
