@@ -116,7 +116,7 @@ from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import OvercookedVectorEnv, single_env
 
 spec = OvercookedVectorEnv("cramped_room", 1).spec
-net = PopulationNet.create(Arch(inputs=spec.vocab_size), [torch.Generator().manual_seed(0)])
+net = PopulationNet.create(Arch(inputs=spec.vocab_size, hidden=(64, 64, 64)), [torch.Generator().manual_seed(0)])
 env = single_env(partner=FrozenPolicy(net, spec, agent_id="mine"))
 
 def play():
