@@ -141,8 +141,8 @@ def test_a_network_plays_on_in_a_forked_child():
 def test_ppo_of_stable_baselines_trains_beside_the_human_proxy():
     env = gymnasium.make(ID, layout="cramped_room", shaping=1.0)
     model = PPO("MlpPolicy", env, n_steps=512, n_epochs=2, seed=0, device="cpu")
-    model.learn(20_000)
-    assert model.num_timesteps >= 20_000
+    model.learn(1024)
+    assert model.num_timesteps >= 1024
     assert all(np.isfinite(weights.detach().numpy()).all() for weights in model.policy.parameters())
 
 
