@@ -35,5 +35,4 @@ def one_thread_after_fork(split: Any) -> Callable:
 @cache
 def _on_one_thread(split: Any) -> Callable:
     """Not kept on disk, where numba would not tell it from the parallel one."""
-    options = {**EXACT, **split.targetoptions, "parallel": False, "cache": False}
-    return nb.jit(**options)(split.py_func)
+    return nb.jit(**{**EXACT, **split.targetoptions, "parallel": False, "cache": False})(split.py_func)
