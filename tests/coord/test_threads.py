@@ -113,6 +113,8 @@ def test_a_run_older_than_the_rule_takes_a_number_and_keeps_it(begun: Path, caps
     path = begun / "config.yaml"
     text = path.read_text().replace("threads: 2", "threads: 0").replace("change_threads: false\n", "")
     path.write_text(text)
+    environ = json.loads((begun / "env.json").read_text())
+    (begun / "env.json").write_text(json.dumps({key: one for key, one in environ.items() if key != "threads"}))
     resumed(begun, "threads=1")
     assert "threads=1 instead of a number not recorded" in capsys.readouterr().out
     assert resumed(begun).threads == 1
