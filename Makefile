@@ -15,6 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or name another one: make PYTHON=python3.12 setup" >&2; exit 2; }
 	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing into $(VENV) (the first time takes some minutes)"
+	@rm -rf *.egg-info # an older one here would hide the commands that the new one declares
 	@$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 

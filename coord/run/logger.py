@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -111,6 +112,7 @@ class Logger:
         atomic_write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file: TextIO = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
         purge_step = None if resume_step is None else resume_step + 1
+        _wait_for_a_later_name(folder / "tb")
         self._board = SummaryWriter(str(folder / "tb"), purge_step=purge_step, flush_secs=10)
 
     def __enter__(self) -> Logger:
@@ -140,6 +142,18 @@ class Logger:
         """Flush and close both files."""
         self._file.close()
         self._board.close()
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Wait for the second after the one that names the newest event file, at most one second.
+
+    TensorBoard reads event files in the order of their names, which begin with the second of their making: of two
+    files of one second, the part that goes on might be read before the part that it takes back.
+    """
+    names = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
+    seconds = [int(name) for name in names if name.isdecimal()]
+    if seconds:
+        time.sleep(min(max(max(seconds) + 1 - time.time(), 0.0), 1.0))
 
 
 def check_keys(keys: Mapping[str, Any]) -> None:

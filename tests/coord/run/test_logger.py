@@ -62,6 +62,16 @@ def test_resume_forgets_what_the_checkpoint_has_not_seen(tmp_path: Path) -> None
     assert scalars_of(tmp_path, "rollout/return") == [(100, 100.0), (200, 200.0), (300, -3.0)]
 
 
+def test_what_a_later_part_takes_back_is_gone_however_many_writers_there_were(tmp_path: Path) -> None:
+    # TensorBoard numbers the writers of a process in its file names: the tenth sorts before the ninth.
+    for writer in range(6):
+        folder = tmp_path / str(writer)
+        for resume_step in (None, 1):
+            with Logger(folder, resume_step=resume_step) as logger:
+                logger.log({"rollout/return": float(resume_step or 0)}, 2)
+        assert scalars_of(folder, "rollout/return") == [(2, 1.0)]
+
+
 def test_numbers_that_are_not_finite_stay_valid_json(tmp_path: Path) -> None:
     with Logger(tmp_path) as logger:
         logger.log({"rollout/return": float("nan"), "train/lr": float("inf")}, 1)

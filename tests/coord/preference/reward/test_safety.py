@@ -9,6 +9,7 @@ from coord.errors import UserError
 from coord.preference.labels.segments import Labels
 from coord.preference.reward import safety
 from coord.preference.reward.safety import Familiarity, SafetyConfig
+from coord.run import config
 
 NAN = float("nan")
 
@@ -143,4 +144,4 @@ def test_hazards_are_events_or_groups_of_them() -> None:
 )
 def test_fields_out_of_range(field: str, value: object) -> None:
     with pytest.raises(UserError, match=field):
-        SafetyConfig(**{field: value})
+        config.from_dict(SafetyConfig, {field: value})
