@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One process a core; the tests of a file stay together, since they share what was trained for them.
+SPREAD := -n auto --dist loadfile
 
 .PHONY: help setup demo test test-fast lint type bench play label clean
 
@@ -23,10 +25,10 @@ demo: $(STAMP) ## train partners and an ego on one kitchen, score it, write the 
 	@$(BIN)/coord demo
 
 test: $(STAMP) ## run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SPREAD)
 
 test-fast: $(STAMP) ## run the tests that take seconds
-	@$(BIN)/python -m pytest -m 'not slow and not learn'
+	@$(BIN)/python -m pytest $(SPREAD) -m 'not slow and not learn'
 
 lint: $(STAMP) ## check the style
 	@$(BIN)/ruff check .
