@@ -71,6 +71,8 @@ def check_folder(folder: str | Path, *, need: int = SPARE) -> None:
     Raises:
         UserError: a file is there, it cannot be written or made, or the disk is full.
     """
+    if os.path.realpath(folder) == os.path.realpath(os.sep):
+        raise UserError(f"cannot write into {folder}: it is the root of the file system, name a folder")
     try:
         _check_folder(Path(folder), need)
     except OSError as error:

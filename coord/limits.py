@@ -15,6 +15,7 @@ LARGEST = 10**6  # for what nothing narrower is known about
 
 Count = Annotated[int, Ge(1), Le(LARGEST)]
 CountOrNone = Annotated[int, Ge(0), Le(LARGEST)]  # 0 stands for none
+Minibatches = Annotated[int, Ge(1), Le(4096)]  # of a rollout
 Members = Annotated[int, Ge(1), Le(1000)]
 Steps = Annotated[int, Ge(1), Le(10**12)]
 StepsOrNone = Annotated[int, Ge(0), Le(10**12)]

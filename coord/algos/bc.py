@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from coord import seeding
+from coord import memory, seeding
 from coord.agents.files import HELD_OUT_ID, AgentCard, StoredAgent
 from coord.agents.views import KitchenView
 from coord.errors import UserError, unknown
@@ -124,6 +124,7 @@ def clone(
     demos: Demonstrations, config: BCConfig, seeds: Sequence[int], epochs: int, on_epoch: OnEpoch | None = None
 ) -> PopulationNet:
     """Train one clone per seed on all rows of `demos`: Adam on cross-entropy, every epoch in a fresh order."""
+    memory.check(_memory_parts(demos, config, len(seeds)), "lower members, batch_size or hidden")
     arch = Arch(kind="mlp_features", inputs=demos.features.shape[1], hidden=config.hidden)
     net = PopulationNet.create(arch, [seeding.torch_generator(seed, "bc", "init") for seed in seeds])
     optimiser = PopulationAdam(net, eps=1e-8)
@@ -141,6 +142,16 @@ def clone(
         if on_epoch is not None:
             on_epoch(epoch + 1, net, total / (len(acts) * len(seeds)))
     return net
+
+
+def _memory_parts(demos: Demonstrations, config: BCConfig, members: int) -> dict[str, float]:
+    """Bytes that cloning will hold at least: networks with Adam, and what one batch leaves for its gradient."""
+    widths = (demos.features.shape[1], *config.hidden, NUM_ACTIONS)
+    rows = members * min(config.batch_size, len(demos.acts))
+    return {
+        "networks with Adam": members * memory.dense_numbers(widths) * memory.ADAM * memory.FLOAT,
+        f"batches of {rows} rows": rows * sum(widths) * memory.FLOAT,
+    }
 
 
 def cloning_loss(net: PopulationNet, features: Tensor, acts: Tensor) -> Tensor:

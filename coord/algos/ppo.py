@@ -26,7 +26,7 @@ from coord import memory, seeding
 from coord.errors import Diverged, UserError
 from coord.kernels import fused
 from coord.kernels.fused import ppo_loss
-from coord.limits import Count, NotNegative, Positive, RewardScale, Share, Steps, StepsOrNone, Widths
+from coord.limits import Count, Minibatches, NotNegative, Positive, RewardScale, Share, Steps, StepsOrNone, Widths
 from coord.nets.optim import PopulationAdam
 from coord.nets.population import Arch, PopulationNet
 from coord.partner_env import Episodes, RowEnv
@@ -46,7 +46,7 @@ class PPOConfig:
     num_envs: Count = 64  # kitchens per member, 16..512
     rollout_len: Count = 100  # ticks per rollout, 32..400
     num_epochs: Count = 4  # passes over a rollout, 2..15
-    num_minibatches: Count = 8  # per pass, 1..16
+    num_minibatches: Minibatches = 8  # per pass, 1..16
     lr: Share = 2e-3  # Adam step size at the start, 2e-4..3e-3
     lr_final: Share = 0.1  # share of lr that is left at total_steps, 0..1
     gamma: Share = 0.99  # discount, .96...995

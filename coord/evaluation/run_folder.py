@@ -34,6 +34,7 @@ from coord.files import parse_json
 
 METRICS, SUMMARY = "metrics.jsonl", "summary.json"
 CONFIG, COMMAND, ENVIRONMENT = "config.yaml", "command.txt", "env.json"
+MOST_ENTRIES = 100_000  # files and folders below what is to be reported on
 SKIPPED_FOLDERS = frozenset({"tb", "ckpt", "__pycache__"})
 PROXY = "human_proxy"
 CONTROL_SCORES = "control"  # the "kind" of scores of policies for control tasks
@@ -178,7 +179,7 @@ def read_folder(path: str | Path) -> RunFolder:
     folder = RunFolder(Path(path))
     if not os.path.isdir(folder.path):
         raise UserError(f"no run folder at '{path}': coord report wants the folder of a run or of a demo")
-    for file in sorted(_files(folder.path)):
+    for file in sorted(_bounded(_files(folder.path), path)):
         try:
             _read_file(folder, file)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -189,8 +190,27 @@ def read_folder(path: str | Path) -> RunFolder:
     return folder
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for entry in folder.iterdir():
+def _bounded(files: Iterator[Path | None], path: str | Path) -> Iterator[Path]:
+    """The files among what `_files` meets.
+
+    Raises: UserError after so many that this is no folder of runs.
+    """
+    for count, file in enumerate(files):
+        if count >= MOST_ENTRIES:
+            raise UserError(f"'{path}' holds more than {MOST_ENTRIES} files: name the folder of a run or of a demo")
+        if file is not None:
+            yield file
+
+
+def _files(folder: Path) -> Iterator[Path | None]:
+    """Every file below that is worth reading, and None for every other thing that was met."""
+    yield None
+    try:
+        entries = list(folder.iterdir())
+    except PermissionError:  # a folder that is somebody else's holds nothing of ours
+        return
+    for entry in entries:
+        yield None
         if entry.is_dir() and entry.name not in SKIPPED_FOLDERS and not entry.is_symlink():
             yield from _files(entry)
         elif (entry.name == METRICS or entry.suffix == ".json") and entry.is_file():  # no pipe, no endless device

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coord import memory
 from coord.compile_cache import EXACT, FAST
 from coord.errors import UserError, unknown
 from coord.forks import one_thread_after_fork
@@ -441,6 +442,8 @@ class PopulationNet(nn.Module):
     def create(arch: Arch, gens: list[torch.Generator]) -> PopulationNet:
         """Fresh members, each initialised by its own generator, so that member m does not depend on M."""
         shapes = param_shapes(arch)
+        numbers = len(gens) * sum(math.prod(shape) for shape in shapes.values())
+        memory.check({f"networks of {len(gens)} members": numbers * memory.FLOAT}, "lower members or hidden")
         drawn = [{name: _init_tensor(name, shape, gen) for name, shape in shapes.items()} for gen in gens]
         return PopulationNet(arch, {name: torch.stack([d[name] for d in drawn]) for name in shapes})
 

@@ -168,6 +168,8 @@ class OvercookedParallelEnv(ParallelEnv):
 
     def _joint_act(self, actions: Mapping[str, Any]) -> list[int]:
         """Actions in seat order."""
+        if not isinstance(actions, Mapping):
+            raise ValueError(f"step takes the actions by agent ({', '.join(self.agents)}), not {actions!r}")
         if strangers := [agent for agent in actions if agent not in self.agents]:
             raise ValueError(f"there is no agent {strangers[0]!r} to act; agents: {', '.join(self.agents)}")
         if missing := [agent for agent in self.agents if agent not in actions]:
@@ -218,6 +220,7 @@ def _checked_action(agent: str, action: Any) -> int:
 
 
 def _checked_shaping(shaping: float) -> float:
-    if not isinstance(shaping, int | float | np.number) or not math.isfinite(shaping):
+    number = isinstance(shaping, int | float | np.integer | np.floating) and not isinstance(shaping, bool)
+    if not number or not math.isfinite(shaping):
         raise UserError(f"shaping={shaping!r}: the factor of the shaping reward is a finite number")
     return float(shaping)

@@ -97,6 +97,15 @@ def pack(state: Mapping[str, Any], layout: Layout, number: int, tables: rules.Ta
     As in overcooked-ai's `from_dict`, a state without orders allows every recipe, and a cook time of a soup's own
     does not outlive the next tick, so it is not kept. Raises ValueError naming what does not fit the kitchen.
     """
+    try:
+        return _pack(state, layout, number, tables, classic)
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
+        # of a mapping from elsewhere: a list where a mapping belongs, a missing key, a text for a number
+        told = f"no '{error.args[0]}'" if isinstance(error, KeyError) else error
+        raise ValueError(f"the state is not of the form of OvercookedState.to_dict: {told}") from error
+
+
+def _pack(state: Mapping[str, Any], layout: Layout, number: int, tables: rules.Tables, classic: bool) -> Row:
     cells = tables.terrain.shape[1]
     row = np.zeros(row_size(cells), np.int16)
     for key in ("players", "objects"):

@@ -313,10 +313,11 @@ class OvercookedVectorEnv:
 
 
 def _check_numbers(num_envs: int, horizon: int, rule_set: str) -> None:
-    if num_envs < 1:
-        raise UserError(f"num_envs is {num_envs}, at least 1 is needed")
-    if not 1 <= horizon <= MAX_HORIZON:
-        raise UserError(f"horizon is {horizon}, allowed: 1 to {MAX_HORIZON}")
+    for name, number, most in (("num_envs", num_envs, None), ("horizon", horizon, MAX_HORIZON)):
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not whole or number < 1 or (most is not None and number > most):
+            allowed = f"1 to {most}" if most else "at least 1"
+            raise UserError(f"{name} is {number!r}, allowed: whole numbers, {allowed}")
     if rule_set not in rules.RULES:
         raise unknown("rules", rule_set, rules.RULES)
 

@@ -104,6 +104,9 @@ def _load_new(command: str, words: Mapping[str, str]) -> Any:
     """The configuration of a new run."""
     if "change_threads" in words:
         raise UserError("change_threads= goes with resume= and threads=: a new run just takes threads=")
+    for key in ("out", "resume"):
+        if words.get(key) == "":
+            raise UserError(f"{key}= names no place: say which, or leave it out")
     cfg = from_dict(config_class(command), compose(command, words))
     _refuse_idle(command, cfg, words)
     return _settled(cfg)

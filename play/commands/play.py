@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coord.errors import UserError, unknown
 from coord.limits import Seat, TickRate, Ticks
 
 if TYPE_CHECKING:
@@ -49,11 +51,28 @@ def run(overrides: Sequence[str]) -> int:
     from coord.run.config import load
 
     cfg = load("play", overrides, positional=("layout", "partner"))
+    _check_names(cfg)
     from play.app import Options, main
 
     data = None if cfg.data is None else Path(cfg.data)
     moments = None if cfg.moments is None else Path(cfg.moments)
     return main(Options(file=data, folders=(Path(cfg.runs),), open_first=_first(cfg), moments=moments))
+
+
+def _check_names(cfg: PlayConfig) -> None:
+    """UserError, before a window opens, for a kitchen or a partner that does not exist."""
+    from coord.overcooked.loader import load_layout
+    from coord.references import split_reference
+    from play.game.catalogue import BUILT_IN
+
+    if cfg.layout is not None:
+        load_layout(cfg.layout)
+    known = [entry.ref for entry in BUILT_IN]
+    named = cfg.partner is None or cfg.partner in known or os.path.exists(split_reference(cfg.partner)[0])
+    if not named:
+        raise unknown("partner", cfg.partner, [*known, "<agent file>", "<folder of a pool or run>"])
+    if cfg.study is not None and not os.path.isfile(cfg.study):
+        raise UserError(f"no study file at '{cfg.study}'")
 
 
 def _first(cfg: PlayConfig) -> Destination | None:

@@ -37,9 +37,11 @@ def run(overrides: Sequence[str]) -> int:
 
 
 def _plan(cfg: ScoreboardConfig, command: str) -> None:
+    from coord.files import check_folder
     from populations.board import plan
     from populations.board.runner import Contest
 
+    check_folder(cfg.out)
     print(plan.text(Contest(cfg)))
 
 

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from coord import seeding
+from coord import memory, seeding
 from coord.errors import Diverged
 from coord.overcooked import load_layout
 from coord.preference.labels import episodes, moments
@@ -96,6 +96,7 @@ class Feedback:
     def create(cfg: FeedbackConfig, env: TaskEnv, seeds: list[int]) -> Feedback:
         """Nothing seen, nothing asked; member m depends on seeds[m] only."""
         obs_dim = env.obs_dim + env.beside_dim
+        _check_memory(cfg, env, len(seeds))
         facts = env.obs_dim if cfg.task.sees_change else 0
         models: dict[str, Any] = {"unread": facts, "change": facts, "device": cfg.device}
         if facts and not sees_moves(cfg.task):  # actions; what else moves no thing is 0 in the change itself
@@ -455,6 +456,14 @@ class Feedback:
         self._catch_up()
         if self.sessions:
             self._keep([self._stored(m) for m in range(self.members)])
+
+
+def _check_memory(cfg: FeedbackConfig, env: TaskEnv, members: int) -> None:
+    """UserError if the episodes kept to ask about cannot be held."""
+    row = env.obs_dim + env.beside_dim + env.act_dim + 1
+    episodes = members * cfg.pool_episodes
+    size = episodes * env.max_episode_steps * row * memory.FLOAT
+    memory.check({f"{episodes} episodes to ask about": size}, "lower members or pool_episodes")
 
 
 def _moments(cfg: FeedbackConfig, env: TaskEnv) -> StoredLabels:

@@ -28,7 +28,7 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coord import seeding
+from coord import memory, seeding
 from coord.errors import UserError, unknown
 from coord.limits import (
     Count,
@@ -185,6 +185,10 @@ class RewardModel:
         """
         read = obs_dim - unread + act_dim
         table = mlps.shapes(read, config.hidden, 1)
+        memory.check(
+            {"reward networks": len(seeds) * config.ensemble * rn.size(table) * memory.ADAM * memory.FLOAT},
+            "lower members, reward.ensemble or reward.hidden",
+        )
         gens = [seeding.torch_generator(seed, "reward model") for seed in seeds]
         flat = torch.zeros(len(gens), config.ensemble, rn.size(table), dtype=dtype, device=device)
         scale = flat.new_ones(len(gens), read)
