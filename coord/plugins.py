@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -20,16 +21,18 @@ METHOD_GROUPS = ("coord.pool_methods", "coord.ego_methods", "coord.preference_me
 
 @functools.cache
 def entries(group: str) -> Mapping[str, metadata.EntryPoint]:
-    """Name -> entry point of everything installed under `group`, sorted by name.
+    """Name -> entry point of everything installed under `group`, sorted by name; imports nothing."""
+    return {name: offered[0] for name, offered in _offered(group).items()}
 
-    Raises:
-        UserError: two packages offer the same name.
-    """
-    found: dict[str, metadata.EntryPoint] = {}
-    for entry in sorted(metadata.entry_points(group=group), key=lambda entry: entry.name):
-        other = found.setdefault(entry.name, entry)
-        if other.value != entry.value:
-            raise UserError(f"two packages offer '{entry.name}' in {group}: {other.value} and {entry.value}")
+
+@functools.cache
+def _offered(group: str) -> Mapping[str, list[metadata.EntryPoint]]:
+    """Name -> the different entry points that packages offer under it; more than one can be used by nobody."""
+    found: dict[str, list[metadata.EntryPoint]] = {}
+    for entry in sorted(metadata.entry_points(group=group), key=lambda entry: (entry.name, entry.value)):
+        others = found.setdefault(entry.name, [])
+        if entry.value not in [other.value for other in others]:
+            others.append(entry)
     return found
 
 
@@ -37,21 +40,44 @@ def find(group: str, name: str, what: str) -> Any:
     """The object behind a name; `what` is the word for it in the error.
 
     Raises:
-        UserError: there is none of that name, or its package cannot be imported.
+        UserError: there is none of that name, two packages offer it, or its package cannot be imported.
     """
-    offered = entries(group)
+    offered = _offered(group)
     if name not in offered:
         raise unknown(what, name, sorted(offered))
+    first, *others = offered[name]
+    if others:
+        raise UserError(f"two packages offer '{name}' in {group}: {first.value} and {others[0].value}")
     try:
-        return offered[name].load()
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{what} '{name}' ({offered[name].value}) cannot be loaded: {error}") from error
+        return first.load()
+    except Exception as error:  # whatever a package of somebody else does while it is imported
+        raise UserError(f"{what} '{name}' ({first.value}) cannot be loaded: {_told(error)}") from error
+
+
+def loaded(groups: Iterable[str], what: str, like: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, object) of all that can be loaded, those of the module `like` first; a broken one stops no search."""
+    offered = [(group, entry) for group in groups for entry in entries(group).values()]
+    for group, entry in sorted(offered, key=lambda pair: pair[1].value.partition(":")[0] != like):
+        with suppress(UserError):
+            yield entry.name, find(group, entry.name, what)
 
 
 def config_of(plugin: Any) -> type:
-    """The dataclass `plugin.Config`, imported now where it is given as text, "package.module:Name"."""
-    named = plugin.Config
-    if not isinstance(named, str):
-        return named
-    module, _, name = named.partition(":")
-    return getattr(importlib.import_module(module), name)
+    """The dataclass `plugin.Config`, imported now where it is given as text, "package.module:Name".
+
+    Raises:
+        UserError: the package gives none.
+    """
+    try:
+        named = plugin.Config
+        if not isinstance(named, str):
+            return named
+        module, _, name = named.partition(":")
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        who = getattr(plugin, "__name__", type(plugin).__name__)
+        raise UserError(f"{who} has no configuration that can be loaded: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"

@@ -47,7 +47,10 @@ def parse(text: str, name: str) -> dict[str, Any]:
     while skipped < len(lines) and (not lines[skipped].strip() or lines[skipped].lstrip().startswith("#")):
         skipped += 1
     body = "\n".join(lines[skipped:])
-    if not body.lstrip().startswith("{"):
+    start = body.lstrip()[:1]
+    if start == "[":
+        raise UserError(f"layout '{name}' is a list; it must be a mapping ({{'grid': ...}}) or bare rows of tiles")
+    if start != "{":
         return {"grid": body}
     return _parse_mapping(body.lstrip(), name, skipped)
 
@@ -57,6 +60,9 @@ def _parse_mapping(text: str, name: str, skipped: int) -> dict[str, Any]:
         where = f"line {skipped + line}, column {column}"
         return UserError(f"layout '{name}' is not a mapping of plain values: {where}: {reason}")
 
+    if "\0" in text:
+        before = text[: text.index("\0")]
+        raise refuse(before.count("\n") + 1, len(before) - before.rfind("\n"), "a NUL byte")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an odd backslash in a grid is told by the check of the grid
@@ -66,8 +72,8 @@ def _parse_mapping(text: str, name: str, skipped: int) -> dict[str, Any]:
     except (ValueError, RecursionError, MemoryError) as error:
         raise refuse(1, 1, _short(str(error)) or "too deeply nested") from error
     if foreign := _first_foreign(tree):
-        line, column = foreign
-        raise refuse(line, column, f"'{_short(text.splitlines()[line - 1][column - 1 :])}' is no plain value")
+        line, column, kind = foreign
+        raise refuse(line, column, f"'{_short(text.splitlines()[line - 1][column - 1 :])}' is no {kind}")
     try:
         return dict(ast.literal_eval(tree))
     except (ValueError, TypeError, RecursionError) as error:
@@ -90,14 +96,20 @@ class _PlainWords(ast.NodeTransformer):
         return node
 
 
-def _first_foreign(tree: ast.AST) -> tuple[int, int] | None:
-    """(line, column) from 1 of the first part that is no mapping, list, text, number, truth value or nothing."""
+def _first_foreign(tree: ast.AST) -> tuple[int, int, str] | None:
+    """(line, column) from 1 of the first part that is no plain value, or a key that is no text, and what it is not.
+
+    Plain are mappings, lists, texts, numbers, truth values and nothing.
+    """
     for node in ast.walk(tree):
+        for key in node.keys if isinstance(node, ast.Dict) else ():
+            if key is not None and not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+                return key.lineno, key.col_offset + 1, "text, as a key must be"
         constant = isinstance(node, ast.Constant) and not isinstance(node.value, str | int | float | None)
         unpacked = isinstance(node, ast.Dict) and None in node.keys
         signed = isinstance(node, ast.UnaryOp) and not _is_number(node.operand)
         if not isinstance(node, _PLAIN) or constant or unpacked or signed:
-            return getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1
+            return getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1, "plain value"
     return None
 
 

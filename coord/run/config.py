@@ -17,6 +17,7 @@ import operator
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -254,11 +255,12 @@ def choice_of(part: Any) -> tuple[str, str]:
 
 def _plugin_of(cls: type) -> tuple[str, str]:
     """("method", its name) if `cls` is the configuration of a method that some package offers."""
-    offered = [(group, entry) for group in plugins.METHOD_GROUPS for entry in plugins.entries(group).values()]
-    offered.sort(key=lambda pair: pair[1].module != cls.__module__)  # most stand in one file with their configuration
-    for group, entry in offered if dataclasses.is_dataclass(cls) else ():
-        if plugins.config_of(plugins.find(group, entry.name, "method")) is cls:
-            return "method", entry.name
+    if not dataclasses.is_dataclass(cls):
+        return "", ""
+    for name, plugin in plugins.loaded(plugins.METHOD_GROUPS, "method", like=cls.__module__):  # most stand beside it
+        with suppress(UserError):
+            if plugins.config_of(plugin) is cls:
+                return "method", name
     return "", ""
 
 

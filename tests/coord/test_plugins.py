@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from coord import plugins
 from coord.errors import UserError
+from coord.preference.methods import method
+from coord.run import cli, config
 
 ENTRY_POINTS = """
 [coord.commands]
@@ -22,7 +25,7 @@ theirs = theirs.method
 [coord.benchmarks]
 theirs = theirs.greet:bench
 """
-GREET = '''
+GREET = """
 from dataclasses import dataclass
 HELP, EXAMPLES = "say hello", ("coord greet name=Ada",)
 
@@ -39,8 +42,8 @@ def run(words):
 
 def bench(cfg):
     return {"bench": "theirs", "seed": cfg.seed}
-'''
-METHOD = '''
+"""
+METHOD = """
 from dataclasses import dataclass
 from populations.methods import uniform
 
@@ -51,7 +54,7 @@ class Config:
 def make(cfg, setup):
     assert cfg.zeal == 0.25
     return uniform.make(uniform.UniformConfig(), setup)
-'''
+"""
 
 
 @pytest.fixture
@@ -104,8 +107,47 @@ def test_their_method_trains_an_agent_that_is_scored(site: Path) -> None:
     assert json.loads((site.parent / "score.json").read_text())
 
 
-def test_two_packages_with_one_name_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = [plugins.metadata.EntryPoint("mine", f"{who}.mine", "coord.commands") for who in ("ours", "theirs")]
-    monkeypatch.setattr(plugins.metadata, "entry_points", lambda group: both)
-    with pytest.raises(UserError, match=r"two packages offer 'mine' in coord\.commands: ours\.mine and theirs\.mine"):
-        plugins.entries.__wrapped__("coord.commands")
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds entry points of somebody else to those that are installed."""
+
+    def add(group: str, **values: str) -> None:
+        known = plugins.metadata.entry_points
+        theirs = [plugins.metadata.EntryPoint(name, value, group) for name, value in values.items()]
+        monkeypatch.setattr(
+            plugins.metadata,
+            "entry_points",
+            lambda group: [*known(group=group), *(e for e in theirs if e.group == group)],
+        )
+        for cached in (plugins.entries, plugins._offered):
+            monkeypatch.setattr(plugins, cached.__name__, getattr(cached, "__wrapped__", cached))
+
+    return add
+
+
+def test_two_packages_with_one_name_stop_only_what_needs_it(offered: Callable[..., None]) -> None:
+    offered("coord.commands", train="theirs.train")
+    with pytest.raises(
+        UserError, match=r"two packages offer 'train' in coord\.commands: populations\..* and theirs\.train"
+    ):
+        plugins.find("coord.commands", "train", "command")
+    assert plugins.find("coord.commands", "layouts", "command").HELP
+    assert "two packages offer 'train'" in cli.overview()
+
+
+@pytest.mark.parametrize("fault", ["import nowhere", "raise OSError('gone')", "x = ", "METHOD = 1"])
+def test_a_broken_method_stops_only_what_needs_it(
+    fault: str, offered: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"theirs_{abs(hash(fault))}"
+    (tmp_path / f"{name}.py").write_text(fault)
+    monkeypatch.syspath_prepend(tmp_path)
+    for group in plugins.METHOD_GROUPS:
+        offered(group, aaa_broken=f"{name}:METHOD")
+    pebble = config.load("prefer", ["method=pebble"])
+    assert "pebble" in config.to_yaml(pebble)
+    assert method.name_of(pebble.method) == "pebble"
+    with pytest.raises(UserError, match=r"method=pebble is not for learner=ppo, which has .*surf"):
+        method.check_learner(method.named("rune"), pebble.method, "ppo")
+    with pytest.raises(UserError, match=r"can(not)? be loaded"):
+        config.load("prefer", ["method=aaa_broken"])

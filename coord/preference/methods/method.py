@@ -80,13 +80,15 @@ def named(name: str) -> Method:
 
 def name_of(config: Any) -> str:
     """The name of the method with that configuration."""
-    return next(name for name in plugins.entries(GROUP) if named(name).Config is type(config))
+    found = plugins.loaded([GROUP], "method")
+    return next(name for name, method in found if getattr(method, "Config", None) is type(config))
 
 
 def check_learner(method: Method, config: Any, learner: str) -> None:
     """Raise UserError if the learner ("sac", "ppo") cannot learn by the method as configured."""
     if learner not in method.learners:
-        known = [name for name in plugins.entries(GROUP) if learner in named(name).learners]
+        found = plugins.loaded([GROUP], "method")
+        known = [name for name, other in found if learner in getattr(other, "learners", ())]
         raise UserError(
             f"method={name_of(config)} is not for learner={learner}, which has {', '.join(known)} "
             "(true_reward: no labels)"

@@ -218,8 +218,11 @@ def test_json_a_mark_a_comment_and_blanks_are_no_reason_to_refuse(tmp_path) -> N
         ('{"grid": "XX"', "'{' was never closed"),
         ('{"grid": ' + "[" * 5000 + "}", "too many nested"),
         ('{"grid": ' + "-" * 50000 + "1}", "plain value"),
-        ('{"grid": "\0"}', "null bytes"),
-        ("{[]: 1}", "unhashable"),
+        ('{"grid": "XX",\n "\0": 1}', "line 2, column 3: a NUL byte"),
+        ('{"grid": "XX",\n [1]: 1}', "line 2, column 2: '[1]: 1}' is no text, as a key must be"),
+        ('{"grid": "XX",\n "start_state": {{}: 1}}', "line 2, column 18: '{}: 1}}' is no text"),
+        ('{"grid": "XX", 3: 1}', "line 1, column 16: '3: 1}' is no text"),
+        ('["XXPXX",\n "X1 2O"]', "is a list; it must be a mapping"),
     ],
 )
 def test_a_malformed_mapping_is_told_by_its_place(text: str, reason: str, tmp_path) -> None:

@@ -9,11 +9,13 @@ import sys
 
 import pytest
 
+from coord.overcooked.rules import EAST, INTERACT, NORTH, STAY, WEST
 from coord.run.cli import main
 from play.game.export import COLUMNS
 from play.game.record import Store
 from play.game.replay import Replay, verify
-from tests.play.helpers import play_cook
+from play.game.session import Session
+from tests.play.helpers import ScriptSeat, play_cook, run_session
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,26 @@ def test_any_change_is_found(store, spoil, tick, capsys):
     assert error.startswith("error: 1 of 3 games differ from their record; game 1: ")
     if verification.first_bad_tick and verification.first_bad_tick > 0:
         assert f"tick {verification.first_bad_tick} differs" in error
+
+
+def test_a_soup_mixed_under_the_old_classic_rule_is_told_as_that(store, tmp_path, capsys):
+    kitchen = tmp_path / "one_pot.layout"
+    kitchen.write_text("XXPXX\nO1 2T\nXDXSX")
+    onion = [WEST, INTERACT, EAST, NORTH, INTERACT, WEST, STAY, STAY, STAY]
+    tomato = [EAST, INTERACT, STAY, STAY, STAY, STAY, WEST, NORTH, INTERACT]
+    seats = [ScriptSeat(onion), ScriptSeat(tomato)]
+    session = Session(str(kitchen), seats, rules="overcooked-ai", ticks=9, tick_hz=10, recorder=store.recorder())
+    session.close(run_session(session))
+    assert verify(store.game(4)).ok
+    with store.transaction() as connection:  # as it stood in the file while classic pots took everything
+        connection.execute("UPDATE games SET rules = 'classic' WHERE id = 4")
+    found = verify(store.game(4))
+    assert (found.ok, found.first_bad_tick) == (False, 8)
+    assert main(["games", "verify", "4", f"data={store.path}"]) == 2
+    error = capsys.readouterr().err
+    assert "game 4: tick 8 differs: here a soup was mixed" in error
+    assert "those of 2019 refuse it" in error
+    assert "whole" in error
 
 
 def test_verify_list_show_and_delete_from_the_command_line(store, capsys):

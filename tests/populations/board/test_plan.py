@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from coord.run import config
+from coord.run.cli import main
 from populations.board import plan
 from populations.board.recipes import POOL_BUDGETS, pool_words
 from populations.board.runner import Contest
@@ -68,3 +71,10 @@ def test_partners_to_evaluate_with_keep_their_budget() -> None:
     assert set(POOL_BUDGETS[""]) <= set(pool_words("mep", "cramped_room"))
     assert not any("total_steps" in word for word in pool_words("bp", "coordination_ring"))
     assert pool_words("pbt", "counter_circuit_o_1order")[0] == "members=3"
+
+
+def test_a_plan_for_what_is_no_folder_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for out in ("/dev/null", str(tmp_path / "file")):
+        assert main(["scoreboard", "plan", f"out={out}"]) == 2
+        assert f"out={out}: it is no folder" in capsys.readouterr().err
