@@ -34,7 +34,7 @@ from coord.nets.optim import PopulationAdam
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import Layout, OvercookedVectorEnv, load_layout
 from coord.overcooked.human_data import HumanGame, load_games
-from coord.overcooked.recorded import RecordedGame, read_games
+from coord.overcooked.recorded import RecordedGame, kitchen_told, read_games
 from coord.threads import one_thread
 from coord.types import NUM_ACTIONS
 
@@ -240,14 +240,11 @@ def own_games(path: str | Path, layout: str | Layout, rules: str) -> Lesson:
         UserError: the file cannot be read, or nobody played there.
     """
     layout = load_layout(layout)
-    games = [
-        game
-        for game in read_games(path)
-        if game.header.layout_hash == layout.hash and game.header.rules == rules
-        if game.human_seats and len(game.rew)
-    ]
+    played = [game for game in read_games(path) if game.human_seats and len(game.rew)]
+    games = [game for game in played if game.header.layout_hash == layout.hash and game.header.rules == rules]
     if not games:
-        raise UserError(f"{path} holds no game of a person on {layout.name} with rules={rules}")
+        others = ", ".join(sorted({kitchen_told(game.header, layout) for game in played})) or "no other kitchen either"
+        raise UserError(f"{path} holds no game of a person on {layout.name} with rules={rules}, but on {others}")
     features = [_recorded_features(game) for game in games]  # [T * humans, F] each
     acts = [game.joint_act[:, game.human_seats].reshape(-1) for game in games]
     number = np.repeat(np.arange(len(games)), [len(one) for one in acts])

@@ -239,7 +239,14 @@ def _read_file(folder: RunFolder, file: Path) -> None:
     elif "joint_actions" in data:
         folder.games.append({**data, "source": source})
     elif "members" in data:
-        folder.pools.append({**data, "source": source})
+        folder.pools.append(read_pool(data, source))
+
+
+def read_pool(data: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The manifest of a pool. Raises TypeError or ValueError where a member is none."""
+    if not all(isinstance(member, dict) and "id" in member for member in data["members"]):
+        raise ValueError("a member without its id")
+    return {**data, "source": source}
 
 
 def _interval(mean: Any, bounds: Any) -> Interval | None:
@@ -259,6 +266,7 @@ def read_evaluation(data: Mapping[str, Any], source: str) -> Evaluation:
     """Scores from the JSON of `coord evaluate`. Raises KeyError, TypeError or ValueError where a field is wrong."""
     origin = data.get("provenance", {})
     rows = [_read_row(row) for row in data["rows"]]
+    _check_roles(rows)
     asked = origin.get("config", {}).get("partners") or dict.fromkeys(row.partner for row in rows)
     summary = data["summary"]
     return Evaluation(
@@ -270,6 +278,13 @@ def read_evaluation(data: Mapping[str, Any], source: str) -> Evaluation:
         overall=_interval(summary.get("mean_return"), summary.get("ci95")),
         iqm=_interval(summary.get("iqm"), summary.get("iqm_ci95")),
     )
+
+
+def _check_roles(rows: Sequence[Row]) -> None:
+    """Raise ValueError for an event that two rows count for another number of cooks."""
+    for name in sorted({name for row in rows for name in row.events}):
+        if len({len(row.events[name]) for row in rows if name in row.events}) > 1:
+            raise ValueError(f"the event {name} is counted for other roles in other rows")
 
 
 def read_policy_scores(data: Mapping[str, Any], source: str) -> PolicyScores:
@@ -329,13 +344,16 @@ def read_run(folder: Path, top: Path) -> TrainingRun:
                 columns.setdefault(key, {})[float(row["step"])] = math.nan if value is None else float(value)
     relative = folder.relative_to(top)
     environment = folder / ENVIRONMENT
+    machine = parse_json(environment.read_text(encoding="utf-8")) if environment.is_file() else {}
+    if not isinstance(machine, dict):
+        raise ValueError(f"{ENVIRONMENT} is no mapping")
     return TrainingRun(
         name=relative.name or folder.resolve().name,
         path=str(relative),
         curves={key: _curve(points) for key, points in columns.items()},
         config=_text(folder / CONFIG),
         command=_text(folder / COMMAND).strip(),
-        environment=parse_json(environment.read_text(encoding="utf-8")) if environment.is_file() else {},
+        environment=machine,
     )
 
 

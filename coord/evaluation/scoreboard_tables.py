@@ -5,9 +5,11 @@ Means over layouts are given to those who have every layout of the board, for th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,6 +101,40 @@ def read_board(out: Path) -> Board:
     if not any(found.values()):
         raise UserError(f"nothing was played in {out} yet: say coord scoreboard run out={out}")
     return Board(out, found)
+
+
+@contextmanager
+def telling_damage(out: Path, show: Callable[[Path], object]) -> Iterator[None]:
+    """Around the showing of the cells below `out`: one that was changed by hand is named, with how to get it back.
+
+    show: shows the cells of a folder; given folders of one cell each to find out which one it is.
+
+    Raises:
+        UserError: instead of whatever a cell of another form brings about.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError):
+            raise
+        bad = next((path for path in sorted(out.glob("cells/*/*/*.json")) if not _can_be_shown(out, path, show)), None)
+        if bad is None and isinstance(error, OSError):
+            raise
+        where = f"a cell below {out}" if bad is None else str(bad)
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{where} is damaged ({reason}): delete it to have it played again") from error
+
+
+def _can_be_shown(out: Path, path: Path, show: Callable[[Path], object]) -> bool:
+    with TemporaryDirectory() as alone:
+        place = Path(alone, path.relative_to(out))
+        place.parent.mkdir(parents=True)
+        place.write_bytes(path.read_bytes())
+        try:
+            show(Path(alone))
+        except Exception:
+            return False
+        return True
 
 
 def ranked(table: Mapping[str, Mapping[str, Interval]], layouts: int) -> dict[str, dict[str, Interval]]:

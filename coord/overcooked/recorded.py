@@ -178,6 +178,17 @@ class RecordedGame:
         return states
 
 
+def kitchen_told(header: GameHeader, asked: Layout) -> str:
+    """A recorded game's kitchen and rules, and in what it differs where its grid is the one that was asked for."""
+    kitchen = header.kitchen()
+    told = f"{kitchen.name} with rules={header.rules}"
+    if kitchen.grid != asked.grid or kitchen.hash == asked.hash:
+        return told
+    ours, theirs = asdict(asked), asdict(kitchen)
+    different = [name for name in ours if name not in ("name", "start_state") and ours[name] != theirs[name]]
+    return f"{told} (the same grid, other {', '.join(different) or 'start'})"
+
+
 def state_hash(state: Mapping[str, Any]) -> str:
     """16 hexadecimal digits that name a state: SHA-256 of its JSON, objects in order of their cell."""
     objects = sorted(state["objects"], key=lambda thing: tuple(thing["position"]))

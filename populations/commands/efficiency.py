@@ -45,15 +45,19 @@ def _run(cfg: EfficiencyConfig, command: str) -> None:
 
 def _table(cfg: EfficiencyConfig, command: str) -> None:
     from coord.evaluation.report import efficiency_text
+    from coord.evaluation.scoreboard_tables import telling_damage
 
-    print(efficiency_text.text(Path(cfg.out)))
+    with telling_damage(Path(cfg.out), efficiency_text.text):
+        print(efficiency_text.text(Path(cfg.out)))
 
 
 def _plot(cfg: EfficiencyConfig, command: str) -> None:
     from coord.evaluation.report import efficiency_page, efficiency_text
+    from coord.evaluation.scoreboard_tables import telling_damage
 
     page = Path(cfg.page) if cfg.page else Path(cfg.out) / efficiency_page.FILE_NAME
-    print(efficiency_page.build_page(Path(cfg.out), page))
-    if cfg.readme is not None:
-        efficiency_text.rewrite_readme(Path(cfg.readme), Path(cfg.out))
-        print(f"tables rewritten in {cfg.readme}")
+    with telling_damage(Path(cfg.out), lambda out: efficiency_page.build_page(out, out / page.name)):
+        print(efficiency_page.build_page(Path(cfg.out), page))
+        if cfg.readme is not None:
+            efficiency_text.rewrite_readme(Path(cfg.readme), Path(cfg.out))
+            print(f"tables rewritten in {cfg.readme}")

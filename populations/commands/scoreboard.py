@@ -60,17 +60,21 @@ def _run(cfg: ScoreboardConfig, command: str) -> None:
 
 def _table(cfg: ScoreboardConfig, command: str) -> None:
     from coord.evaluation.report import scoreboard_text
+    from coord.evaluation.scoreboard_tables import telling_damage
 
-    print(scoreboard_text.text(Path(cfg.out), cfg.variant))
+    with telling_damage(Path(cfg.out), lambda out: scoreboard_text.text(out, cfg.variant)):
+        print(scoreboard_text.text(Path(cfg.out), cfg.variant))
 
 
 def _plot(cfg: ScoreboardConfig, command: str) -> None:
     from coord.evaluation.report import scoreboard_page, scoreboard_text
+    from coord.evaluation.scoreboard_tables import telling_damage
     from populations.board.recipes import RECIPES, REFERENCES
 
     known = {name: recipe.note for name, recipe in (RECIPES | REFERENCES).items()}
     page = Path(cfg.page) if cfg.page else Path(cfg.out) / scoreboard_page.FILE_NAME
-    print(scoreboard_page.build_page(Path(cfg.out), page, known))
-    if cfg.readme is not None:
-        scoreboard_text.rewrite_readme(Path(cfg.readme), Path(cfg.out))
-        print(f"table rewritten in {cfg.readme}")
+    with telling_damage(Path(cfg.out), lambda out: scoreboard_page.build_page(out, out / page.name, known)):
+        print(scoreboard_page.build_page(Path(cfg.out), page, known))
+        if cfg.readme is not None:
+            scoreboard_text.rewrite_readme(Path(cfg.readme), Path(cfg.out))
+            print(f"table rewritten in {cfg.readme}")

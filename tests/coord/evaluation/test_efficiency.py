@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from coord.evaluation.report import efficiency_page, efficiency_text
 from coord.evaluation.scoreboard import Settings
 from coord.overcooked import EVENTS
 from coord.preference.tasks.kitchen_teachers import UTILITIES
+from coord.run.cli import main
 from populations.pool import NewMember, add_members
 from tests.agent_fixtures import card, constant_policy, member
 
@@ -147,3 +149,11 @@ def test_text_readme_and_page_show_the_figures(made_up: Path, tmp_path: Path) ->
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no cells yet"):
         efficiency.read(tmp_path)
+
+
+def test_a_cell_that_was_changed_by_hand_is_named(made_up: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = sorted(made_up.glob("cells/curves/*/*.json"))[0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"returns": [[1.0], "x"]}))
+    for what in ("table", "plot"):
+        assert main(["efficiency", what, f"out={made_up}"]) == 2
+        assert f"error: {path} is damaged (ValueError" in capsys.readouterr().err

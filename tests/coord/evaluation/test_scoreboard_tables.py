@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from coord.evaluation.run_folder import Interval
 from coord.evaluation.scoreboard import VARIANTS, cell_path
 from coord.evaluation.scoreboard_tables import Board, read_board
 from coord.files import atomic_write_json
+from coord.run.cli import main
 
 ONE, TWO = "cramped_room", "coordination_ring"
 SETTINGS = {"rules": "classic", "horizon": 400, "episodes": 2}
@@ -178,3 +180,26 @@ def test_nothing_played_is_said(tmp_path: Path) -> None:
         scoreboard_text.markdown(read_board(tmp_path))
     html = scoreboard_page.build_page(tmp_path, tmp_path / "page.html", {}).read_text()
     assert "Protocol A (human proxy)" in html
+
+
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [
+        (("A", ONE, "mep"), {"variants": {"standard": {"conduct": {}, "rows": []}}}),
+        (("A", TWO, "stay"), {"variants": "x"}),
+        (("A", ONE, "stay"), {"training": []}),
+        (("B", TWO, "mep"), {"br_prox_ci95": [0.7]}),
+        (("C", ONE, "fcp--mep"), {"mean_return": "much"}),
+        (("C", ONE, "mep--mep"), {"gap": {"sp_mean": None}}),
+    ],
+)
+def test_a_cell_that_was_changed_by_hand_is_named_in_one_line(
+    place: tuple[str, str, str], damage: dict[str, Any], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = cell_path(out, *place)
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    for what in ("table", "plot"):
+        code, error = main(["scoreboard", what, f"out={out}"]), capsys.readouterr().err
+        assert code == 2 or (what == "table" and "training" in damage)  # the table shows no costs of training
+        assert f"error: {path} is damaged" in error or code == 0
+        assert error.count("\n") == code // 2

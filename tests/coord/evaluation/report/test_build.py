@@ -419,3 +419,28 @@ def test_the_command_writes_the_page(demo: Path, capsys: pytest.CaptureFixture[s
     assert cli.main(["report"]) == 2
     assert cli.main(["report", str(demo / "nowhere")]) == 2
     assert "error: no run folder at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "reason"),
+    [
+        ("env.json", '"x"', "env.json is no mapping"),
+        ("manifest.json", '{"members": [{"name": "a"}]}', "a member without its id"),
+        ("manifest.json", '{"members": ["a"]}', "a member without its id"),
+    ],
+)
+def test_a_file_of_another_form_is_named_and_the_page_written(pattern: str, text: str, reason: str, demo: Path) -> None:
+    next(demo.rglob(pattern)).write_text(text)
+    assert any(reason in problem for problem in read_folder(demo).problems)
+    assert build_report(demo, None).is_file()
+
+
+def test_rows_that_count_an_event_for_other_roles_are_named(demo: Path) -> None:
+    for path in demo.rglob("*.json"):
+        score = json.loads(path.read_text())
+        if isinstance(score, dict) and any(row.get("events") for row in score.get("rows", [])):
+            score["rows"][0]["events"] = {name: {"ego": 1.0} for name in score["rows"][0]["events"]}
+            path.write_text(json.dumps(score))
+            break
+    assert any("for other roles in other rows" in problem for problem in read_folder(demo).problems)
+    assert build_report(demo, None).is_file()
