@@ -34,7 +34,7 @@ from coord.nets.optim import PopulationAdam
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import Layout, OvercookedVectorEnv, load_layout
 from coord.overcooked.human_data import HumanGame, load_games
-from coord.overcooked.recorded import RecordedGame, kitchen_told, read_games
+from coord.overcooked.recorded import RecordedGame, games_on
 from coord.threads import one_thread
 from coord.types import NUM_ACTIONS
 
@@ -236,15 +236,10 @@ def packaged_games(layout: str | Layout, split: str) -> Lesson:
 def own_games(path: str | Path, layout: str | Layout, rules: str) -> Lesson:
     """What the people in a recordings file of the game client did on `layout` under `rules`, whoever else played.
 
-    Raises:
-        UserError: the file cannot be read, or nobody played there.
+    Raises UserError if the file cannot be read, or nobody played there.
     """
     layout = load_layout(layout)
-    played = [game for game in read_games(path) if game.human_seats and len(game.rew)]
-    games = [game for game in played if game.header.layout_hash == layout.hash and game.header.rules == rules]
-    if not games:
-        others = ", ".join(sorted({kitchen_told(game.header, layout) for game in played})) or "no other kitchen either"
-        raise UserError(f"{path} holds no game of a person on {layout.name} with rules={rules}, but on {others}")
+    games = games_on(path, layout, rules)
     features = [_recorded_features(game) for game in games]  # [T * humans, F] each
     acts = [game.joint_act[:, game.human_seats].reshape(-1) for game in games]
     number = np.repeat(np.arange(len(games)), [len(one) for one in acts])

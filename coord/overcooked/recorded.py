@@ -178,7 +178,7 @@ class RecordedGame:
         return states
 
 
-def kitchen_told(header: GameHeader, asked: Layout) -> str:
+def _kitchen_told(header: GameHeader, asked: Layout) -> str:
     """A recorded game's kitchen and rules, and in what it differs where its grid is the one that was asked for."""
     kitchen = header.kitchen()
     told = f"{kitchen.name} with rules={header.rules}"
@@ -357,6 +357,20 @@ def _game(
         hashes=tuple(row[3] for row in ticks),
         events=tuple(RecordedEvent(*row) for row in events),
     )
+
+
+def games_on(path: str | Path, layout: Layout, rules: str) -> list[RecordedGame]:
+    """The games of a file that people played on `layout` under `rules`, with whomever.
+
+    Raises:
+        UserError: the file cannot be read, or nobody played there; it says where they played instead.
+    """
+    played = [game for game in read_games(path) if game.human_seats and len(game.rew)]
+    games = [game for game in played if game.header.layout_hash == layout.hash and game.header.rules == rules]
+    if not games:
+        others = ", ".join(sorted({_kitchen_told(game.header, layout) for game in played})) or "no other kitchen either"
+        raise UserError(f"{path} holds no game of a person on {layout.name} with rules={rules}, but on {others}")
+    return games
 
 
 def read_games(path: str | Path) -> list[RecordedGame]:

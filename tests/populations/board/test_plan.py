@@ -77,4 +77,4 @@ def test_a_plan_for_what_is_no_folder_is_refused_at_once(tmp_path: Path, capsys:
     (tmp_path / "file").touch()
     for out in ("/dev/null", str(tmp_path / "file")):
         assert main(["scoreboard", "plan", f"out={out}"]) == 2
-        assert f"out={out}: it is no folder" in capsys.readouterr().err
+        assert f"cannot write {out}: Not a directory" in capsys.readouterr().err
