@@ -10,7 +10,7 @@ from coord.run.progress import duration
 from populations.board.recipes import Step, learner_steps, training_facts
 
 if TYPE_CHECKING:
-    from populations.board.runner import Contest
+    from populations.board.runner import BenchmarkRunner
 
 MILLION = 1e6
 
@@ -25,10 +25,10 @@ class Cost(NamedTuple):
     is_done: bool
 
 
-def costs(contest: Contest) -> list[Cost]:
-    """Each training once, in the order of `Contest.run`."""
-    wanted = [("protocol B", step) for step in contest.bp_steps.values()]
-    wanted += [(entry.name, step) for row in contest.board for entry in row for step in entry.plan.steps]
+def costs(runner: BenchmarkRunner) -> list[Cost]:
+    """Each training once, in the order of `BenchmarkRunner.run`."""
+    wanted = [("protocol B", step) for step in runner.bp_steps.values()]
+    wanted += [(entry.name, step) for row in runner.board for entry in row for step in entry.plan.steps]
     first = {step.folder: (who, step) for who, step in reversed(wanted)}
     return [_cost(*first[folder]) for folder in dict.fromkeys(step.folder for _, step in wanted)]
 
@@ -38,9 +38,9 @@ def _cost(who: str, step: Step) -> Cost:
     return Cost(who, step, learners, learners * each, step.result.exists())
 
 
-def text(contest: Contest) -> str:
+def text(runner: BenchmarkRunner) -> str:
     """The trainings as a table, and their sum; with the time that the rest takes at the pace of those that are done."""
-    found = costs(contest)
+    found = costs(runner)
     rows = [["training", "for", "learners", "M steps each", "M steps", ""]]
     for who, step, learners, steps, is_done in found:
         figures = [str(learners), f"{steps / learners / MILLION:g}", f"{steps / MILLION:g}"]

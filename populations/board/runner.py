@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
 
 @dataclass
-class Contest:
+class BenchmarkRunner:
     """Everything that a scoreboard asks for; `run` does what of it is missing."""
 
     cfg: ScoreboardConfig

@@ -39,10 +39,10 @@ def run(overrides: Sequence[str]) -> int:
 def _plan(cfg: ScoreboardConfig, command: str) -> None:
     from coord.files import check_folder
     from populations.board import plan
-    from populations.board.runner import Contest
+    from populations.board.runner import BenchmarkRunner
 
     check_folder(cfg.out)
-    print(plan.text(Contest(cfg)))
+    print(plan.text(BenchmarkRunner(cfg)))
 
 
 def _run(cfg: ScoreboardConfig, command: str) -> None:
@@ -52,10 +52,10 @@ def _run(cfg: ScoreboardConfig, command: str) -> None:
         UserError: bad input before anything is done; or what failed, after everything else was done.
         Interrupted: Ctrl-C; all that was finished is kept.
     """
-    from populations.board.runner import Contest
+    from populations.board.runner import BenchmarkRunner
     from populations.board.work import carry_out
 
-    carry_out(Contest(cfg), command, lambda: _table(cfg, command))
+    carry_out(BenchmarkRunner(cfg), command, lambda: _table(cfg, command))
 
 
 def _table(cfg: ScoreboardConfig, command: str) -> None:

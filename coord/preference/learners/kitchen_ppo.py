@@ -236,7 +236,7 @@ def predicted(run: KitchenPPORun, known: Tensor, act: Tensor) -> Tensor:
     return run.feedback.reward(per_member(known), per_member(act))
 
 
-def wages(run: KitchenPPORun, rew: Tensor, known: Tensor, act: Tensor) -> Tensor:
+def normalised_reward(run: KitchenPPORun, rew: Tensor, known: Tensor, act: Tensor) -> Tensor:
     """What the ego is paid [T, M, N]: `predicted` rewards with mean 0 and deviation 1, less the price of hazards."""
     assert run.feedback is not None
     rew = (rew - run.scale.mean[:, None].float()) / run.scale.std[:, None].float()
@@ -269,7 +269,7 @@ def pay(run: KitchenPPORun, roll: Rollout, known: Tensor, before: int) -> None:
     if run.extra is not None and run.extra.is_due(before, run.env_step, run.feedback.remaining > 0):
         bilevel(run, run.extra, roll, known, rew)
         rew = predicted(run, known, roll.act)
-    roll.rew = wages(run, rew, known, roll.act)
+    roll.rew = normalised_reward(run, rew, known, roll.act)
 
 
 def bilevel(run: KitchenPPORun, mrn: MRN, roll: Rollout, known: Tensor, rew: Tensor) -> None:
@@ -279,7 +279,7 @@ def bilevel(run: KitchenPPORun, mrn: MRN, roll: Rollout, known: Tensor, rew: Ten
     labels = mrn.draw_labels(feedback.labels, feedback.newest, feedback.judged)
     if labels is None:
         return
-    paid = wages(run, rew, known, roll.act) * cfg.rew_scale
+    paid = normalised_reward(run, rew, known, roll.act) * cfg.rew_scale
     _, ret = advantages(roll, paid, cfg.gamma, cfg.gae_lambda, str(mrn.config.time_limit))
     facts, ended = known[..., : run.obs_dim], roll.terminated | roll.truncated
     inner = vm.Inner(facts, ret, ended, cfg.lr, cfg.gamma * cfg.gae_lambda)
@@ -301,7 +301,7 @@ def ends(labels: LabelBatch, obs_dim: int) -> vm.Labelled:
 # ------------------------------------------------------------------------------------------------- sessions
 
 
-def take_news(run: KitchenPPORun) -> None:
+def poll(run: KitchenPPORun) -> None:
     """The session or the look at answers that is due; the first that teaches anything ends the pretraining."""
     found = run.feedback.news(run.env_step) if run.feedback is not None else {}
     if not found:
@@ -375,7 +375,7 @@ def train(run: KitchenPPORun, envs: TaskEnvs, hooks: Hooks | None = None) -> Kit
         rows.seen.clear()
         if run.learns:
             run.tally.add(warm_start.learn(state, roll, value_updates=cfg.value_updates if cfg.init_from else 0))
-        take_news(run)
+        poll(run)
         found = {}
         if crossed(before, run.env_step, cfg.eval_every) or run.env_step >= cfg.total_steps:
             found = evaluate(policy(run, envs.evaluation), envs.evaluation)

@@ -137,7 +137,7 @@ def reward(run: PrefPPORun, raw: Tensor, act: Tensor) -> Tensor:
     return rew.unflatten(1, raw.shape[:1] + raw.shape[2:3]).transpose(0, 1)
 
 
-def take_news(run: PrefPPORun) -> None:
+def poll(run: PrefPPORun) -> None:
     """The session or the look at answers that is due; the first that teaches anything ends the pretraining."""
     found = run.feedback.news(run.env_step)
     if found and not run.switched:
@@ -172,7 +172,7 @@ def train(run: PrefPPORun, envs: TaskEnvs, hooks: Hooks | None = None) -> PrefPP
         epochs = own.num_epochs if run.switched else own.pretraining_epochs
         run.tally.add(ppo.update(run.ppo, roll, progress=before / cfg.total_steps, epochs=epochs))
         run.env_step += own.rollout_len * run.rows
-        take_news(run)
+        poll(run)
         metrics = run.tally.take() | run.episodes.report() | run.feedback.report()
         if crossed(before, run.env_step, cfg.eval_every) or run.env_step >= cfg.total_steps:
             metrics |= evaluate(policy(run), envs.evaluation)

@@ -165,7 +165,7 @@ def choose(run: SACRun, obs: Tensor, env: TaskEnv) -> Tensor:
     return torch.stack([torch.rand(env.rows, env.act_dim, generator=gen) * 2 - 1 for gen in run.explorers])
 
 
-def take_news(run: SACRun) -> None:
+def poll(run: SACRun) -> None:
     """The session or the look at answers that is due: a new reward for the replay; the first ends the pretraining."""
     if run.feedback is None:
         return
@@ -193,7 +193,7 @@ def learn(run: SACRun, rows: int) -> None:
     """Whatever is due before the next step of `rows` environments per member: a session, updates."""
     if run.env_step < run.cfg.seed_steps or run.buffer.size == 0:
         return
-    take_news(run)
+    poll(run)
     rate = run.cfg.updates_per_step
     for _ in range(int((run.env_step + rows) * rate) - int(run.env_step * rate)):
         update(run)

@@ -11,12 +11,12 @@ from coord.run import config
 from coord.run.cli import main
 from populations.board import plan
 from populations.board.recipes import POOL_BUDGETS, pool_words
-from populations.board.runner import Contest
+from populations.board.runner import BenchmarkRunner
 
 
-def contest(out: Path, *words: str) -> Contest:
+def runner(out: Path, *words: str) -> BenchmarkRunner:
     asked = ["what=plan", f"out={out}", "references=[]", "layouts=cramped_room", *words]
-    return Contest(config.load("scoreboard", asked))
+    return BenchmarkRunner(config.load("scoreboard", asked))
 
 
 def finish(cost: plan.Cost, seconds: float) -> None:
@@ -31,7 +31,7 @@ def finish(cost: plan.Cost, seconds: float) -> None:
 
 
 def test_each_training_counts_once(tmp_path: Path) -> None:
-    found = plan.costs(contest(tmp_path, "methods=sp,mep,pecan,hsp"))
+    found = plan.costs(runner(tmp_path, "methods=sp,mep,pecan,hsp"))
     assert [("/".join(one.step.folder.parts[-2:]), one.who, one.learners, one.steps) for one in found] == [
         ("sp/egos", "sp", 3, 6_000_000),
         ("mep/pool", "mep", 5, 6_000_000),
@@ -43,7 +43,7 @@ def test_each_training_counts_once(tmp_path: Path) -> None:
 
 
 def test_the_plan_says_what_is_missing_and_how_long_that_takes(tmp_path: Path) -> None:
-    asked = contest(tmp_path, "methods=sp,fcp")
+    asked = runner(tmp_path, "methods=sp,fcp")
     text = plan.text(asked)
     assert text.endswith(
         "3 trainings, 22 M environment steps of all learners; missing: 3, 22 M environment steps of all learners"
@@ -60,7 +60,7 @@ def test_protocol_a_of_the_published_methods_fits_two_cores(tmp_path: Path) -> N
 
     def hours(methods: str) -> float:
         words = config.load("scoreboard", ["what=plan", f"methods={methods}", f"out={tmp_path}"])
-        return sum(one.steps for one in plan.costs(Contest(words))) / (2 * 40_000) / 3600
+        return sum(one.steps for one in plan.costs(BenchmarkRunner(words))) / (2 * 40_000) / 3600
 
     published = "sp,pbt,fcp,trajedi,mep,pecan,ppo_bc,e3t"
     assert hours(published) <= 2
