@@ -19,7 +19,7 @@ from coord.returns import TIME_LIMITS
 FIRST_ROWS = 1024  # rows that a new buffer has room for
 
 
-class Batch(NamedTuple):
+class ReplayBatch(NamedTuple):
     """Transitions of every member; discount is 0 where nothing follows, else 1 (not multiplied by gamma)."""
 
     obs: Tensor  # [M, B, O]
@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     next_obs: Tensor  # [M, B, O]
     discount: Tensor  # [M, B]
 
-    def narrowed(self, obs_dim: int) -> Batch:
+    def narrowed(self, obs_dim: int) -> ReplayBatch:
         """The same with the first `obs_dim` numbers of every observation, as a learner reads it that sees no more."""
         obs, next_obs = (x[..., :obs_dim].contiguous() for x in (self.obs, self.next_obs))
         return self._replace(obs=obs, next_obs=next_obs)
@@ -97,7 +97,7 @@ class ReplayBuffer:
         recent_share: float = 0.5,
         *,
         time_limit: str = "bootstrap",
-    ) -> Batch:
+    ) -> ReplayBatch:
         """Uniform rows with replacement, drawn for each member by its own generator.
 
         recent: with a number, `recent_share` of the batch comes from the newest `recent` rows (hybrid replay of QPA,
@@ -125,12 +125,12 @@ class ReplayBuffer:
             rows[:fresh] = first + (self.position - 1 - age) % self.capacity
         return rows
 
-    def _batch(self, rows: Tensor, time_limit: str) -> Batch:
+    def _batch(self, rows: Tensor, time_limit: str) -> ReplayBatch:
         if time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={time_limit}: allowed are {', '.join(TIME_LIMITS)}")
         obs, act, rew, next_obs, *discounts = rows.split(self._widths, -1)
         act = act[..., 0].long() if self.discrete else act
-        return Batch(obs, act, rew[..., 0], next_obs, discounts[TIME_LIMITS.index(time_limit)][..., 0])
+        return ReplayBatch(obs, act, rew[..., 0], next_obs, discounts[TIME_LIMITS.index(time_limit)][..., 0])
 
     def relabel(self, fn: Callable[[Tensor, Tensor], Tensor], chunk: int = 4096) -> None:
         """Replaces the reward of every written row: fn(obs [M, b, O], act [M, b, A] or [M, b]) -> rew [M, b]."""

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import safetensors
@@ -33,6 +33,16 @@ _HEADER_KEY = "coord"
 _LIBRARIES = ("torch", "numpy", "numba", "overcooked-ai", "safetensors")
 # An absolute POSIX or Windows path standing alone or after one of = , ; ( [ { or a quote or blank.
 _ABSOLUTE_PATH = re.compile(r"(?:(?<=^)|(?<=[\s=,;(\[{\"']))(?:/|[A-Za-z]:[\\/])[^\s,;\]})\"']+")
+
+
+class Savable(Protocol):
+    """What is remembered across a kill: a learner, or what a method keeps beside it (such as snapshots of FCP)."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Flat mapping of tensors."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of `state_dict`."""
 
 
 def save(

@@ -17,7 +17,7 @@ from coord.partner_env import Episodes, RowEnv, RowStep
 from coord.seeding import derive
 
 
-class KitchenEnv(RowEnv, Protocol):
+class KitchenRowEnv(RowEnv, Protocol):
     """A `RowEnv` of kitchens (`SelfPlayEnv`, `PartnerEnv`) whose learners read indices."""
 
     env: OvercookedVectorEnv
@@ -33,7 +33,7 @@ class ContextEnv:
     bootstrapped value has it too; only then are the kitchens that ended told to begin anew.
     """
 
-    def __init__(self, inner: KitchenEnv, context: Context, *, seed: int) -> None:
+    def __init__(self, inner: KitchenRowEnv, context: Context, *, seed: int) -> None:
         """Starts the context; `inner` must be at the start of its episodes."""
         self.inner, self.context, self.env = inner, context, inner.env
         self.members, self.rows, self.kitchens = inner.members, inner.rows, inner.kitchens

@@ -28,10 +28,10 @@ from coord.agents.files import (
     stack_agents,
 )
 from coord.algos import ppo
+from coord.checkpoint import Savable
 from coord.errors import UserError, at_least
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import PartnerEnv, Partners, RowEnv, SelfPlayEnv, as_pool
-from coord.run.training import Savable
 from populations.pool import NewMember, add_members
 
 ID_ROOM = 20  # letters that methods append to `<name><seed>`: member and checkpoint
@@ -91,7 +91,7 @@ class Make(Protocol):
         """Builds everything; raises UserError for what cannot be built, before a folder is made."""
 
 
-class Method(NamedTuple):
+class TrainingMethod(NamedTuple):
     """What an entry point of `coord.pool_methods` or `coord.ego_methods` names, often a module with these two names."""
 
     Config: type  # frozen dataclass of the method's own fields

@@ -7,7 +7,7 @@ import signal
 
 import numpy as np
 
-from coord.control.tasks import Outcome, TaskSpec, View
+from coord.control.tasks import StepOutcome, TaskSpec, View
 
 RAISE, KILL, SUCCEED, TERMINATE, NAN = 0.9, 0.8, 0.7, 0.6, 0.5  # first component of an action
 STEPS = 10
@@ -25,7 +25,7 @@ class FragileSimulation:
         self._obs = np.array([self._rng.random(), 0.0], np.float32)
         return self._obs
 
-    def step(self, act: np.ndarray) -> Outcome:
+    def step(self, act: np.ndarray) -> StepOutcome:
         """Does what the action says."""
         if np.isclose(act[0], RAISE):
             raise ZeroDivisionError("the fragile one\nbroke")
@@ -33,7 +33,8 @@ class FragileSimulation:
             os.kill(os.getpid(), signal.SIGKILL)
         noise = np.nan if np.isclose(act[0], NAN) else self._rng.random()
         self._obs = np.array([self._obs[0], np.tanh(self._obs[1] + act.sum() + noise)], np.float32)
-        return Outcome(self._obs, float(act[1]), bool(np.isclose(act[0], TERMINATE)), bool(np.isclose(act[0], SUCCEED)))
+        ended, succeeded = np.isclose(act[0], TERMINATE), np.isclose(act[0], SUCCEED)
+        return StepOutcome(self._obs, float(act[1]), bool(ended), bool(succeeded))
 
     def scene(self) -> tuple[None, None, View]:
         """Nothing to see."""

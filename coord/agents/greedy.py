@@ -41,7 +41,7 @@ LOCKED_AFTER = 10  # the same, before one who is in the way of another's step as
 STUCK_AFTER = 5  # ticks in which nothing moves, though the goal is not reached, before stepping aside at random
 
 
-class Memory(NamedTuple):
+class CookMemory(NamedTuple):
     """What one player remembers of the last tick, per (kitchen, its seat); the last axis is the chef watched."""
 
     credit: np.ndarray  # int16 [N, P, P] how much a chef is counted on
@@ -54,10 +54,10 @@ class Memory(NamedTuple):
     stuck: np.ndarray  # int16 [N, P] ticks with a way to go in which no chef that helps did anything
 
 
-def _new_memory(num_envs: int, num_players: int) -> Memory:
+def _new_memory(num_envs: int, num_players: int) -> CookMemory:
     pairs = (num_envs, num_players, num_players)
-    shapes = [pairs if name != "stuck" else pairs[:2] for name in Memory._fields]
-    return Memory._make(np.zeros(shape, np.int16) for shape in shapes)
+    shapes = [pairs if name != "stuck" else pairs[:2] for name in CookMemory._fields]
+    return CookMemory._make(np.zeros(shape, np.int16) for shape in shapes)
 
 
 class GreedyAgent:
@@ -113,7 +113,7 @@ class GreedyAgent:
 
 
 @compiled(nogil=True)
-def _decide(kit: Kit, state: Array, memory: Memory, rows: Array, seats: Array, luck: Array, skill: float) -> Array:
+def _decide(kit: Kit, state: Array, memory: CookMemory, rows: Array, seats: Array, luck: Array, skill: float) -> Array:
     """Actions int64 [n] for kitchens of one layout; luck float64 [n, 2] in [0, 1)."""
     acts = np.empty(len(rows), np.int64)
     for n in range(len(rows)):
@@ -134,7 +134,7 @@ def _decide(kit: Kit, state: Array, memory: Memory, rows: Array, seats: Array, l
 
 
 @inner_alloc
-def _look(kit: Kit, packed: Array, memory: Memory, n: int, me: int) -> Scene:
+def _look(kit: Kit, packed: Array, memory: CookMemory, n: int, me: int) -> Scene:
     """The scene of this tick, with the steps of every chef to everything around those who are only in the way."""
     seats = memory.stuck.shape[1]
     pose, held = np.empty(seats, np.int64), np.empty(seats, np.int64)
@@ -155,7 +155,7 @@ def _look(kit: Kit, packed: Array, memory: Memory, n: int, me: int) -> Scene:
 
 
 @inner
-def _judge(kit: Kit, scene: Scene, memory: Memory, n: int, me: int) -> None:
+def _judge(kit: Kit, scene: Scene, memory: CookMemory, n: int, me: int) -> None:
     """Updates from what became of the last tick's plan: everyone's credit, how long they stand, and `stuck`."""
     known = memory.pose[n, me, me] >= 0
     live = not known
@@ -172,7 +172,7 @@ def _judge(kit: Kit, scene: Scene, memory: Memory, n: int, me: int) -> None:
 
 
 @inner
-def _credit_for(kit: Kit, scene: Scene, memory: Memory, n: int, me: int, i: int, same: bool) -> int:
+def _credit_for(kit: Kit, scene: Scene, memory: CookMemory, n: int, me: int, i: int, same: bool) -> int:
     """Change of credit: work done counts most, following the plan a little, standing or going astray counts against."""
     if memory.held[n, me, i] != scene.held[i]:
         at_counter = kit.terrain[kit.plan.facing[scene.cell[i], scene.pose[i] % 4]] == COUNTER
@@ -188,7 +188,7 @@ def _credit_for(kit: Kit, scene: Scene, memory: Memory, n: int, me: int, i: int,
 
 
 @inner
-def _remember(scene: Scene, chores: Chores, memory: Memory, n: int, me: int) -> None:
+def _remember(scene: Scene, chores: Chores, memory: CookMemory, n: int, me: int) -> None:
     """Keeps this tick's state and goals for the next one."""
     for i in range(len(scene.held)):
         goal = chores.goal[i]
@@ -224,7 +224,7 @@ def _rank(scene: Scene, chores: Chores) -> Array:
 
 
 @inner_alloc
-def _plan_routes(kit: Kit, scene: Scene, chores: Chores, memory: Memory, n: int, me: int) -> None:
+def _plan_routes(kit: Kit, scene: Scene, chores: Chores, memory: CookMemory, n: int, me: int) -> None:
     """Writes the next pose of every chef into memory.next: each one's route around those ranked before it.
 
     A chef that finds no route (another one walks into its dead end) is ranked first, and all is planned anew. If every
@@ -268,7 +268,7 @@ def _plan_in_order(
     kit: Kit,
     scene: Scene,
     chores: Chores,
-    memory: Memory,
+    memory: CookMemory,
     n: int,
     me: int,
     order: Array,
@@ -313,7 +313,7 @@ def _with_later(busy: Array, scene: Scene, order: Array, place: int) -> Array:
 
 
 @inner
-def _act_on_plan(kit: Kit, scene: Scene, chores: Chores, memory: Memory, n: int, me: int) -> int:
+def _act_on_plan(kit: Kit, scene: Scene, chores: Chores, memory: CookMemory, n: int, me: int) -> int:
     """Interact on arrival, else the first step or turn of the route."""
     pose, goal = scene.pose[me], chores.goal[me]
     if goal >= 0 and kit.plan.facing[pose // 4, pose % 4] == goal and chores.wait[me] == 0:

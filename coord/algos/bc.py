@@ -208,7 +208,7 @@ def _progress(net: PopulationNet, demos: Demonstrations) -> dict[str, float]:
     return {"eval/bc_loss": loss.item(), "eval/bc_accuracy": float(accuracy(net, demos)[0])}
 
 
-class Lesson(NamedTuple):
+class CloningData(NamedTuple):
     """What a clone is made from and what it may be called."""
 
     agent_id: str
@@ -220,7 +220,7 @@ class Lesson(NamedTuple):
     epochs: int  # if the config leaves them open
 
 
-def packaged_games(layout: str | Layout, split: str) -> Lesson:
+def packaged_games(layout: str | Layout, split: str) -> CloningData:
     """One half of the games of 2019 on `layout`; the other half is unseen.
 
     Raises:
@@ -230,10 +230,10 @@ def packaged_games(layout: str | Layout, split: str) -> Lesson:
     recorded = recorded_layout(layout)
     demos = load_demonstrations(recorded, split)
     other = load_demonstrations(recorded, "test" if split == "train" else "train")
-    return Lesson(AGENT_IDS[split], layout, RULES, split, demos, other, PUBLISHED_EPOCHS[recorded])
+    return CloningData(AGENT_IDS[split], layout, RULES, split, demos, other, PUBLISHED_EPOCHS[recorded])
 
 
-def own_games(path: str | Path, layout: str | Layout, rules: str) -> Lesson:
+def own_games(path: str | Path, layout: str | Layout, rules: str) -> CloningData:
     """What the people in a recordings file of the game client did on `layout` under `rules`, whoever else played.
 
     Raises UserError if the file cannot be read, or nobody played there.
@@ -244,7 +244,7 @@ def own_games(path: str | Path, layout: str | Layout, rules: str) -> Lesson:
     acts = [game.joint_act[:, game.human_seats].reshape(-1) for game in games]
     number = np.repeat(np.arange(len(games)), [len(one) for one in acts])
     demos = Demonstrations(np.concatenate(features), np.concatenate(acts).astype(np.int64), number)
-    return Lesson(RECORDED_ID, layout, rules, "recorded", demos, None, RECORDED_EPOCHS)
+    return CloningData(RECORDED_ID, layout, rules, "recorded", demos, None, RECORDED_EPOCHS)
 
 
 def _recorded_features(game: RecordedGame) -> NDArray[np.float32]:
@@ -257,7 +257,7 @@ def _recorded_features(game: RecordedGame) -> NDArray[np.float32]:
 
 
 def train_clone(
-    lesson: Lesson, config: BCConfig, seed: int, on_epoch: Callable[[Epoch], None] | None = None
+    lesson: CloningData, config: BCConfig, seed: int, on_epoch: Callable[[Epoch], None] | None = None
 ) -> StoredAgent:
     """The clone of the people in `lesson`, with its accuracies on the card.
 

@@ -85,10 +85,10 @@ class PPOState:
     env_step: int = 0
     update_step: int = 0
     returns: list[deque[float]] = field(default_factory=list)  # last episodes of each member
-    learner: fused.Learner | None = field(init=False)  # the quick path, for architectures that it knows
+    learner: fused.FusedGradients | None = field(init=False)  # the quick path, for architectures that it knows
 
     def __post_init__(self) -> None:
-        self.learner = fused.Learner(self.net.tensors(), self.net.parameters()) if self.net.is_fused else None
+        self.learner = fused.FusedGradients(self.net.tensors(), self.net.parameters()) if self.net.is_fused else None
 
     @property
     def members(self) -> int:
@@ -154,7 +154,7 @@ def create(cfg: PPOConfig, arch: Arch, seeds: list[int]) -> PPOState:
 
 
 @dataclass(frozen=True)
-class Batch:
+class RolloutBatch:
     """A rollout flattened to [M, T*B]."""
 
     obs: Tensor  # [M*T*B, ...]
@@ -168,20 +168,20 @@ def shaping_coef(cfg: PPOConfig, env_step: int) -> float:
     return linear(1.0, 0.0, cfg.shaping_horizon)(env_step)
 
 
-def prepare(state: PPOState, roll: Rollout) -> Batch:
+def prepare(state: PPOState, roll: Rollout) -> RolloutBatch:
     """Rewards, advantages and returns of a rollout; advantages normalised per member."""
     cfg = state.cfg
     rew = (roll.rew + shaping_coef(cfg, state.env_step) * roll.shaped_rew) * cfg.rew_scale
     adv, ret = advantages(roll, rew, cfg.gamma, state.hyper["gae_lambda"][:, None], cfg.time_limit)
     scalars = torch.stack([roll.logp, roll.val, adv, ret], -1)
     obs, act, scalars = (x.transpose(0, 1).flatten(0, 2) for x in (roll.obs, roll.act, scalars))
-    return Batch(obs, act, scalars, roll.act.shape[0] * roll.act.shape[2])
+    return RolloutBatch(obs, act, scalars, roll.act.shape[0] * roll.act.shape[2])
 
 
-Gradients = Callable[[PPOState, Batch, Tensor, Tensor], Tensor]
+Gradients = Callable[[PPOState, RolloutBatch, Tensor, Tensor], Tensor]
 
 
-def row_gradients(state: PPOState, batch: Batch, rows: Tensor, coefs: Tensor) -> Tensor:
+def row_gradients(state: PPOState, batch: RolloutBatch, rows: Tensor, coefs: Tensor) -> Tensor:
     """Sets every `.grad` for the rows [M, B] of a batch; returns the parts of the loss [M, 5]."""
     if state.learner is not None:
         return state.learner.gradients(batch.obs, rows, batch.act, batch.scalars, coefs)

@@ -28,7 +28,7 @@ from coord.rollout import Rollout, fill
 from coord.types import NUM_ACTIONS
 
 
-class Memory:
+class RecurrentMemory:
     """What M learners remember in their B rows at the moment, and what they remembered where each chunk begins."""
 
     def __init__(self, state: ppo.PPOState, env: RowEnv, chunk_len: int) -> None:
@@ -56,7 +56,7 @@ class Memory:
 
 @torch.no_grad()
 def collect(
-    memory: Memory,
+    memory: RecurrentMemory,
     net: PopulationNet,
     env: RowEnv,
     gens: list[torch.Generator],
@@ -102,7 +102,7 @@ def chunk_rows(chunks: Tensor, ticks: int, rows: int, chunk_len: int) -> Tensor:
 
 
 def gradients(
-    memory: Memory, keep: Tensor, state: ppo.PPOState, batch: ppo.Batch, chunks: Tensor, coefs: Tensor
+    memory: RecurrentMemory, keep: Tensor, state: ppo.PPOState, batch: ppo.RolloutBatch, chunks: Tensor, coefs: Tensor
 ) -> Tensor:
     """As PPO's, through time: sets every `.grad` for the chunks [M, n]; returns the parts of the loss [M, 5].
 
@@ -117,12 +117,14 @@ def gradients(
     return parts
 
 
-def update(memory: Memory, state: ppo.PPOState, roll: Rollout, extra_loss: ppo.Loss | None = None) -> dict[str, Tensor]:
+def update(
+    memory: RecurrentMemory, state: ppo.PPOState, roll: Rollout, extra_loss: ppo.Loss | None = None
+) -> dict[str, Tensor]:
     """`ppo.update` on chunks: all epochs and minibatches on one rollout; returns metrics [M]."""
     keep = continues(roll, memory.chunk_len).transpose(0, 1).flatten()
     return ppo.update(state, roll, extra_loss, partial(gradients, memory, keep), memory.chunk_len)
 
 
-def train(memory: Memory, state: ppo.PPOState, env: RowEnv, hooks: ppo.Hooks | None = None) -> ppo.PPOState:
+def train(memory: RecurrentMemory, state: ppo.PPOState, env: RowEnv, hooks: ppo.Hooks | None = None) -> ppo.PPOState:
     """`ppo.train` with a memory, which must be saved beside `state` and `env` for a resume to be exact."""
     return ppo.train(state, env, hooks, partial(collect, memory), partial(update, memory))

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 
 from coord import memory, seeding
 from coord.algos.sac_losses import actor_loss, alpha_loss, critic_loss, critic_target, expected_soft_value, soft_value
-from coord.buffers import Batch
+from coord.buffers import ReplayBatch
 from coord.errors import Diverged, UserError
-from coord.kernels.backprop import Learner, Net
+from coord.kernels.backprop import Net, TrainedNetwork
 from coord.limits import Count, Positive, Real, Share, Widths
 from coord.nets import heads, mlps
 from coord.nets.mlps import Params
@@ -80,13 +80,13 @@ class SACState:
     discrete: bool
     update_step: int = 0
     critic_resets: int = 0
-    learners: dict[str, Learner] = field(init=False)  # actor, critic
+    learners: dict[str, TrainedNetwork] = field(init=False)  # actor, critic
     alpha_optim: FusedAdam = field(init=False)
     target_net: Net = field(init=False)  # views of `target`
 
     def __post_init__(self) -> None:
         decay = self.cfg.critic_weight_decay
-        self.learners = {"actor": Learner(self.actor), "critic": Learner(self.critic, weight_decay=decay)}
+        self.learners = {"actor": TrainedNetwork(self.actor), "critic": TrainedNetwork(self.critic, weight_decay=decay)}
         self.alpha_optim = FusedAdam({"log_alpha": self.log_alpha})
         self.target_net = Net.of(self.target)
 
@@ -205,7 +205,7 @@ def bootstrap(state: SACState, next_obs: Tensor, noise: Tensor | None) -> Tensor
 
 
 @torch.no_grad()
-def critic_step(state: SACState, batch: Batch, next_value: Tensor | None = None) -> dict[str, Tensor]:
+def critic_step(state: SACState, batch: ReplayBatch, next_value: Tensor | None = None) -> dict[str, Tensor]:
     """One step of the critic; next_value [M, B] as `bootstrap` gives it (None: with noise drawn now). Metrics [M]."""
     if next_value is None:
         next_value = bootstrap(state, batch.next_obs, draw_noise(state, batch.rew.shape[1]))
@@ -263,7 +263,7 @@ def move_target(state: SACState) -> None:
     torch._foreach_lerp_(list(state.target.values()), list(state.critic.values()), state.cfg.tau)
 
 
-def update(state: SACState, batch: Batch, next_value: Tensor | None = None) -> dict[str, Tensor]:
+def update(state: SACState, batch: ReplayBatch, next_value: Tensor | None = None) -> dict[str, Tensor]:
     """One gradient step of everything that is due; next_value as in `critic_step`; metrics [M].
 
     Raises:

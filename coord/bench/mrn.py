@@ -24,11 +24,11 @@ from coord import seeding
 from coord.algos import sac
 from coord.bench import mrn_reference as plain
 from coord.bench.config import BenchConfig
-from coord.bench.sac import Reference
-from coord.buffers import Batch
+from coord.bench.sac import ReferenceSAC
+from coord.buffers import ReplayBatch
 from coord.errors import unknown
 from coord.preference.labels.queries import Chooser, QueryConfig
-from coord.preference.labels.segments import Labels, SegmentPool
+from coord.preference.labels.segments import AnsweredPairs, SegmentPool
 from coord.preference.learners.intrinsic import knn_reward
 from coord.preference.methods.mrn.mrn import MRN, LabelBatch, MRNConfig
 from coord.preference.reward.model import RewardConfig, RewardModel
@@ -86,7 +86,7 @@ OFFICIAL_MS = {
 }
 
 
-class Case(NamedTuple):
+class MRNCase(NamedTuple):
     """One thing to measure."""
 
     ours: Callable[[], object]
@@ -98,17 +98,17 @@ class Case(NamedTuple):
 # -------------------------------------------------------------------------------------------------- operations
 
 
-class Work(NamedTuple):
+class RowCost(NamedTuple):
     """Multiply-adds of one row through a network."""
 
     all: float
     first: float  # of the first layer, whose inputs need no gradient
 
     @staticmethod
-    def of(inputs: int, hidden: Sequence[int], outputs: int) -> Work:
+    def of(inputs: int, hidden: Sequence[int], outputs: int) -> RowCost:
         """Of a network of dense layers."""
         products = [a * b for a, b in itertools.pairwise((inputs, *hidden, outputs))]
-        return Work(sum(products), products[0])
+        return RowCost(sum(products), products[0])
 
     @property
     def learn(self) -> float:
@@ -124,16 +124,16 @@ class Work(NamedTuple):
 class Works(NamedTuple):
     """The networks of a size: actor, one critic head, one reward network."""
 
-    actor: Work
-    critic: Work
-    reward: Work
+    actor: RowCost
+    critic: RowCost
+    reward: RowCost
 
     @staticmethod
     def of(size: Size, model: RewardConfig) -> Works:
         """Those of this size."""
         both = size.obs_dim + size.act_dim
-        critic = Work.of(both, size.hidden, 1)
-        return Works(Work.of(size.obs_dim, size.hidden, 2 * size.act_dim), critic, Work.of(both, model.hidden, 1))
+        critic = RowCost.of(both, size.hidden, 1)
+        return Works(RowCost.of(size.obs_dim, size.hidden, 2 * size.act_dim), critic, RowCost.of(both, model.hidden, 1))
 
 
 def sac_flops(size: Size, works: Works) -> float:
@@ -171,7 +171,7 @@ class Bench:
         self.config = RewardConfig(train_amount=1, stop_accuracy=1.0)
         self.state = sac.create(cfg, size.obs_dim, size.act_dim, [seed], dtype=dtype)
         self.model = RewardModel.create(self.config, size.obs_dim, size.act_dim, [seed], dtype=dtype)
-        self.agent, self.reward = Reference(self.state, 0), plain.PlainReward(self.model)
+        self.agent, self.reward = ReferenceSAC(self.state, 0), plain.PlainReward(self.model)
         self.mrn = MRN(MRNConfig(form="released", compare=False), self.model, [seed])
         self.works = Works.of(size, self.config)
         self.batch = self.make_batch()
@@ -180,37 +180,37 @@ class Bench:
         """Standard normal numbers."""
         return torch.randn(*shape, generator=self.gen, dtype=self.dtype)
 
-    def make_batch(self) -> Batch:
+    def make_batch(self) -> ReplayBatch:
         """Transitions with a member axis of one."""
         size, discount = self.size, torch.ones(1, self.size.batch, dtype=self.dtype)
         obs, next_obs = (self.draw(1, size.batch, size.obs_dim) for _ in range(2))
         act, rew = torch.tanh(self.draw(1, size.batch, size.act_dim)), self.draw(1, size.batch)
-        return Batch(obs, act, rew, next_obs, discount)
+        return ReplayBatch(obs, act, rew, next_obs, discount)
 
-    def make_labels(self, count: int) -> tuple[Labels, Tensor]:
+    def make_labels(self, count: int) -> tuple[AnsweredPairs, Tensor]:
         """Random labels, and their segments as [n, 2, L, O + A]."""
         size = self.size
         obs = self.draw(count, 2, SEGMENT, size.obs_dim)
         act = torch.tanh(self.draw(count, 2, SEGMENT, size.act_dim))
         target = torch.randint(2, (count,), generator=self.gen).to(self.dtype)
-        return Labels(obs.numpy(), act.numpy(), target.numpy()), torch.cat([obs, act], -1)
+        return AnsweredPairs(obs.numpy(), act.numpy(), target.numpy()), torch.cat([obs, act], -1)
 
     def noise(self) -> list[Tensor]:
         """What the plain version draws for a step: trial target, target, actor."""
         return [self.draw(self.size.batch, self.size.act_dim) for _ in range(3)]
 
-    def single(self) -> Batch:
+    def single(self) -> ReplayBatch:
         """The batch without member axis."""
-        return Batch(*(tensor[0] for tensor in self.batch))
+        return ReplayBatch(*(tensor[0] for tensor in self.batch))
 
-    def cases(self) -> dict[str, Case]:
+    def cases(self) -> dict[str, MRNCase]:
         """Name -> what to measure."""
         found = {f"reward_pass_{count}": self.reward_pass(count) for count in self.size.labels}
         found |= {"meta_step": self.meta_step(), f"relabel_{RELABELLED}": self.relabel()}
         found |= {"select_queries": self.select()}
         return found | {f"unsupervised_update_{count}": self.unsupervised(count) for count in self.size.seen}
 
-    def reward_pass(self, count: int) -> Case:
+    def reward_pass(self, count: int) -> MRNCase:
         """One pass of the reward model over that many labels."""
         labels, segments = self.make_labels(count)
         target = torch.from_numpy(labels.target)
@@ -220,27 +220,27 @@ class Bench:
             self.reward.train_pass(segments, target, orders)
 
         flops = reward_flops(self.works, self.config.ensemble, count)
-        return Case(lambda: self.model.fit([labels]), ordinary, flops)
+        return MRNCase(lambda: self.model.fit([labels]), ordinary, flops)
 
-    def meta_step(self) -> Case:
+    def meta_step(self) -> MRNCase:
         """A released bilevel step and the update after it, without the supervised gradient, which is only reported."""
         labels, segments = self.make_labels(SESSION)
         target = torch.from_numpy(labels.target)
         ours = LabelBatch(*(torch.from_numpy(array)[None] for array in labels))
-        return Case(
+        return MRNCase(
             lambda: self.mrn.step(self.state, self.model, self.batch, ours),
             lambda: plain.bilevel_step(self.agent, self.reward, self.single(), segments, target, self.noise()),
             meta_flops(self.size, self.works, self.config.ensemble),
         )
 
-    def relabel(self) -> Case:
+    def relabel(self) -> MRNCase:
         """New rewards for transitions of the replay."""
         obs, act = self.draw(1, RELABELLED, self.size.obs_dim), self.draw(1, RELABELLED, self.size.act_dim)
         rows = torch.cat([obs, act], -1)[0]
         flops = 2.0 * RELABELLED * self.config.ensemble * self.works.reward.all
-        return Case(lambda: self.model.reward(obs, act), lambda: self.reward.relabel(rows), flops, RELABELLED)
+        return MRNCase(lambda: self.model.reward(obs, act), lambda: self.reward.relabel(rows), flops, RELABELLED)
 
-    def select(self) -> Case:
+    def select(self) -> MRNCase:
         """The queries of a session by disagreement. The plain version is given its candidates."""
         size, pool = self.size, SegmentPool(1, POOL_EPISODES)
         steps = 2 * SEGMENT
@@ -253,13 +253,13 @@ class Bench:
         candidates = SESSION * config.candidates
         _, segments = self.make_labels(candidates)
         flops = 2.0 * candidates * 2 * SEGMENT * self.config.ensemble * self.works.reward.all
-        return Case(
+        return MRNCase(
             lambda: chooser.choose(0, SESSION, rng, first=False),
             lambda: self.reward.probabilities(segments).std(0, unbiased=False).topk(SESSION),
             flops,
         )
 
-    def unsupervised(self, count: int) -> Case:
+    def unsupervised(self, count: int) -> MRNCase:
         """An update on the distance to the k-th neighbour among `count` states."""
         seen = torch.cat([self.batch.obs, self.draw(1, count - self.size.batch, self.size.obs_dim)], 1)
 
@@ -272,7 +272,7 @@ class Bench:
             self.agent.update(batch._replace(rew=rew), self.noise()[1:])
 
         products = 2.0 * self.size.batch * count * self.size.obs_dim
-        return Case(ours, ordinary, sac_flops(self.size, self.works) + products)
+        return MRNCase(ours, ordinary, sac_flops(self.size, self.works) + products)
 
 
 # -------------------------------------------------------------------------------------------------- measuring
@@ -292,7 +292,7 @@ def matrix_rate(repeats: int = 8) -> float:
     return 2.0 * MATRIX**3 / min(seconds(lambda: a @ b) for _ in range(repeats))
 
 
-def measure(case: Case, rate: float, repeats: int) -> dict[str, float]:
+def measure(case: MRNCase, rate: float, repeats: int) -> dict[str, float]:
     """The fastest turn of ours and of plain, after one that is not counted: what else runs can only add to a time."""
     turns = [(seconds(case.ours), seconds(case.plain)) for _ in range(repeats + 1)][1:]
     ours, ordinary = (min(times) for times in zip(*turns, strict=True))

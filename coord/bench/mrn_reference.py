@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coord.bench.sac import Reference
-from coord.buffers import Batch
+from coord.bench.sac import ReferenceSAC
+from coord.buffers import ReplayBatch
 from coord.preference.reward.model import RewardModel
 
 CHUNK = 500  # states of the buffer at a time, for distances
@@ -85,7 +85,12 @@ class PlainReward:
 
 
 def bilevel_step(
-    agent: Reference, reward: PlainReward, batch: Batch, segments: Tensor, target: Tensor, noise: Sequence[Tensor]
+    agent: ReferenceSAC,
+    reward: PlainReward,
+    batch: ReplayBatch,
+    segments: Tensor,
+    target: Tensor,
+    noise: Sequence[Tensor],
 ) -> None:
     """A released bilevel step and the update after it; noise for trial target, update's target and actor."""
     rows = torch.cat([batch.obs, batch.act], -1)

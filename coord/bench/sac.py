@@ -18,14 +18,14 @@ from torch.nn import functional as F
 
 from coord.algos import sac
 from coord.bench.config import BenchConfig
-from coord.buffers import Batch, ReplayBuffer
+from coord.buffers import ReplayBatch, ReplayBuffer
 from coord.nets import heads
 
 BUFFER_ROWS = 10_000
 REFERENCE = "official-style reference, written here: separate critics, autograd, torch.optim.Adam, member after member"
 
 
-class Case(NamedTuple):
+class SACCase(NamedTuple):
     """A size at which an update is timed."""
 
     members: int
@@ -36,11 +36,11 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "walker": Case(1, (1024, 1024), 1024, 24, 6),  # as published for DMControl
-    "metaworld": Case(1, (256, 256, 256), 512, 39, 4),  # as published for Meta-World
-    "metaworld_m4": Case(4, (256, 256, 256), 512, 39, 4),
-    "small": Case(1, (128, 128), 128, 24, 6),
-    "small_m3": Case(3, (128, 128), 128, 24, 6),
+    "walker": SACCase(1, (1024, 1024), 1024, 24, 6),  # as published for DMControl
+    "metaworld": SACCase(1, (256, 256, 256), 512, 39, 4),  # as published for Meta-World
+    "metaworld_m4": SACCase(4, (256, 256, 256), 512, 39, 4),
+    "small": SACCase(1, (128, 128), 128, 24, 6),
+    "small_m3": SACCase(3, (128, 128), 128, 24, 6),
 }
 
 
@@ -50,7 +50,7 @@ def bench(cfg: BenchConfig) -> dict[str, Any]:
 
 
 def bench_sac(
-    cases: dict[str, Case] | None = None, *, threads: tuple[int, ...] = (1, 2), seconds: float = 8.0, seed: int = 0
+    cases: dict[str, SACCase] | None = None, *, threads: tuple[int, ...] = (1, 2), seconds: float = 8.0, seed: int = 0
 ) -> dict[str, Any]:
     """ms per update of every case and thread count with its floor and the reference, plain JSON."""
     before = torch.get_num_threads()
@@ -62,10 +62,10 @@ def bench_sac(
     return {"bench": "sac", "reference": REFERENCE, **rows}
 
 
-def time_case(case: Case, seconds: float, seed: int) -> dict[str, float]:
+def time_case(case: SACCase, seconds: float, seed: int) -> dict[str, float]:
     """One update of all members, sampling included; best of several turns. Rates are per member."""
     state, buffer = build(case, seed)
-    references = [Reference(state, member) for member in range(case.members)]
+    references = [ReferenceSAC(state, member) for member in range(case.members)]
 
     def ours() -> None:
         sac.update(state, buffer.sample(case.batch, state.gens))
@@ -73,7 +73,7 @@ def time_case(case: Case, seconds: float, seed: int) -> dict[str, float]:
     def theirs() -> None:
         batch = buffer.sample(case.batch, state.gens)
         for member, reference in enumerate(references):
-            reference.update(Batch(*(part[member] for part in batch)))
+            reference.update(ReplayBatch(*(part[member] for part in batch)))
 
     product, operations = hidden_product(case)
     took = best_of((ours, theirs, product), seconds)
@@ -91,7 +91,7 @@ def time_case(case: Case, seconds: float, seed: int) -> dict[str, float]:
     }
 
 
-def build(case: Case, seed: int) -> tuple[sac.SACState, ReplayBuffer]:
+def build(case: SACCase, seed: int) -> tuple[sac.SACState, ReplayBuffer]:
     """Fresh learners and a buffer of random transitions."""
     cfg = sac.SACConfig(hidden=case.hidden, batch_size=case.batch)
     state = sac.create(cfg, case.obs_dim, case.act_dim, [seed + m for m in range(case.members)])
@@ -120,7 +120,7 @@ def best_of(calls: tuple[Callable[[], None], ...], seconds: float) -> list[float
     return best
 
 
-def hidden_product(case: Case) -> tuple[Callable[[], None], float]:
+def hidden_product(case: SACCase) -> tuple[Callable[[], None], float]:
     """The product of one hidden layer of all critics, and its operations."""
     width, networks = case.hidden[-1], 2 * case.members
     x, weight = torch.randn(networks, case.batch, width), torch.randn(networks, width, width)
@@ -132,7 +132,7 @@ def hidden_product(case: Case) -> tuple[Callable[[], None], float]:
     return product, 2.0 * networks * case.batch * width * width
 
 
-def update_operations(case: Case) -> float:
+def update_operations(case: SACCase) -> float:
     """Floating-point operations of the matrix products that one update of all members cannot do without."""
     actor = _layer_products(case.obs_dim, case.hidden, 2 * case.act_dim)
     critic = _layer_products(case.obs_dim + case.act_dim, case.hidden, 1)
@@ -151,7 +151,7 @@ def _layer_products(inputs: int, hidden: tuple[int, ...], outputs: int) -> list[
 # --------------------------------------------------------------------------------------------------- reference
 
 
-class Reference:
+class ReferenceSAC:
     """One member of a state as the official code updates it, for continuous actions without the options of ours.
 
     Written after the description of B-Pref's agent: two critic networks, a target computed with its graph and then
@@ -184,7 +184,7 @@ class Reference:
         x = torch.cat([obs, act], -1)
         return critics[0](x).squeeze(-1), critics[1](x).squeeze(-1)
 
-    def update(self, batch: Batch, noises: Sequence[Tensor | None] = (None, None)) -> None:
+    def update(self, batch: ReplayBatch, noises: Sequence[Tensor | None] = (None, None)) -> None:
         """One update on [B, ...]; noises: standard normal, for the target's and for the actor's action."""
         self._update_critic(batch, self.next_value(batch.next_obs, noises[0]))
         self._update_actor(batch.obs, noises[1])
@@ -199,7 +199,7 @@ class Reference:
         value = torch.min(*self._values(self.target, next_obs, act)) - self.log_alpha.exp().detach() * logp
         return value.detach()
 
-    def _update_critic(self, batch: Batch, next_value: Tensor) -> None:
+    def _update_critic(self, batch: ReplayBatch, next_value: Tensor) -> None:
         y = batch.rew + self.cfg.gamma * batch.discount * next_value
         q1, q2 = self._values(self.critic, batch.obs, batch.act)
         self.critic_optim.zero_grad()

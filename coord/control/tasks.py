@@ -52,7 +52,7 @@ class EpisodeRecord(NamedTuple):
     act: FloatArray  # [T, A] as given to the environment
 
 
-class Outcome(NamedTuple):
+class StepOutcome(NamedTuple):
     """One step of one simulation. Time limits are the caller's."""
 
     obs: FloatArray  # [O]
@@ -84,7 +84,7 @@ class Simulation(Protocol):
         """First observation [O] of the episode of that seed."""
         ...
 
-    def step(self, act: FloatArray) -> Outcome:
+    def step(self, act: FloatArray) -> StepOutcome:
         """One step with act [A] in [-1, 1]."""
         ...
 
@@ -121,10 +121,10 @@ class SuiteSimulation:
         self._env.task.random.seed([seed & 0xFFFFFFFF, seed >> 32])
         return _flat(self._env.reset().observation)
 
-    def step(self, act: FloatArray) -> Outcome:
+    def step(self, act: FloatArray) -> StepOutcome:
         """One step with act [A] in [-1, 1]. Raises dm_control's PhysicsError where the simulation is unstable."""
         result = self._env.step(self._centre + self._half * np.clip(act.astype(np.float64), -1.0, 1.0))
-        return Outcome(_flat(result.observation), float(result.reward), result.discount == 0.0, False)
+        return StepOutcome(_flat(result.observation), float(result.reward), result.discount == 0.0, False)
 
     def scene(self) -> Scene:
         """Seen by the suite's first camera."""
@@ -159,12 +159,12 @@ class MetaWorldSimulation:
         mujoco.mj_resetData(self._env.model, self._env.data)
         return self._env.reset()[0].astype(np.float32)
 
-    def step(self, act: FloatArray) -> Outcome:
+    def step(self, act: FloatArray) -> StepOutcome:
         """One step with act [4] in [-1, 1]. Raises RuntimeError where the simulation is unstable."""
         obs, rew, _, _, info = self._env.step(np.clip(act, -1.0, 1.0))
         if self._env.data.warning.number[self._bad].any():
             raise RuntimeError("the simulation is unstable (MuJoCo met a huge or undefined position, speed or force)")
-        return Outcome(obs.astype(np.float32), float(rew), False, bool(info["success"]))
+        return StepOutcome(obs.astype(np.float32), float(rew), False, bool(info["success"]))
 
     def scene(self) -> Scene:
         """Seen over the robot's shoulder."""

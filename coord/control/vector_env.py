@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from coord import memory
 from coord.control.frames import Frame, backend
 from coord.control.tasks import EpisodeRecord, Simulation, TaskSpec, build, task_spec
-from coord.control.worker import Failure, Group, Job, Lost, RemoteGroup, buffer_for, episode_seed, slots_in
+from coord.control.worker import Failure, Group, Lost, RemoteGroup, WorkerSpec, buffer_for, episode_seed, slots_in
 from coord.errors import Diverged, UserError
 from coord.seeding import derive
 from coord.types import BoolArray, FloatArray
@@ -100,7 +100,7 @@ class ControlVectorEnv:
         self._slots.episode[:] = -1
         kind = RemoteGroup if groups else Group
         self._groups: Sequence[Group | RemoteGroup] = [
-            kind(Job(task, rows, self._env_seeds, self.spec, buffer, make))
+            kind(WorkerSpec(task, rows, self._env_seeds, self.spec, buffer, make))
             for rows in _shares(self.num_rows, max(groups, 1))
         ]
 

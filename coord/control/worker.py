@@ -65,7 +65,7 @@ class Lost(Exception):
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkerSpec:
     """What a group is about: picklable, so that a process can be given it."""
 
     task: str
@@ -99,7 +99,7 @@ def slots_in(buffer: Any, spec: TaskSpec, rows: int) -> Slots:
 class Group:
     """Environments of this process. Commands: begin (an episode), step, restore (the running episode), render."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: WorkerSpec) -> None:
         self.rows = job.rows
         self._job = job
         self._slots = slots_in(job.buffer, job.spec, len(job.env_seeds))
@@ -190,7 +190,7 @@ _COMMANDS: dict[str, Callable[[Group, int], None]] = {
 class RemoteGroup:
     """A group in a process of its own, which ends with this one."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: WorkerSpec) -> None:
         self.rows = job.rows
         self._job = job
         self.restart()
@@ -238,7 +238,7 @@ def last_line(error: BaseException) -> str:
     return " ".join(traceback.format_exception_only(error)[-1].split())
 
 
-def _serve(pipe: Connection, job: Job) -> None:
+def _serve(pipe: Connection, job: WorkerSpec) -> None:
     """Carry out commands until the other side ends or closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the run ends in its own time
     group = Group(job)

@@ -25,7 +25,7 @@ from coord.evaluation import scoreboard
 from coord.evaluation.agents import hashes_of, load_agents
 from coord.evaluation.matches import Games, Match, MatchRules, both_seats, play_matches
 from coord.evaluation.run_folder import Interval
-from coord.evaluation.scoreboard import Settings
+from coord.evaluation.scoreboard import GameSettings
 from coord.overcooked import EVENTS, load_layout
 from coord.preference.tasks.kitchen_teachers import UTILITIES
 from coord.stats import nested_bootstrap_ci
@@ -52,7 +52,7 @@ class Point:
     training: Mapping[str, Any] = field(default_factory=dict)  # minutes, steps, rank correlation, command
 
 
-def play(out: Path, point: Point, settings: Settings, proxies: Sequence[str]) -> bool:
+def play(out: Path, point: Point, settings: GameSettings, proxies: Sequence[str]) -> bool:
     """Games of a run's agents with the proxies; False if the cell was there already.
 
     Raises:
@@ -72,7 +72,9 @@ def play(out: Path, point: Point, settings: Settings, proxies: Sequence[str]) ->
     return True
 
 
-def _scores(egos: Sequence[Agent], others: Sequence[Agent], where: MatchRules, settings: Settings) -> dict[str, Any]:
+def _scores(
+    egos: Sequence[Agent], others: Sequence[Agent], where: MatchRules, settings: GameSettings
+) -> dict[str, Any]:
     """`returns` and, for each utility, `scores` [egos, proxies x seats, games]; mean events of the egos per game."""
     partners = range(len(egos), len(egos) + len(others))
     matches = [match for ego in range(len(egos)) for match in both_seats(ego, partners, where.layout.num_players)]
@@ -135,7 +137,7 @@ def read(out: Path) -> Found:
 
 
 @dataclass(frozen=True)
-class Curve:
+class EfficiencyCurve:
     """Return against labels of one method with one learner on one kitchen."""
 
     layout: str
@@ -151,7 +153,7 @@ class Curve:
         return self.points[labels].mean / self.oracle.mean
 
 
-def curves(found: Found) -> list[Curve]:
+def curves(found: Found) -> list[EfficiencyCurve]:
     """All curves, by layout, learner and method; where no method has labels yet, that of the untrained reward."""
     out = []
     for layout in found.layouts("curves"):
@@ -162,12 +164,12 @@ def curves(found: Found) -> list[Curve]:
     return out
 
 
-def _curve(found: Found, layout: str, learner: str, method: str) -> Curve:
+def _curve(found: Found, layout: str, learner: str, method: str) -> EfficiencyCurve:
     where = {"layout": layout, "learner": learner}
     cells = [*found.of("curves", **where, method=UNTRAINED), *found.of("curves", **where, method=method)]
     points = {int(cell["labels"]): figure(cell["returns"]) for cell in cells}
     oracle = next((figure(cell["returns"]) for cell in found.of("curves", **where, method=ORACLE)), None)
-    return Curve(layout, learner, method, dict(sorted(points.items())), oracle)
+    return EfficiencyCurve(layout, learner, method, dict(sorted(points.items())), oracle)
 
 
 @dataclass(frozen=True)

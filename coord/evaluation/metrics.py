@@ -14,7 +14,7 @@ from coord.stats import bootstrap_ci, mean
 WORK = ("placement_in_pot", "soup_pickup", "delivery")  # what brings a soup to the hatch
 
 
-class Gap(NamedTuple):
+class CrossPlayGap(NamedTuple):
     """Self-play minus cross-play: how much of what a member can do depends on knowing its partner.
 
     Each figure is a mean return per game with its 95 % interval.
@@ -48,7 +48,7 @@ def work_balance(events: NDArray[np.int32]) -> float | None:
     return None if total == 0 else float(len(work) * work.min() / total)
 
 
-def sp_xp_gap(returns: ArrayLike, lineages: Sequence[str], *, seed: int = 0) -> Gap | None:
+def sp_xp_gap(returns: ArrayLike, lineages: Sequence[str], *, seed: int = 0) -> CrossPlayGap | None:
     """Self-play mean, cross-play mean and their difference with a 95 % interval.
 
     Args:
@@ -68,7 +68,7 @@ def sp_xp_gap(returns: ArrayLike, lineages: Sequence[str], *, seed: int = 0) -> 
         own, other = np.split(values, [sp.size], axis=axis)
         return mean(own, axis) - mean(other, axis)
 
-    return Gap(
+    return CrossPlayGap(
         sp_mean=float(sp.mean()),
         sp_ci95=bootstrap_ci(list(sp), seed=seed),
         xp_mean=float(xp.mean()),

@@ -116,7 +116,7 @@ class CrossPlay:
 
 
 @dataclass(frozen=True)
-class Curve:
+class MetricCurve:
     """One logged quantity over a run: `values` [T] (NaN where a value was not finite) at environment steps `x` [T]."""
 
     x: NDArray[np.float64]
@@ -129,7 +129,7 @@ class TrainingRun:
 
     name: str
     path: str
-    curves: dict[str, Curve]
+    curves: dict[str, MetricCurve]
     config: str
     command: str
     environment: dict[str, Any]
@@ -367,9 +367,9 @@ def _json_lines(text: str) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _curve(points: Mapping[float, float]) -> Curve:
+def _curve(points: Mapping[float, float]) -> MetricCurve:
     steps = sorted(points)
-    return Curve(np.asarray(steps, np.float64), np.asarray([points[step] for step in steps], np.float64))
+    return MetricCurve(np.asarray(steps, np.float64), np.asarray([points[step] for step in steps], np.float64))
 
 
 def _text(file: Path) -> str:

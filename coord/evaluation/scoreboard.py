@@ -50,7 +50,7 @@ VARIANTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class GameSettings:
     """How games are played; part of what decides whether a cell is still valid."""
 
     rules: str = "classic"
@@ -61,7 +61,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contestant:
+class MethodEntry:
     """The egos of one method on one kitchen, one per training seed."""
 
     method: str
@@ -119,7 +119,7 @@ def read_cell(path: Path) -> dict[str, Any] | None:
     return cell
 
 
-def key_of(protocol: str, layout: str, settings: Settings, egos: Sequence[str], partners: Sequence[str]) -> str:
+def key_of(protocol: str, layout: str, settings: GameSettings, egos: Sequence[str], partners: Sequence[str]) -> str:
     """What a cell depends on, as 16 hexadecimal digits; the clones of people count by their files."""
     facts = [SCHEMA, protocol, vars(settings), hashes_of(egos, layout), hashes_of(partners, layout)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -131,13 +131,13 @@ def is_current(path: Path, key: str) -> bool:
     return cell is not None and cell["key"] == key
 
 
-def write_cell(path: Path, key: str, head: Mapping[str, Any], body: Mapping[str, Any], settings: Settings) -> None:
+def write_cell(path: Path, key: str, head: Mapping[str, Any], body: Mapping[str, Any], settings: GameSettings) -> None:
     """Write a cell: `head` says who played, `body` how it went."""
     facts = {"schema": SCHEMA, "key": key, **head, "settings": vars(settings)}
     atomic_write_json(path, {**facts, **body, "provenance": checkpoint.provenance()})
 
 
-def _head(protocol: str, who: Contestant, partners: Sequence[str]) -> dict[str, Any]:
+def _head(protocol: str, who: MethodEntry, partners: Sequence[str]) -> dict[str, Any]:
     return {
         "protocol": protocol,
         "layout": who.layout,
@@ -149,12 +149,12 @@ def _head(protocol: str, who: Contestant, partners: Sequence[str]) -> dict[str, 
     }
 
 
-def _where(layout: str, settings: Settings, *, masked: bool = False) -> MatchRules:
+def _where(layout: str, settings: GameSettings, *, masked: bool = False) -> MatchRules:
     home = load_layout(layout)
     return MatchRules(layout=home, rules=settings.rules, horizon=settings.horizon, mask_useless_actions=masked)
 
 
-def play_with_proxy(out: Path, who: Contestant, settings: Settings, partner: str = HELD_OUT_ID) -> bool:
+def play_with_proxy(out: Path, who: MethodEntry, settings: GameSettings, partner: str = HELD_OUT_ID) -> bool:
     """Protocol A for one method and kitchen; False if the cell was there already.
 
     Raises:
@@ -171,7 +171,7 @@ def play_with_proxy(out: Path, who: Contestant, settings: Settings, partner: str
     return True
 
 
-def _variant(who: Contestant, settings: Settings, partner: str, no_stay: bool, masked: bool) -> dict[str, Any]:
+def _variant(who: MethodEntry, settings: GameSettings, partner: str, no_stay: bool, masked: bool) -> dict[str, Any]:
     egos = load_agents(who.refs, who.layout, settings.rules)
     proxies = load_agents([partner], who.layout, settings.rules, drop_stay=no_stay)
     where = _where(who.layout, settings, masked=masked)
@@ -196,7 +196,7 @@ def _digest(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"summary": result["summary"], "conduct": conduct, "rows": rows}
 
 
-def play_with_preferring(out: Path, who: Contestant, settings: Settings, partners: str) -> bool:
+def play_with_preferring(out: Path, who: MethodEntry, settings: GameSettings, partners: str) -> bool:
     """Protocol B: BR-Prox with the partners of a pool whose cards say what their best responses earn.
 
     Raises:
@@ -239,7 +239,7 @@ def _by_seat(rows: Sequence[Mapping[str, Any]], partner: str, egos: int) -> np.n
     return np.array([row["mean_return"] for row in mine]).reshape(egos, -1)
 
 
-def play_across(out: Path, one: Contestant, two: Contestant, settings: Settings) -> bool:
+def play_across(out: Path, one: MethodEntry, two: MethodEntry, settings: GameSettings) -> bool:
     """Protocol C for two methods (or one with itself) on a kitchen.
 
     `returns[a][b][s]` holds the games of seed a of `one` in seat s with seed b of `two` in the other. For a method
@@ -277,7 +277,7 @@ def play_across(out: Path, one: Contestant, two: Contestant, settings: Settings)
 
 
 def _cross(
-    firsts: list[Agent], seconds: list[Agent], where: MatchRules, settings: Settings, same: bool
+    firsts: list[Agent], seconds: list[Agent], where: MatchRules, settings: GameSettings, same: bool
 ) -> tuple[np.ndarray, float]:
     """[firsts, seconds, 2, E] returns with the first in seat 0 and 1, and collisions per 100 ticks."""
     players, shift = (firsts, 0) if same else ([*firsts, *seconds], len(firsts))

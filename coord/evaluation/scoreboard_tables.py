@@ -66,14 +66,14 @@ class Board:
         """Cells of protocols A and B."""
         return [cell for p in "AB" for (name, _), cell in self.cells[p].items() if name == method]
 
-    def training(self, method: str) -> Training:
+    def training(self, method: str) -> TrainingSummary:
         """What a method's egos cost, every run counted once."""
         runs = {run["folder"]: run for cell in self._of(method) for run in cell["training"].get("runs", ())}
         places = {layout for p in "AB" for (name, layout) in self.cells[p] if name == method}
-        return Training(tuple(runs.values()), len(places))
+        return TrainingSummary(tuple(runs.values()), len(places))
 
 
-class Training(NamedTuple):
+class TrainingSummary(NamedTuple):
     """The training runs behind a method on all its layouts."""
 
     runs: tuple[Mapping[str, Any], ...]
@@ -160,7 +160,7 @@ def br_prox_table(board: Board) -> dict[str, dict[str, Interval]]:
     return ranked(table, len(layouts))
 
 
-class Gap(NamedTuple):
+class MethodGap(NamedTuple):
     """Play with itself, with the other seeds of its method, and the difference; means over layouts."""
 
     self_play: Interval
@@ -169,7 +169,7 @@ class Gap(NamedTuple):
     layouts: int
 
 
-def gap_table(board: Board) -> dict[str, Gap]:
+def gap_table(board: Board) -> dict[str, MethodGap]:
     """Protocol C: method -> gap, the smallest first; only methods with several seeds have one."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for (name, _), cell in board.cells["C"].items():
@@ -180,7 +180,7 @@ def gap_table(board: Board) -> dict[str, Gap]:
         own, other, gap = (
             combine([Interval(g[f"{x}_mean"], *g[f"{x}_ci95"]) for g in gaps]) for x in ("sp", "xp", "gap")
         )
-        table[method] = Gap(own, other, gap, len(gaps))
+        table[method] = MethodGap(own, other, gap, len(gaps))
     return dict(sorted(table.items(), key=lambda item: item[1].gap.mean))
 
 

@@ -145,7 +145,7 @@ class Tape:
         return torch.ops.aten.native_layer_norm_backward(below, before, width, mean, rstd, None, None, wanted)[0]
 
 
-class Learner:
+class TrainedNetwork:
     """A network that is trained: its parameters, their gradients, AdamW, and tapes for the batch sizes in use."""
 
     def __init__(self, params: Params, *, weight_decay: float = 0.0) -> None:

@@ -345,7 +345,7 @@ def forward(tensors: Mapping[str, Tensor], idx: Tensor) -> Tensor:
     return out
 
 
-class Learner:
+class FusedGradients:
     """Computes gradients of one network; keeps its buffers between minibatches."""
 
     def __init__(self, tensors: Mapping[str, Tensor], params: Iterable[Tensor]) -> None:

@@ -77,7 +77,7 @@ class Transition(NamedTuple):
     events: dict[str, list[bool]]  # event name -> [P]
 
 
-class Reference:
+class ReferenceKitchen:
     """One layout of overcooked-ai in this process.
 
     Raises RuntimeError when this process already holds another layout (recipes are process-wide; use
@@ -89,11 +89,11 @@ class Reference:
     def __init__(self, layout: str, rules: str = "overcooked-ai") -> None:
         if rules not in RULES:
             raise ValueError(f"rules must be one of {RULES}, not {rules!r}")
-        if Reference._claimed not in (None, layout):
+        if ReferenceKitchen._claimed not in (None, layout):
             raise RuntimeError(
-                f"this process holds '{Reference._claimed}'; run '{layout}' in its own (oracle.isolated)"
+                f"this process holds '{ReferenceKitchen._claimed}'; run '{layout}' in its own (oracle.isolated)"
             )
-        Reference._claimed = layout
+        ReferenceKitchen._claimed = layout
         self.library = _load_library()
         self.kitchen = self.library.Gridworld.from_layout_name(layout)
         self.num_players = int(self.kitchen.num_players)
@@ -205,7 +205,7 @@ def _without_mixing(kitchen: Any, library: SimpleNamespace, state: Any, joint_ac
     return allowed
 
 
-Policy = Callable[[Reference, Any, np.random.Generator], list[int]]
+Policy = Callable[[ReferenceKitchen, Any, np.random.Generator], list[int]]
 
 
 @dataclass(frozen=True)
@@ -238,11 +238,11 @@ class Trace:
 
 def play_traces(requests: Sequence[TraceRequest]) -> list[Trace]:
     """Let the reference play the requested games, all of one layout and rule set, in this process."""
-    reference = Reference(requests[0].layout, requests[0].rules)
+    reference = ReferenceKitchen(requests[0].layout, requests[0].rules)
     return [play_trace(reference, request) for request in requests]
 
 
-def play_trace(reference: Reference, request: TraceRequest) -> Trace:
+def play_trace(reference: ReferenceKitchen, request: TraceRequest) -> Trace:
     """Let a reference play one request."""
     shape = (request.episodes, request.ticks, reference.num_players)
     trace = Trace(request, np.zeros(shape, np.int8), np.zeros(shape[:2]), np.zeros(shape))
@@ -266,7 +266,7 @@ def play_trace(reference: Reference, request: TraceRequest) -> Trace:
     return trace
 
 
-def _encode(reference: Reference, trace: Trace, state: Any, episode: int, tick: int) -> None:
+def _encode(reference: ReferenceKitchen, trace: Trace, state: Any, episode: int, tick: int) -> None:
     """Keep the reference's encodings of a state where the request asks for them and the reference can."""
     request, players = trace.request, reference.num_players
     if request.lossless_every and tick % request.lossless_every == 0 and players == 2:
@@ -304,7 +304,7 @@ class SpeedRequest:
 
 def measure_speed(request: SpeedRequest) -> dict[str, float]:
     """Joint steps per second of the reference: stepping alone, and stepping with both lossless views."""
-    reference = Reference(request.layout)
+    reference = ReferenceKitchen(request.layout)
     rng = np.random.default_rng(request.seed)
     plan = rng.integers(len(reference.library.actions), size=(request.joint_steps, reference.num_players))
     speeds = {}

@@ -28,7 +28,7 @@ Source = str | Path | Layout
 _CHUNK = 256  # kitchens per piece of parallel work; fewer than two pieces run on the calling thread
 
 
-class Batch(NamedTuple):
+class VectorState(NamedTuple):
     """Everything mutable about N kitchens. `final_*` hold what a kitchen was when its latest episode ended."""
 
     state: np.ndarray  # int16 [N, S]
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     ended: np.ndarray  # bool [N] whether the last step ended the episode
 
 
-class Setting(NamedTuple):
+class VectorParams(NamedTuple):
     """What stays the same about N kitchens, beside the tables (numba's parallel loops take no nested tuples)."""
 
     layout_index: np.ndarray  # int32 [N]
@@ -57,7 +57,7 @@ def _copy(target: Array, source: Array) -> None:
 
 
 @loop
-def _end_episode(n: int, batch: Batch, start: Array) -> None:
+def _end_episode(n: int, batch: VectorState, start: Array) -> None:
     """Keeps what the kitchen was and starts it anew."""
     _copy(batch.final_state[n], batch.state[n])
     _copy(batch.state[n], start)
@@ -70,7 +70,14 @@ def _end_episode(n: int, batch: Batch, start: Array) -> None:
 
 @loop
 def _step_range(
-    low: int, high: int, joint_act: Array, batch: Batch, tab: rules.Tables, setting: Setting, rew: Array, shaped: Array
+    low: int,
+    high: int,
+    joint_act: Array,
+    batch: VectorState,
+    tab: rules.Tables,
+    setting: VectorParams,
+    rew: Array,
+    shaped: Array,
 ) -> None:
     """Steps kitchens low..high-1 and resets those whose clock ran out."""
     num_players = joint_act.shape[1]
@@ -89,7 +96,7 @@ def _step_range(
 
 @parallel_loop
 def _step_parallel(
-    joint_act: Array, batch: Batch, tab: rules.Tables, setting: Setting, rew: Array, shaped: Array
+    joint_act: Array, batch: VectorState, tab: rules.Tables, setting: VectorParams, rew: Array, shaped: Array
 ) -> None:
     total = len(joint_act)
     for piece in prange((total + _CHUNK - 1) // _CHUNK):
@@ -98,7 +105,7 @@ def _step_parallel(
 
 
 @loop
-def _available(state: Array, tab: rules.Tables, setting: Setting, out: Array) -> None:
+def _available(state: Array, tab: rules.Tables, setting: VectorParams, out: Array) -> None:
     """Which actions are useful; out bool [N, P, 6]."""
     for n in range(len(state)):
         layout = setting.layout_index[n]
@@ -152,15 +159,15 @@ class OvercookedVectorEnv:
         self._encoders: dict[IndexSpec, observations.IndexCode] = {}
         self.reset()
 
-    def _make_setting(self) -> Setting:
+    def _make_setting(self) -> VectorParams:
         classic = self.rules == "classic"
         rows = [start_row(layout, i, self.tables, classic) for i, layout in enumerate(self.layouts)]
-        return Setting(self.layout_index, np.stack(rows), classic, self.horizon)
+        return VectorParams(self.layout_index, np.stack(rows), classic, self.horizon)
 
-    def _make_batch(self) -> Batch:
+    def _make_batch(self) -> VectorState:
         size = self._setting.start.shape[1]
         shape = (self.num_envs, self.num_players, NUM_EVENTS)
-        return Batch(
+        return VectorState(
             state=np.zeros((self.num_envs, size), np.int16),
             final_state=np.zeros((self.num_envs, size), np.int16),
             counts=np.zeros(shape, np.int16),

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from coord import checkpoint
 from coord.algos import ppo
+from coord.checkpoint import Savable
 from coord.files import SPARE, check_folder
 from coord.locks import check_held
 from coord.run.interrupt import Interrupt, Interrupted
@@ -29,16 +30,6 @@ from coord.run.renames import saved_state
 STATE_FILE = "ckpt/state.safetensors"
 PER_MEMBER = re.compile(r"rollout/(return|success|violations)|(eval|reward)/.*")  # metrics also logged member by member
 SAVE_SHARE = 0.05  # saving takes at most this share of the time, whatever save_every_s says
-
-
-class Savable(Protocol):
-    """Whatever else a method must remember across a kill (FCP's snapshots, PBT's history)."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Flat mapping of tensors."""
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Inverse of `state_dict`."""
 
 
 class Learner(Savable, Protocol):
@@ -63,7 +54,7 @@ class Env(Protocol):
 
 
 @dataclass
-class Job:
+class TrainingJob:
     """A training run that can be resumed."""
 
     folder: Path  # run folder, already created
@@ -131,7 +122,7 @@ def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
 class _Watch:
     """The hooks of one run: log, show, save, stop."""
 
-    def __init__(self, job: Job, logger: Logger, progress: Progress, interrupt: Interrupt) -> None:
+    def __init__(self, job: TrainingJob, logger: Logger, progress: Progress, interrupt: Interrupt) -> None:
         self.job, self.logger, self.progress, self.interrupt = job, logger, progress, interrupt
         self._last_save = self._last_update = time.monotonic()
         self._save_s = 0.0
@@ -167,7 +158,7 @@ class _Watch:
         return self.interrupt.requested
 
 
-def run_job(job: Job) -> Learner:
+def run_job(job: TrainingJob) -> Learner:
     """Trains to the end of the budget and leaves a final checkpoint.
 
     Raises Interrupted (after saving) on Ctrl-C, Diverged on NaN (the last checkpoint stays), UserError on a damaged

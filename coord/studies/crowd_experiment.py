@@ -34,7 +34,7 @@ from scipy.stats import spearmanr
 from coord import seeding
 from coord.errors import UserError
 from coord.files import atomic_write_figure
-from coord.preference.labels.segments import Labels, Queries
+from coord.preference.labels.segments import AnsweredPairs, Queries
 from coord.preference.labels.store import Answer, LabelStore, StoredLabels
 from coord.preference.reward import annotators as an
 from coord.preference.reward.annotators import MixtureConfig, ReliabilityConfig
@@ -75,7 +75,7 @@ CROWDS: dict[str, tuple[Person, ...]] = {
 Wish = Callable[[Queries], NDArray[np.float64]]
 
 
-class Setting(NamedTuple):
+class Repetition(NamedTuple):
     """One repetition: queries asked and answered, and pairs to judge by."""
 
     people: tuple[Person, ...]
@@ -121,7 +121,7 @@ def say(gap: NDArray[np.float64], person: Person, rng: np.random.Generator) -> N
     return np.where(drawn < second, 1.0, np.where(drawn < second + first, 0.0, an.EQUAL))
 
 
-def make_setting(store: LabelStore, crowd: str, queries: int, per_query: int, seed: int) -> Setting:
+def make_setting(store: LabelStore, crowd: str, queries: int, per_query: int, seed: int) -> Repetition:
     """Asks, has everybody answer through the store, and reads the labels back."""
     rng = seeding.rng(seed, "crowd", crowd)
     wishes = make_wishes(crowd, rng)
@@ -139,7 +139,7 @@ def make_setting(store: LabelStore, crowd: str, queries: int, per_query: int, se
         store.add_answers(
             [Answer(query=int(i), annotator=name, target=float(t)) for i, t in zip(ids[own], said, strict=True)]
         )
-    return Setting(people, store.labels(run, 0), held, np.diff(returns)[..., 0], returns.reshape(2, -1), seed)
+    return Repetition(people, store.labels(run, 0), held, np.diff(returns)[..., 0], returns.reshape(2, -1), seed)
 
 
 # ---------------------------------------------------------------------------------------- the ways to learn
@@ -155,39 +155,39 @@ class Learned(NamedTuple):
     reliability: list[NDArray[np.float64]] | None = None  # [A] each
 
 
-def _model(settings: Sequence[Setting]) -> RewardModel:
+def _model(settings: Sequence[Repetition]) -> RewardModel:
     return RewardModel.create(REWARD, OBS, ACT, [setting.seed for setting in settings])
 
 
-def _plain(settings: Sequence[Setting], labels: Sequence[Labels]) -> RewardModel:
+def _plain(settings: Sequence[Repetition], labels: Sequence[AnsweredPairs]) -> RewardModel:
     model = _model(settings)
     model.fit(labels)
     return model
 
 
-def _alike(settings: Sequence[Setting], models: list[RewardModel], wished: bool = False) -> Learned:
+def _alike(settings: Sequence[Repetition], models: list[RewardModel], wished: bool = False) -> Learned:
     """Everybody has the first group, or that of their wish."""
     group = [np.array([person.wish * wished for person in setting.people]) for setting in settings]
     return Learned(models, group, [np.ones(len(setting.people)) for setting in settings])
 
 
-def pooled(settings: Sequence[Setting]) -> Learned:
+def pooled(settings: Sequence[Repetition]) -> Learned:
     """Every answer counts the same."""
     return _alike(settings, [_plain(settings, [setting.stored.labels for setting in settings])])
 
 
-def majority(settings: Sequence[Setting]) -> Learned:
+def majority(settings: Sequence[Repetition]) -> Learned:
     """One label per query: what most have said."""
     return _alike(settings, [_plain(settings, [_by_majority(setting.stored) for setting in settings])])
 
 
-def _by_majority(stored: StoredLabels) -> Labels:
+def _by_majority(stored: StoredLabels) -> AnsweredPairs:
     target, _ = an.majority(stored.labels.target, stored.number)
     _, first = np.unique(stored.number, return_index=True)
     return stored.labels.select(first)._replace(target=target.astype(np.float32))
 
 
-def known(settings: Sequence[Setting]) -> Learned:
+def known(settings: Sequence[Repetition]) -> Learned:
     """The reliable people of each wish, alone."""
     models = []
     for wish in range(1 + max(person.wish for person in settings[0].people)):
@@ -199,17 +199,17 @@ def known(settings: Sequence[Setting]) -> Learned:
     return _alike(settings, models, wished=True)
 
 
-def reliability(settings: Sequence[Setting]) -> Learned:
+def reliability(settings: Sequence[Repetition]) -> Learned:
     """One reward, and a reliability of each annotator."""
     return _crowd(settings, ReliabilityConfig())
 
 
-def mixture(settings: Sequence[Setting]) -> Learned:
+def mixture(settings: Sequence[Repetition]) -> Learned:
     """Two groups with a reward each."""
     return _crowd(settings, MixtureConfig())
 
 
-def _crowd(settings: Sequence[Setting], cfg: ReliabilityConfig | MixtureConfig) -> Learned:
+def _crowd(settings: Sequence[Repetition], cfg: ReliabilityConfig | MixtureConfig) -> Learned:
     """Fits a crowd; annotators come back in the order of the people."""
     seeds = [setting.seed for setting in settings]
     model, crowd = _model(settings), Crowd.create(cfg, REWARD, OBS, ACT, seeds)
@@ -234,7 +234,7 @@ def _others(crowd: Crowd, k: int, members: int) -> RewardModel:
     return model
 
 
-WAYS: dict[str, Callable[[Sequence[Setting]], Learned]] = {
+WAYS: dict[str, Callable[[Sequence[Repetition]], Learned]] = {
     "pooled": pooled,
     "majority": majority,
     "reliability": reliability,
@@ -246,7 +246,7 @@ WAYS: dict[str, Callable[[Sequence[Setting]], Learned]] = {
 # ------------------------------------------------------------------------------------------------- measured
 
 
-def judge(learned: Learned, settings: Sequence[Setting]) -> dict[str, list[float]]:
+def judge(learned: Learned, settings: Sequence[Repetition]) -> dict[str, list[float]]:
     """Both metrics of each repetition, mean over the reliable annotators; kinds and groups where a way tells them."""
     found: dict[str, list[float]] = {name: [] for name in METRICS}
     for m, setting in enumerate(settings):
@@ -268,12 +268,12 @@ def _predicted(model: RewardModel, m: int, held: Queries) -> NDArray[np.float64]
     return model.select(m).reward(*rows)[0].view(held.rew.shape).double().sum(2).numpy()
 
 
-def _scores(returns: NDArray[np.float64], setting: Setting, wish: int) -> tuple[float, float]:
+def _scores(returns: NDArray[np.float64], setting: Repetition, wish: int) -> tuple[float, float]:
     right = np.sign(np.diff(returns)[:, 0]) == np.sign(setting.gaps[wish])
     return float(spearmanr(returns.ravel(), setting.returns[wish]).statistic), float(right.mean())
 
 
-def _who_is_who(learned: Learned, settings: Sequence[Setting]) -> dict[str, list[float]]:
+def _who_is_who(learned: Learned, settings: Sequence[Repetition]) -> dict[str, list[float]]:
     """Share of annotators called what they are; with two wishes, share put with those who want the same.
 
     Who answers the opposite may be told by a group of their own or by a negative reliability.
@@ -317,7 +317,7 @@ def run_crowds(
     return {"seeds": seeds, "queries": queries, "per_query": per_query, "crowds": found}
 
 
-def _compare(settings: Sequence[Setting], ways: Sequence[str]) -> dict[str, Any]:
+def _compare(settings: Sequence[Repetition], ways: Sequence[str]) -> dict[str, Any]:
     """Every way on the same answers: figures with 95 % intervals over repetitions, and paired differences."""
     learned = {name: WAYS[name](settings) for name in ways}
     values = {name: judge(one, settings) for name, one in learned.items()}

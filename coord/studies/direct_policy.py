@@ -74,7 +74,7 @@ VARIANTS: dict[str, DirectPolicyConfig] = {
 }
 
 
-class Outcome(NamedTuple):
+class VariantOutcome(NamedTuple):
     """One run of a variant."""
 
     deaths: int  # while learning
@@ -162,7 +162,7 @@ def pair_loss(logits: Tensor, rows: Tensor, first: Tensor, second: Tensor, mu: T
 
 
 @dataclass
-class Learner:
+class DirectPolicyLearner:
     """One agent and what it remembers."""
 
     cfg: DirectPolicyConfig
@@ -350,7 +350,7 @@ class Learner:
 # -------------------------------------------------------------------------------------------------- running
 
 
-def greedy_return(learner: Learner) -> float:
+def greedy_return(learner: DirectPolicyLearner) -> float:
     """Hidden return of one episode with the likeliest actions."""
     cell, total = gridworld.island().start, 0.0
     for _ in range(gridworld.MAX_STEPS):
@@ -361,7 +361,7 @@ def greedy_return(learner: Learner) -> float:
     return total
 
 
-def run(variant: str, seed: int) -> Outcome:
+def run(variant: str, seed: int) -> VariantOutcome:
     """Learn until the greedy policy is the best there is, or as long as the paper allows.
 
     Raises:
@@ -371,7 +371,7 @@ def run(variant: str, seed: int) -> Outcome:
         raise unknown("variant", variant, VARIANTS)
     cfg = VARIANTS[variant]
     policy = Policy(seeding.torch_generator(seed, "direct policy"))
-    learner = Learner(cfg, User(), policy, seeding.rng(seed, "direct policy"))
+    learner = DirectPolicyLearner(cfg, User(), policy, seeding.rng(seed, "direct policy"))
     best = float(gridworld.q_values()[gridworld.island().start].max())
     episodes = 0
     while episodes < cfg.max_episodes and len(learner.pairs) <= cfg.max_pairs:
@@ -381,10 +381,10 @@ def run(variant: str, seed: int) -> Outcome:
             break
     found, counts = greedy_return(learner), learner.counts
     asked = (counts["before"], counts["after"], counts["single"])
-    return Outcome(counts["deaths"], *asked, counts["steps"], episodes, found, found == best)
+    return VariantOutcome(counts["deaths"], *asked, counts["steps"], episodes, found, found == best)
 
 
-def _episode(learner: Learner) -> None:
+def _episode(learner: DirectPolicyLearner) -> None:
     cell, learner.previous = gridworld.island().start, -1
     for _ in range(gridworld.MAX_STEPS):
         act = learner.act(cell)

@@ -121,10 +121,10 @@ def _initial(problem: Problem, gens: Sequence[torch.Generator], arms: int) -> _S
     return _State(critic, draw(FEATURES))
 
 
-def _inner(problem: Problem, state: _State, draw: _Draw, alpha: Tensor) -> mg.Inner:
+def _inner(problem: Problem, state: _State, draw: _Draw, alpha: Tensor) -> mg.CriticInnerStep:
     features = problem.critic_features[draw.rows]
     reward = torch.tanh((problem.reward_features[draw.rows] * state.psi[:, None]).sum(-1))
-    return mg.Inner(features, torch.ones_like(features[..., :1]), reward + problem.rest[draw.rows], alpha)
+    return mg.CriticInnerStep(features, torch.ones_like(features[..., :1]), reward + problem.rest[draw.rows], alpha)
 
 
 def outer_gradient(problem: Problem, state: _State, draw: _Draw, alpha: Tensor) -> Tensor:

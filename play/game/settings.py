@@ -34,7 +34,7 @@ class GameChoice:
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlaySettings:
     """All preferences. Change with `dataclasses.replace`, keep with `save`."""
 
     bindings: tuple[Bindings, Bindings] = (PRESETS["arrows"], PRESETS["wasd"])  # player 1, player 2
@@ -62,23 +62,23 @@ def default_path() -> Path:
     return Path(base) / "coord" / "settings.json"
 
 
-def load(path: Path | None = None) -> tuple[Settings, str]:
+def load(path: Path | None = None) -> tuple[PlaySettings, str]:
     """Settings and a note: "" or one line that says what was damaged and replaced by defaults. Never raises."""
     path = default_path() if path is None else path
     try:
         if not os.path.lexists(path):
-            return Settings(), ""
+            return PlaySettings(), ""
         values = parse_json(read_text(path))
     except (UserError, ValueError) as error:
-        return Settings(), f"settings in {path} could not be read, defaults are used: {error}"
+        return PlaySettings(), f"settings in {path} could not be read, defaults are used: {error}"
     if not isinstance(values, Mapping):
-        return Settings(), f"settings in {path} are damaged, defaults are used"
-    settings, damaged = _merge(Settings(), values)
+        return PlaySettings(), f"settings in {path} are damaged, defaults are used"
+    settings, damaged = _merge(PlaySettings(), values)
     note = f"settings in {path}: {', '.join(damaged)} damaged, defaults are used for these" if damaged else ""
     return settings, note
 
 
-def save(settings: Settings, path: Path | None = None) -> None:
+def save(settings: PlaySettings, path: Path | None = None) -> None:
     """Write atomically. UserError if the folder cannot be written."""
     values = asdict(settings)
     values["bindings"] = [bindings.to_dict() for bindings in settings.bindings]

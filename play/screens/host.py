@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from play.game.preloader import Preloader
-from play.game.settings import GameChoice, Settings
+from play.game.settings import GameChoice, PlaySettings
 from play.screens.ways import Way
 from play.view.sound import Sound
 from play.view.ui import Ui
@@ -15,7 +15,7 @@ from play.view.ui import Ui
 class Host(Protocol):
     """Settings, drawing tools, what is loaded beside the window, and the way to other screens."""
 
-    settings: Settings
+    settings: PlaySettings
     ui: Ui  # replaced when the window's size or the settings change: never keep it
     sound: Sound
     preloader: Preloader

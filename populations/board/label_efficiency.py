@@ -24,15 +24,15 @@ from coord.algos.bc import recorded_layout
 from coord.errors import unknown
 from coord.evaluation import efficiency
 from coord.evaluation.efficiency import ORACLE, PARTS, UNTRAINED, WANTS, Point
-from coord.evaluation.scoreboard import Settings
+from coord.evaluation.scoreboard import GameSettings
 from coord.files import parse_json, read_text, reading_kept
 from coord.overcooked import load_layout
 from coord.preference.steps import RESULT_FILE, STEPS
 from coord.preference.tasks.kitchen_teachers import UTILITIES
 from coord.run.logger import read_metrics
-from populations.board.recipes import Budget, Step, check_same, pool_step
+from populations.board.recipes import Budget, TrainingStep, check_same, pool_step
 from populations.board.runner import LAYOUT_MARK, layout_name
-from populations.board.work import Work
+from populations.board.work import PlanWorker
 
 if TYPE_CHECKING:
     from populations.board.config import EfficiencyConfig
@@ -48,13 +48,13 @@ METHODS: dict[str, tuple[str, ...]] = {  # words of coord prefer
 RLHF: dict[str, tuple[str, ...]] = {"with_kl": (), "without_kl": ("kl.coef=0",)}  # words of coord rlhf
 
 
-class Entry(NamedTuple):
+class EfficiencyEntry(NamedTuple):
     """A cell before anything is trained: what is known of it, the training that it needs, and the agents it leaves."""
 
     point: Point
-    step: Step
+    step: TrainingStep
     refs: tuple[str, ...]
-    before: tuple[Step, ...] = ()  # trainings that this one starts from
+    before: tuple[TrainingStep, ...] = ()  # trainings that this one starts from
 
 
 @dataclass
@@ -68,13 +68,13 @@ class Report:
 
     cfg: EfficiencyConfig
     say: Callable[[str], None] = print
-    work: Work = field(init=False)
+    work: PlanWorker = field(init=False)
 
     def __post_init__(self) -> None:
         cfg = self.cfg
         self.out = Path(cfg.out)
-        self.work = Work(self.out, cfg.threads, self.say)
-        self.settings = Settings(horizon=cfg.horizon, episodes=cfg.episodes, seed=cfg.seed)
+        self.work = PlanWorker(self.out, cfg.threads, self.say)
+        self.settings = GameSettings(horizon=cfg.horizon, episodes=cfg.episodes, seed=cfg.seed)
         self.budget = Budget(
             out=self.out,
             seeds=cfg.seeds,
@@ -108,12 +108,12 @@ class Report:
 
     # ------------------------------------------------------------------------------------------------ the plan
 
-    def _entries(self, layout: str) -> list[Entry]:
+    def _entries(self, layout: str) -> list[EfficiencyEntry]:
         """All cells of a kitchen that are asked for."""
         makers = {"curves": self._curves, "rlhf": self._rlhf, "utilities": self._utilities}
         return [entry for part in PARTS if part in (self.cfg.parts or PARTS) for entry in makers[part](layout)]
 
-    def _curves(self, layout: str) -> list[Entry]:
+    def _curves(self, layout: str) -> list[EfficiencyEntry]:
         cfg, found = self.cfg, []
         for learner in cfg.learners:
             if cfg.oracle:
@@ -123,7 +123,7 @@ class Report:
                 found += [self._preferred("curves", layout, learner, method, labels) for method in methods]
         return found
 
-    def _utilities(self, layout: str) -> list[Entry]:
+    def _utilities(self, layout: str) -> list[EfficiencyEntry]:
         cfg, found = self.cfg, []
         for wants in cfg.utilities:
             for method, labels in ((ORACLE, None), (cfg.utility_method, cfg.utility_labels)):
@@ -132,7 +132,7 @@ class Report:
 
     def _preferred(
         self, part: str, layout: str, learner: str, method: str, labels: int | None, utility: str = ""
-    ) -> Entry:
+    ) -> EfficiencyEntry:
         """A run of `coord prefer`; utility: what its teacher wants instead of what those of all others want."""
         cfg = self.cfg
         told, wants = [utility] if utility else [], utility or cfg.wants
@@ -152,10 +152,10 @@ class Report:
         entry = self._entry(point, "prefer", chosen, MANIFEST if cfg.seeds > 1 else AGENT_FILE)
         return entry if start is None else entry._replace(before=(start.step,))
 
-    def _rlhf(self, layout: str) -> list[Entry]:
+    def _rlhf(self, layout: str) -> list[EfficiencyEntry]:
         return [self._imitation(layout), *(self._pipeline(layout, name) for name in RLHF)]
 
-    def _pipeline(self, layout: str, name: str) -> Entry:
+    def _pipeline(self, layout: str, name: str) -> EfficiencyEntry:
         """A run of `coord rlhf`."""
         cfg = self.cfg
         proxies = (f"proxies={','.join(cfg.proxies)}", f"episodes={cfg.episodes}")
@@ -171,19 +171,20 @@ class Report:
         chosen = (f"labels={cfg.rlhf_labels}", f"teacher.wants={cfg.wants}", *proxies, *RLHF[name], *cfg.rlhf_words)
         return self._entry(point, "rlhf", chosen, RESULT_FILE)
 
-    def _imitation(self, layout: str) -> Entry:
+    def _imitation(self, layout: str) -> EfficiencyEntry:
         """What imitation alone leaves: the first step of the pipeline with the penalty."""
         whole = self._pipeline(layout, "with_kl")
         point = replace(whole.point, name="imitation", method="imitation", labels=None)
-        return Entry(point, whole.step, ((whole.step.folder / STEPS[0]).as_posix(),))
+        return EfficiencyEntry(point, whole.step, ((whole.step.folder / STEPS[0]).as_posix(),))
 
-    def _entry(self, point: Point, command: str, chosen: Sequence[str], result: str) -> Entry:
+    def _entry(self, point: Point, command: str, chosen: Sequence[str], result: str) -> EfficiencyEntry:
         layout, cfg = point.layout, self.cfg
         folder = self.out / "train" / layout / point.part / point.name
         where = (f"layout={layout}", f"horizon={cfg.horizon}", f"members={cfg.seeds}", f"threads={cfg.threads}")
         seed = f"seed={self.budget.seed_of('efficiency', layout)}"
         words = (*where, seed, f"partners={self._pool(layout)}", *chosen, f"out={folder.as_posix()}")
-        return Entry(point, Step(command, words, folder, folder / result, "egos"), (folder.as_posix(),))
+        step = TrainingStep(command, words, folder, folder / result, "egos")
+        return EfficiencyEntry(point, step, (folder.as_posix(),))
 
     def _pool(self, layout: str) -> str:
         """Whom everybody learns with on a layout."""
@@ -208,7 +209,7 @@ class Report:
         self.work.attempt(f"partners on {layout}", partial(self.work.train, "everybody", step))
         return step.result.exists()
 
-    def _do(self, entry: Entry) -> None:
+    def _do(self, entry: EfficiencyEntry) -> None:
         for step in (*entry.before, entry.step):
             self.work.train(entry.point.name, step)
         facts: dict[str, Any] = checkpoint.portable(training_facts(entry.step))
@@ -221,7 +222,7 @@ class Report:
             self.work.tell(f"{point.layout} {point.name}: {value.mean:.1f} [{value.low:.1f}, {value.high:.1f}]")
 
 
-def training_facts(step: Step) -> dict[str, Any]:
+def training_facts(step: TrainingStep) -> dict[str, Any]:
     """What a finished training cost and came to: minutes, steps per learner, its command, last figures of its log."""
     logs = [read_metrics(path) for path in sorted(step.folder.rglob("metrics.jsonl"))]
     last = [rows[-1] for rows in logs if rows]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from coord.evaluation.report.scoreboard_text import aligned
 from coord.run.progress import duration
-from populations.board.recipes import Step, learner_steps, training_facts
+from populations.board.recipes import TrainingStep, learner_steps, training_facts
 
 if TYPE_CHECKING:
     from populations.board.runner import BenchmarkRunner
@@ -19,7 +19,7 @@ class Cost(NamedTuple):
     """One training: who needs it first, how many learners it has, steps of all of them, and whether it is done."""
 
     who: str
-    step: Step
+    step: TrainingStep
     learners: int
     steps: int
     is_done: bool
@@ -33,7 +33,7 @@ def costs(runner: BenchmarkRunner) -> list[Cost]:
     return [_cost(*first[folder]) for folder in dict.fromkeys(step.folder for _, step in wanted)]
 
 
-def _cost(who: str, step: Step) -> Cost:
+def _cost(who: str, step: TrainingStep) -> Cost:
     learners, each = learner_steps(step)
     return Cost(who, step, learners, learners * each, step.result.exists())
 

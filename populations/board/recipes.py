@@ -133,7 +133,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One training as a command, and the file that says it is done."""
 
     command: str  # train | population
@@ -149,10 +149,10 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What must be trained for a method on a layout, in order, and who then contends."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[TrainingStep, ...]
     refs: Callable[[], tuple[str, ...]] = field(repr=False)  # to be asked when all is trained
 
 
@@ -168,7 +168,7 @@ def find_recipe(name: str) -> Recipe:
     return known[name]
 
 
-def plan(name: str, layout: str, budget: Budget) -> Plan:
+def plan(name: str, layout: str, budget: Budget) -> TrainingPlan:
     """What method `name` needs on a layout.
 
     Raises:
@@ -176,22 +176,22 @@ def plan(name: str, layout: str, budget: Budget) -> Plan:
     """
     recipe = find_recipe(name)
     if name in REFERENCES:
-        return Plan((), lambda: (name,))
+        return TrainingPlan((), lambda: (name,))
     if not recipe.method:
         steps = tuple(pool_step(recipe.pools[0], layout, budget, number) for number in range(budget.seeds))
-        return Plan(steps, lambda: tuple(best_member(step.folder) for step in steps))
+        return TrainingPlan(steps, lambda: tuple(best_member(step.folder) for step in steps))
     pools = tuple(pool_step(pool, layout, budget) for pool in recipe.pools)
     egos = _ego_step(name, recipe, layout, budget, [step.folder for step in pools])
-    return Plan((*pools, egos), lambda: (egos.folder.as_posix(),))
+    return TrainingPlan((*pools, egos), lambda: (egos.folder.as_posix(),))
 
 
-def pool_step(name: str, layout: str, budget: Budget, number: int | None = None) -> Step:
+def pool_step(name: str, layout: str, budget: Budget, number: int | None = None) -> TrainingStep:
     """The pool that methods share, or with a number the one of that seed."""
     part = "pool" if number is None else f"pool{number}"
     folder = budget.out / "train" / layout / name / part
     common = budget.common(layout, budget.seed_of(name, part, layout), pool_words(name, layout))
     words = (f"method={name}", *common, *budget.pool_words, f"out={folder.as_posix()}")
-    return Step("population", words, folder, folder / MANIFEST, "pool")
+    return TrainingStep("population", words, folder, folder / MANIFEST, "pool")
 
 
 def pool_words(name: str, layout: str) -> tuple[str, ...]:
@@ -205,7 +205,7 @@ def ego_words(recipe: Recipe, layout: str) -> tuple[str, ...]:
     return (*recipe.words, *(EGO_BUDGETS.get(layout, ()) if is_long else ()))
 
 
-def _ego_step(name: str, recipe: Recipe, layout: str, budget: Budget, pools: Sequence[Path]) -> Step:
+def _ego_step(name: str, recipe: Recipe, layout: str, budget: Budget, pools: Sequence[Path]) -> TrainingStep:
     home = EVERYWHERE if recipe.any_layout else layout
     folder = budget.out / "train" / home / name / "egos"
     place = () if recipe.any_layout else (layout,)
@@ -215,7 +215,7 @@ def _ego_step(name: str, recipe: Recipe, layout: str, budget: Budget, pools: Seq
     partners = (f"partners={','.join(pool.as_posix() for pool in pools)}",) if pools else ()
     words = (f"method={recipe.method}", f"name={name}", f"members={budget.seeds}", *common, *partners)
     result = folder / (AGENT_FILE if budget.seeds == 1 else MANIFEST)
-    return Step("train", (*words, *budget.ego_words, f"out={folder.as_posix()}"), folder, result, "egos")
+    return TrainingStep("train", (*words, *budget.ego_words, f"out={folder.as_posix()}"), folder, result, "egos")
 
 
 def best_member(folder: Path) -> str:
@@ -228,7 +228,7 @@ def best_member(folder: Path) -> str:
 # --------------------------------------------------------------------------------------------------- run folders
 
 
-def check_same(step: Step) -> None:
+def check_same(step: TrainingStep) -> None:
     """Raise `UserError` for words that do not fit, and if the step's folder holds a run with another configuration."""
     asked = _compared(config.load(step.command, step.words))
     if not (step.folder / "config.yaml").exists():
@@ -260,14 +260,14 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
     return out
 
 
-def learner_steps(step: Step) -> tuple[int, int]:
+def learner_steps(step: TrainingStep) -> tuple[int, int]:
     """How many learners a training has (two per candidate where a pool trains pairs), and environment steps of each."""
     cfg = config.load(step.command, step.words)
     pairs = getattr(cfg.method, "candidates", 0) if step.command == "population" else 0
     return 2 * pairs or cfg.members, cfg.algo.total_steps
 
 
-def training_facts(step: Step) -> dict[str, Any]:
+def training_facts(step: TrainingStep) -> dict[str, Any]:
     """What a finished training cost: minutes of the training loop, environment steps of all learners, its command."""
     rows = read_metrics(step.folder / "metrics.jsonl")
     last = rows[-1] if rows else {}

@@ -20,22 +20,22 @@ from coord.algos.bc import has_human_games
 from coord.errors import UserError, unknown
 from coord.evaluation import scoreboard
 from coord.evaluation.agents import files_of
-from coord.evaluation.scoreboard import PROTOCOLS, Contestant, Settings
+from coord.evaluation.scoreboard import PROTOCOLS, GameSettings, MethodEntry
 from coord.overcooked import layout_names, load_layout
 from populations.board.recipes import (
     BP_LAYOUTS,
     RECIPES,
     REFERENCES,
     Budget,
-    Plan,
-    Step,
+    TrainingPlan,
+    TrainingStep,
     check_same,
     find_recipe,
     plan,
     pool_step,
     training_facts,
 )
-from populations.board.work import Work
+from populations.board.work import PlanWorker
 
 if TYPE_CHECKING:
     from populations.board.config import ScoreboardConfig
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 LAYOUT_MARK = "{layout}"  # stands for the layout in the references of `extra` and `bp`
 
 
-class Entry(NamedTuple):
+class PlannedEntry(NamedTuple):
     """A contestant on a layout before anything is trained."""
 
     name: str
     layout: str
-    plan: Plan
+    plan: TrainingPlan
     human_data: bool
 
 
@@ -58,13 +58,13 @@ class BenchmarkRunner:
 
     cfg: ScoreboardConfig
     say: Callable[[str], None] = print
-    work: Work = field(init=False)
+    work: PlanWorker = field(init=False)
 
     def __post_init__(self) -> None:
         cfg = self.cfg
         self.out = Path(cfg.out)
-        self.work = Work(self.out, cfg.threads, self.say)
-        self.settings = Settings(
+        self.work = PlanWorker(self.out, cfg.threads, self.say)
+        self.settings = GameSettings(
             rules=cfg.rules,
             horizon=cfg.horizon,
             episodes=cfg.episodes,
@@ -101,7 +101,7 @@ class BenchmarkRunner:
             if "A" in self.cfg.protocols and not has_human_games(load_layout(layout)):
                 raise UserError(f"protocol A needs human games, and there are none on '{layout}': say protocols=C")
 
-    def _bp_steps(self) -> dict[str, Step]:
+    def _bp_steps(self) -> dict[str, TrainingStep]:
         """The pools of protocol B that are to be trained: where it is asked for, else none."""
         asked = [name for name in self.layouts if "B" in self.cfg.protocols and name in BP_LAYOUTS]
         if "B" in self.cfg.protocols and not asked:
@@ -111,11 +111,11 @@ class BenchmarkRunner:
             )
         return {layout: pool_step("bp", layout, self.budget) for layout in asked}
 
-    def _entry(self, name: str, layout: str) -> Entry:
+    def _entry(self, name: str, layout: str) -> PlannedEntry:
         if name in self.extra:
             ref = self.extra[name].replace(LAYOUT_MARK, layout)
-            return Entry(name, layout, Plan((), lambda: (ref,)), False)
-        return Entry(name, layout, plan(name, layout, self.budget), find_recipe(name).human_data)
+            return PlannedEntry(name, layout, TrainingPlan((), lambda: (ref,)), False)
+        return PlannedEntry(name, layout, plan(name, layout, self.budget), find_recipe(name).human_data)
 
     # ------------------------------------------------------------------------------------------- doing it
 
@@ -134,7 +134,7 @@ class BenchmarkRunner:
                     self._score(who, partners)
             self._cross(sorted((who for who in ready if who.method not in REFERENCES), key=lambda who: who.method))
 
-    def _contestant(self, entry: Entry) -> Contestant:
+    def _contestant(self, entry: PlannedEntry) -> MethodEntry:
         """Trains what is missing; who then contends."""
         for step in entry.plan.steps:
             self.work.train(entry.name, step)
@@ -146,7 +146,7 @@ class BenchmarkRunner:
             "runs": [training_facts(step) for step in entry.plan.steps],
             "note": (RECIPES | REFERENCES)[entry.name].note if entry.name not in self.extra else "given with extra=",
         }
-        return Contestant(
+        return MethodEntry(
             method=entry.name,
             layout=entry.layout,
             refs=refs,
@@ -176,7 +176,7 @@ class BenchmarkRunner:
     def _plays(self, protocol: str) -> bool:
         return not self.cfg.protocols or protocol in self.cfg.protocols
 
-    def _score(self, who: Contestant, partners: str | None) -> None:
+    def _score(self, who: MethodEntry, partners: str | None) -> None:
         """Protocols A and B for one contestant."""
         if self._plays("A") and has_human_games(load_layout(who.layout)):
             play = partial(scoreboard.play_with_proxy, self.out, who, self.settings)
@@ -187,7 +187,7 @@ class BenchmarkRunner:
             played = self.work.attempt(f"B: {who.method} on {who.layout}", play)
             self._tell("B", who.layout, who.method, played)
 
-    def _cross(self, ready: Sequence[Contestant]) -> None:
+    def _cross(self, ready: Sequence[MethodEntry]) -> None:
         """Protocol C for all pairs; the names of a pair are in alphabetical order, whoever came later."""
         pairs = [(one, two) for i, one in enumerate(ready) for two in ready[i:]] if self._plays("C") else []
         for one, two in pairs:

@@ -21,8 +21,8 @@ from coord.files import atomic_write_text
 from coord.run import cli
 from coord.run.config import resolved
 from coord.run.convert import split_items
-from populations.board.recipes import Step
-from populations.board.work import Work, carry_out
+from populations.board.recipes import TrainingStep
+from populations.board.work import PlanWorker, carry_out
 
 DONE = ".done"  # in a job's folder, with its command
 MAX_JOBS = 10_000
@@ -49,12 +49,12 @@ class Sweep:
     """The jobs as a plan; see `populations.board.work`."""
 
     command: str
-    jobs: list[Step]
+    jobs: list[TrainingStep]
     out: Path
-    work: Work = field(init=False)
+    work: PlanWorker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.work = Work(self.out)
+        self.work = PlanWorker(self.out)
 
     def run(self) -> None:
         """Does what is missing."""
@@ -62,7 +62,7 @@ class Sweep:
             what = f"job {number} of {len(self.jobs)}, {job.folder.name}"
             self.work.attempt(what, partial(self._do, what, job))
 
-    def _do(self, what: str, job: Step) -> None:
+    def _do(self, what: str, job: TrainingStep) -> None:
         self.work.train(what, job)
         atomic_write_text(job.result, f"{job.text}\n")
 
@@ -75,7 +75,7 @@ def base_of(command: str, words: Sequence[str]) -> Path:
     return Path("runs/multirun") / f"{command}-{hashlib.sha256(chr(0).join(words).encode()).hexdigest()[:8]}"
 
 
-def jobs_of(command: str, words: Sequence[str]) -> list[Step]:
+def jobs_of(command: str, words: Sequence[str]) -> list[TrainingStep]:
     """One step per combination of the values that words list.
 
     Raises:
@@ -91,14 +91,14 @@ def jobs_of(command: str, words: Sequence[str]) -> list[Step]:
     if count > MAX_JOBS:
         raise UserError(f"a sweep over {count} combinations: at most {MAX_JOBS} are done")
     base, out = base_of(command, words), Path(_value("out", words) or "")
-    steps: list[Step] = []
+    steps: list[TrainingStep] = []
     for chosen in itertools.product(*ranges):
         swept = [word for word, values in zip(chosen, ranges, strict=True) if len(values) > 1]
         folder = base / (re.sub(r"[^\w.,=+-]", "_", ",".join(sorted(swept)))[:NAME_LIMIT] or "job")
         if folder in [step.folder for step in steps]:
             folder = folder.with_name(f"{folder.name[: NAME_LIMIT - 6]}-{len(steps)}")
         place = folder / out.name if out.suffix else folder
-        steps.append(Step(command, (*chosen, f"out={place.as_posix()}"), folder, folder / DONE, "job"))
+        steps.append(TrainingStep(command, (*chosen, f"out={place.as_posix()}"), folder, folder / DONE, "job"))
     return steps
 
 

@@ -15,19 +15,19 @@ from coord.run import cli
 from coord.run.interrupt import Interrupted
 from coord.run.progress import duration
 from coord.threads import set_threads
-from populations.board.recipes import Step
+from populations.board.recipes import TrainingStep
 
 
-class Plan(Protocol):
+class WorkPlan(Protocol):
     """A list of trainings and games, and what of it is done."""
 
-    work: Work
+    work: PlanWorker
 
     def run(self) -> None:
         """Does what is missing."""
 
 
-def carry_out(plan: Plan, command: str, show: Callable[[], None]) -> None:
+def carry_out(plan: WorkPlan, command: str, show: Callable[[], None]) -> None:
     """Does what is missing of a plan, then shows what there is.
 
     Raises:
@@ -46,7 +46,7 @@ def carry_out(plan: Plan, command: str, show: Callable[[], None]) -> None:
 
 
 @dataclass
-class Work:
+class PlanWorker:
     """What of a plan is done in this process; several may work in one folder `out`."""
 
     out: Path
@@ -68,7 +68,7 @@ class Work:
             self.tell(f"FAILED {self.failures[-1]}")
             return None
 
-    def train(self, who: str, step: Step) -> None:
+    def train(self, who: str, step: TrainingStep) -> None:
         """Runs one step, from where it was interrupted if it was; nothing if it is done."""
         if step.result.exists():
             return

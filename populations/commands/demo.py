@@ -49,7 +49,7 @@ Config = DemoConfig
 
 
 @dataclass(frozen=True)
-class Step:
+class DemoStep:
     """One command: what it is for, its words, and the file that says it is done."""
 
     title: str
@@ -102,7 +102,7 @@ def tell_story(cfg: DemoConfig, out: Path) -> int:
     return report.run([str(out)])
 
 
-def steps(cfg: DemoConfig, out: Path) -> list[Step]:
+def steps(cfg: DemoConfig, out: Path) -> list[DemoStep]:
     """The commands of the demo, in order."""
     where, seed, threads = f"layout={cfg.layout}", f"seed={cfg.seed}", f"threads={cfg.threads}"
     pool, sp, fcp = out / "pool", out / "sp", out / "fcp"
@@ -110,10 +110,10 @@ def steps(cfg: DemoConfig, out: Path) -> list[Step]:
     def pool_file(folder: Path) -> Path:
         return folder / "manifest.json"
 
-    def evaluate(ego: Path, partners: str, name: str) -> Step:
+    def evaluate(ego: Path, partners: str, name: str) -> DemoStep:
         result = out / "eval" / f"{ego.name}-with-{name}.json"
         words = (f"ego={ego}", f"partners={partners}", where, seed, f"episodes={cfg.episodes}", f"out={result}")
-        return Step(f"score {METHODS[ego.name]} with {name}", ("evaluate", *words), result)
+        return DemoStep(f"score {METHODS[ego.name]} with {name}", ("evaluate", *words), result)
 
     population = (f"members={cfg.pool_members}", f"algo.total_steps={cfg.pool_steps}", where, seed, threads)
     baseline = (f"members={cfg.ego_members}", f"algo.total_steps={cfg.sp_steps}", where, f"seed={cfg.seed + 1000}")
@@ -121,19 +121,19 @@ def steps(cfg: DemoConfig, out: Path) -> list[Step]:
     budget = (f"algo.total_steps={cfg.fcp_steps}", f"algo.num_envs={EGO_KITCHENS}", *explore)
     ego = (f"members={cfg.ego_members}", *budget, where, seed, threads)
     return [
-        Step(
+        DemoStep(
             f"train a pool of {cfg.pool_members} self-play partners, three checkpoints each",
             ("population", "method=fcp", *population, f"out={pool}"),
             pool_file(pool),
             pool,
         ),
-        Step(
+        DemoStep(
             f"train the baseline: {cfg.ego_members} self-play agents that never met the pool",
             ("train", "name=sp", *baseline, threads, f"out={sp}"),
             _agents_file(sp, cfg.ego_members),
             sp,
         ),
-        Step(
+        DemoStep(
             f"train {cfg.ego_members} FCP egos with the pool as partners",
             ("train", "name=fcp", f"partners={pool}", *ego, f"out={fcp}"),
             _agents_file(fcp, cfg.ego_members),
@@ -144,7 +144,7 @@ def steps(cfg: DemoConfig, out: Path) -> list[Step]:
         evaluate(fcp, str(sp), "sp"),
         evaluate(sp, str(pool), "pool"),
         evaluate(fcp, str(pool), "pool"),
-        Step(
+        DemoStep(
             "cross-play of the pool",
             ("crossplay", f"pool={pool}", "episodes=10", seed),
             pool / "crossplay.json",
@@ -162,7 +162,7 @@ def _say(text: str, began: float) -> None:
     print(f"\n[{duration(time.monotonic() - began)}] {text}", flush=True)
 
 
-def _run(step: Step) -> None:
+def _run(step: DemoStep) -> None:
     """Run one command, from where it was interrupted if it was."""
     from coord.run import cli
 

@@ -62,7 +62,7 @@ def train_pool(cfg: PopulationConfig) -> Path:
     from coord import plugins
     from coord.run.config import choice_of
     from coord.run.folder import check_out, open_run
-    from coord.run.training import Job, run_job
+    from coord.run.training import TrainingJob, run_job
     from coord.threads import set_threads
     from populations import pool
     from populations.training import Setup
@@ -79,6 +79,6 @@ def train_pool(cfg: PopulationConfig) -> Path:
             return folder
         title, resume = f"{name} pool of {cfg.members} on {cfg.layout}", f"coord population resume={folder}"
         begun = (training.state, training.env, cfg.save_every_s)
-        run_job(Job(folder, title, resume, *begun, extra=training.extra, train=training.run))
+        run_job(TrainingJob(folder, title, resume, *begun, extra=training.extra, train=training.run))
         pool.add_members(folder, training.agents())
     return folder

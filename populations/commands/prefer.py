@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from coord.overcooked import OvercookedVectorEnv
     from coord.preference.config import PreferConfig
     from coord.preference.labels.feedback import Feedback
-    from coord.preference.methods.method import Method
-    from coord.run.training import Job
+    from coord.preference.methods.method import PreferenceMethod
+    from coord.run.training import TrainingJob
 
 HELP = "learn control tasks and kitchens from preferences: PEBBLE, SURF, RUNE, MRN, QPA, PrefPPO"
 EXAMPLES = (
@@ -87,11 +87,11 @@ def write_results(
 ) -> None:
     """What a run leaves: agents of kitchens, or one policy per member."""
     from coord.preference.methods.method import named
-    from coord.preference.tasks.kitchen_env import KitchenEnv
+    from coord.preference.tasks.kitchen_env import KitchenTaskEnv
 
     method = named(name)
     loop = loop_of(cfg, method)
-    if isinstance(env, KitchenEnv):
+    if isinstance(env, KitchenTaskEnv):
         write_kitchen_egos(folder, cfg, name, loop.nets(run, env), env.kitchens, learned_with)
         return
     head = "argmax" if env.discrete else "clip" if method.on_policy else "tanh"
@@ -120,7 +120,7 @@ def inputs_of(
     return read
 
 
-def loop_of(cfg: PreferConfig, method: Method) -> Any:
+def loop_of(cfg: PreferConfig, method: PreferenceMethod) -> Any:
     """The module that trains the learner by the method."""
     from coord.preference.learners import kitchen_ppo, prefppo, sac
 
@@ -180,16 +180,16 @@ def stacked(found: list[StoredAgent], members: int) -> PopulationNet:
     return PopulationNet.stack([found[m % len(found)].net for m in range(members)])
 
 
-def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, train: Any) -> Job:
+def job_of(cfg: PreferConfig, name: str, folder: Path, run: Any, envs: Any, train: Any) -> TrainingJob:
     """The run as a job, its label store open."""
     from coord.preference.tasks.registry import has_success
-    from coord.run.training import Job
+    from coord.run.training import TrainingJob
 
     run.open(folder)
     shown = {"return": "eval/return", f"labels (of {cfg.labels})": "reward/labels"}
     if has_success(cfg.env):
         shown["success"] = "eval/success"
-    return Job(
+    return TrainingJob(
         folder,
         f"{name}{' by PPO' if cfg.learner == 'ppo' else ''} on {cfg.layout or cfg.env} ({cfg.preset})",
         f"coord prefer resume={folder}",

@@ -216,7 +216,7 @@ def learn_reward(whole: Pipeline) -> dict[str, Any]:
     env = kitchens(whole, "reward", whole.partners, cfg.algo.num_envs)
     feedback = open_feedback(whole, env, cfg.labels - cfg.refresh_labels)
     env.on_step = feedback.record
-    state = rlhf.Comparison.create(policy, feedback, env, whole.seeds)
+    state = rlhf.RewardTraining.create(policy, feedback, env, whole.seeds)
     shown = {"accuracy": "reward/accuracy", f"labels (of {cfg.labels})": "reward/labels"}
     run_step(whole, "reward", state, env, train=rlhf.compare, shown=shown)
     unseen = kitchens(whole, "reward score", whole.proxies, 2 * cfg.episodes)
@@ -248,12 +248,12 @@ def learn_policy(whole: Pipeline) -> dict[str, Any]:
 
 def run_step(whole: Pipeline, name: str, state: Any, env: Any, **job: Any) -> None:
     """Trains to the end of a step, from its last checkpoint if there is one; Ctrl-C says how to go on."""
-    from coord.run.training import Job, run_job
+    from coord.run.training import TrainingJob, run_job
 
     cfg = whole.cfg
     title = f"rlhf on {whole.home.name}, step {STEPS.index(name) + 1} of {len(STEPS)}: {name}"
     resume = f"coord rlhf resume={whole.folder}"
-    run_job(Job(whole.step(name), title, resume, state, env, cfg.save_every_s, **job))
+    run_job(TrainingJob(whole.step(name), title, resume, state, env, cfg.save_every_s, **job))
 
 
 def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: int) -> Rows:
@@ -261,12 +261,12 @@ def kitchens(whole: Pipeline, name: str, partners: Sequence[StoredAgent], rows: 
     from coord import seeding
     from coord.overcooked import OvercookedVectorEnv
     from coord.preference.learners.kitchen_ppo import Rows
-    from coord.preference.tasks.kitchen_env import KitchenEnv, kitchen_options
+    from coord.preference.tasks.kitchen_env import KitchenTaskEnv, kitchen_options
 
     cfg, seed = whole.cfg, seeding.derive(whole.cfg.seed, "rlhf", name)
     env = OvercookedVectorEnv(whole.home, cfg.members * rows, horizon=cfg.horizon, rules=cfg.rules, seed=seed)
     options = kitchen_options(task_of(cfg))
-    return Rows(KitchenEnv(env, partners, seed=seed, **options), "index", lambda *step: None)
+    return Rows(KitchenTaskEnv(env, partners, seed=seed, **options), "index", lambda *step: None)
 
 
 def open_feedback(whole: Pipeline, env: Rows, labels: int) -> Feedback:

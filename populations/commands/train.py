@@ -11,7 +11,7 @@ from coord.limits import Horizon, Members, Seconds, Seed
 
 if TYPE_CHECKING:
     from coord.agents.files import StoredAgent
-    from coord.algos.bc import BCConfig, Lesson
+    from coord.algos.bc import BCConfig, CloningData
     from coord.algos.ppo import PPOConfig
     from populations.training import Setup
 
@@ -94,7 +94,7 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
     from coord import plugins
     from coord.run.config import choice_of
     from coord.run.folder import open_run
-    from coord.run.training import Job, run_job
+    from coord.run.training import TrainingJob, run_job
     from coord.threads import set_threads
     from populations.training import egos_file, write_egos
 
@@ -109,7 +109,8 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
             return folder
         title = f"{method} on {cfg.layout}" + (f" with {len(setup.partners)} partners" if setup.partners else "")
         begun = (training.state, training.env, cfg.save_every_s)
-        run_job(Job(folder, title, f"coord train resume={folder}", *begun, extra=training.extra, train=training.run))
+        again = f"coord train resume={folder}"
+        run_job(TrainingJob(folder, title, again, *begun, extra=training.extra, train=training.run))
         write_egos(folder, training.agents())
     return folder
 
@@ -161,7 +162,7 @@ def train_clone(cfg: TrainConfig, algo: BCConfig) -> Path:
     return folder
 
 
-def clone_people(cfg: TrainConfig, algo: BCConfig, lesson: Lesson, folder: Path) -> StoredAgent:
+def clone_people(cfg: TrainConfig, algo: BCConfig, lesson: CloningData, folder: Path) -> StoredAgent:
     """The clone of a lesson, with its metrics in the run folder."""
     from coord.algos import bc
     from coord.locks import check_held

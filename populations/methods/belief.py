@@ -68,7 +68,7 @@ Config = BeliefConfig
 
 
 def make(cfg: BeliefConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     pool = one_network(setup.partners, "method=belief compares the policies of a pool")
     level = levels(setup.partners)
     kitchens = make_kitchens(setup)

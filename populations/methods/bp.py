@@ -50,7 +50,7 @@ Config = BPConfig
 
 
 def make(cfg: BPConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     check_counts(cfg.candidates, setup)
     events = bp_events(setup.layout)
     utilities = draw(events, BP_TASK, cfg.candidates, cfg.max_nonzero, setup.generator("utilities"))

@@ -101,7 +101,7 @@ class ChangingKitchens:
 
 
 def make(cfg: CECConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`; `setup.layout` only says where the ego is to be used first."""
+    """See `populations.training.TrainingMethod`; `setup.layout` only says where the ego is to be used first."""
     if setup.partners:
         raise UserError("method=cec trains with itself: leave out partners=")
     if setup.algo.network != "mlp_features":
@@ -109,7 +109,7 @@ def make(cfg: CECConfig, setup: Setup) -> Training:
     draw = partial(draw_kitchens, cfg.kitchens(), setup)
     state = make_learners(setup, draw(0), memory=cfg.memory)
     env = ChangingKitchens(draw, setup.members, state.net.obs_kind)
-    memory = ppo_recurrent.Memory(state, env, cfg.chunk_len)
+    memory = ppo_recurrent.RecurrentMemory(state, env, cfg.chunk_len)
 
     def agents() -> list[NewMember]:
         made = final_agents(setup, state, env.env)

@@ -58,7 +58,7 @@ Config = COLEConfig
 
 
 def make(cfg: COLEConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`; partners are not used."""
+    """See `populations.training.TrainingMethod`; partners are not used."""
     if setup.partners:
         raise UserError("method=cole makes its own partners: leave out partners=")
     kitchens = make_kitchens(setup)

@@ -78,7 +78,7 @@ class NoisyCopy:
 
 
 def make(cfg: E3TConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`; trains alone, without a pool."""
+    """See `populations.training.TrainingMethod`; trains alone, without a pool."""
     if setup.partners:
         raise UserError("method=e3t trains with a noisy copy of itself: it takes no partners")
     kitchens = make_kitchens(setup)

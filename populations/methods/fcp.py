@@ -38,7 +38,7 @@ Config = FCPConfig
 
 
 def make(cfg: FCPConfig, setup: Setup) -> Training:
-    """Stage 1; see `populations.training.Method`."""
+    """Stage 1; see `populations.training.TrainingMethod`."""
     state, env = self_play(setup)
     course = FictitiousCoPlay(setup.members)
     course.observe(state)

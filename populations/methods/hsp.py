@@ -44,7 +44,7 @@ Config = HSPConfig
 
 
 def make(cfg: HSPConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     check_counts(cfg.candidates, setup)
     utilities = draw(HSP_EVENTS, HSP_TASK, cfg.candidates, cfg.max_nonzero, setup.generator("utilities"))
     state, env = pairs(setup, utilities)

@@ -32,7 +32,7 @@ from coord.partner_env import PartnerEnv
 from coord.rollout import Rollout
 from populations.methods.fcp import FictitiousCoPlay
 from populations.partners.partner_returns import PartnerReturns
-from populations.training import Method, Setup, Training, final_agents, self_play, with_partners
+from populations.training import Setup, Training, TrainingMethod, final_agents, self_play, with_partners
 
 DIVERSITY_ROWS = 512  # states on which the diversity is measured
 
@@ -150,5 +150,5 @@ def rank_probabilities(returns: np.ndarray, beta: float) -> np.ndarray:
     return weight / weight.sum(1, keepdims=True)
 
 
-POOL = Method(MEPConfig, make_pool)
-EGO = Method(MEPConfig, make_ego)
+POOL = TrainingMethod(MEPConfig, make_pool)
+EGO = TrainingMethod(MEPConfig, make_ego)

@@ -51,7 +51,7 @@ Config = PBTConfig
 
 
 def make(cfg: PBTConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     if setup.members < 2:
         raise UserError(f"members={setup.members}: method=pbt selects among at least 2")
     kitchens = make_kitchens(setup)

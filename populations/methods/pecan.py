@@ -82,7 +82,7 @@ Config = PECANConfig
 
 
 def make(cfg: PECANConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     pool = one_network(setup.partners, "method=pecan mixes the policies of a pool")
     kitchens = make_kitchens(setup)
     state = make_learners(setup, kitchens, extra=len(GROUPS))

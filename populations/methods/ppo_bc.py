@@ -39,7 +39,7 @@ Config = PPOBCConfig
 
 
 def make(cfg: PPOBCConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     clones = setup.partners or tuple(load_training_partners(["bc_train"], setup.layout, setup.rules))
     setup = replace(setup, partners=clones, trained_with=setup.trained_with or ("bc_train",))
     kitchens = make_kitchens(setup)

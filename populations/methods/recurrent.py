@@ -34,7 +34,7 @@ Config = RecurrentConfig
 
 
 def make(cfg: RecurrentConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     kitchens = make_kitchens(setup)
     state = make_learners(setup, kitchens, memory=cfg.memory)
     env: SelfPlayEnv | PartnerEnv
@@ -42,6 +42,6 @@ def make(cfg: RecurrentConfig, setup: Setup) -> Training:
         env = partner_env(setup, kitchens, as_pool(setup.partners), state.net.obs_kind)
     else:
         env = SelfPlayEnv(kitchens, setup.members, state.net.obs_kind)
-    memory = ppo_recurrent.Memory(state, env, cfg.chunk_len)
+    memory = ppo_recurrent.RecurrentMemory(state, env, cfg.chunk_len)
     loop = partial(ppo_recurrent.train, memory)
     return Training(state, env, lambda: final_agents(setup, state, kitchens), extra=memory, loop=loop)

@@ -19,6 +19,6 @@ Config = SPConfig
 
 
 def make(cfg: SPConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     state, env = self_play(setup)
     return Training(state, env, lambda: final_agents(setup, state, env.env))

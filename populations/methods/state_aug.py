@@ -40,7 +40,7 @@ Config = StateAugConfig
 
 
 def make(cfg: StateAugConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     if len(setup.partners) < 2:
         raise UserError("method=state_aug meets states in cross-play: say partners=<pool> of at least two agents")
     starts = met_states(setup, cfg.games, cfg.every)

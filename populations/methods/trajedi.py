@@ -60,9 +60,9 @@ Config = TrajeDiConfig
 
 
 def make(cfg: TrajeDiConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     state, env = self_play(setup)
-    memory = Memory(FictitiousCoPlay(setup.members), setup.generator("trajedi"))
+    memory = TrajeDiState(FictitiousCoPlay(setup.members), setup.generator("trajedi"))
     memory.course.observe(state)
     divergence = Divergence(cfg, memory.rng)
 
@@ -75,7 +75,7 @@ def make(cfg: TrajeDiConfig, setup: Setup) -> Training:
 
 
 @dataclass
-class Memory:
+class TrajeDiState:
     """What survives a kill."""
 
     course: FictitiousCoPlay

@@ -20,6 +20,6 @@ Config = UniformConfig
 
 
 def make(cfg: UniformConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     state, env = with_partners(setup) if setup.partners else self_play(setup)
     return Training(state, env, lambda: final_agents(setup, state, env.env))

@@ -55,17 +55,17 @@ Config = UPDConfig
 
 
 def make(cfg: UPDConfig, setup: Setup) -> Training:
-    """See `populations.training.Method`."""
+    """See `populations.training.TrainingMethod`."""
     kitchens = make_kitchens(setup)
     state = make_learners(setup, kitchens)
-    table = Candidates(cfg, setup.members, setup.generator("upd"))
+    table = PartnerCandidates(cfg, setup.members, setup.generator("upd"))
     env = partner_env(setup, kitchens, NoisyCopies(state.net, table), state.net.obs_kind)
     curriculum = Curriculum(table, env)
     hooks = Hooks(on_episodes=table.returns.observe, on_update=curriculum.on_update)
     return Training(state, env, lambda: final_agents(setup, state, kitchens), hooks, table)
 
 
-class Candidates:
+class PartnerCandidates:
     """The partners of every learner: noise [M, K], habits [M, K, 6], what was earned with them, and who is kept."""
 
     def __init__(self, cfg: UPDConfig, members: int, rng: np.random.Generator) -> None:
@@ -119,7 +119,7 @@ class Candidates:
 class NoisyCopies:
     """`Partners`: row k is candidate k of the kitchen's learner, as it was when the episode began."""
 
-    def __init__(self, net: PopulationNet, table: Candidates) -> None:
+    def __init__(self, net: PopulationNet, table: PartnerCandidates) -> None:
         self.table, self.size = table, table.cfg.candidates
         self.live = LivePartners(net)
 
@@ -154,7 +154,7 @@ class NoisyCopies:
 class Curriculum:
     """Selects candidates when an interval has passed."""
 
-    def __init__(self, table: Candidates, env: PartnerEnv) -> None:
+    def __init__(self, table: PartnerCandidates, env: PartnerEnv) -> None:
         self.table, self.env = table, env
 
     def on_update(self, state: PPOState, metrics: dict[str, Any]) -> None:

@@ -25,14 +25,14 @@ from coord.schedules import linear
 
 if TYPE_CHECKING:
     from coord.algos.ppo import PPOState
-    from coord.context_env import KitchenEnv
+    from coord.context_env import KitchenRowEnv
     from coord.rollout import Rollout
 
 
 class KickstartedEnv:
     """The rows of `inner`; `advice` collects what the teacher would do in each, as long as anybody listens."""
 
-    def __init__(self, inner: RowEnv, kitchens: KitchenEnv, *, seed: int) -> None:
+    def __init__(self, inner: RowEnv, kitchens: KitchenRowEnv, *, seed: int) -> None:
         """kitchens: the env of kitchens that `inner` is or wraps, at the start of its episodes."""
         self.inner, self.members, self.rows, self.kitchens = inner, inner.members, inner.rows, inner.kitchens
         self.env, self._kitchen_env = kitchens.env, kitchens

@@ -211,7 +211,7 @@ def test_study_files(tmp_path: Path) -> None:
 
 def test_settings(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
-    settings.save(settings.Settings(), path)
+    settings.save(settings.PlaySettings(), path)
     fuzz(path, json.loads(path.read_text()), as_json, lambda: settings.load(path))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coord import buffers
-from coord.buffers import Batch, ReplayBuffer
+from coord.buffers import ReplayBatch, ReplayBuffer
 from coord.errors import UserError
 
 MEMBERS, OBS, ACT = 2, 3, 2
@@ -28,7 +28,7 @@ def generators(seed: int = 0) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed + m) for m in range(MEMBERS)]
 
 
-def check_rows(batch: Batch, oldest: int, newest: int, *, time_limit: str = "bootstrap") -> None:
+def check_rows(batch: ReplayBatch, oldest: int, newest: int, *, time_limit: str = "bootstrap") -> None:
     """Every row is whole, of its own member, and among rows oldest..newest."""
     name = batch.obs[..., 0]
     row = name - 100_000 * torch.arange(MEMBERS)[:, None]

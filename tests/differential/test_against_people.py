@@ -11,7 +11,7 @@ import pytest
 
 from coord.overcooked import OvercookedVectorEnv
 from coord.overcooked.human_data import COOK_TIME, HUMAN_LAYOUTS, SPLITS, HumanGame, load_games
-from coord.overcooked.oracle import Reference, isolated
+from coord.overcooked.oracle import ReferenceKitchen, isolated
 
 ROWS = {"train": 46_729, "test": 44_373}
 SOUPS = {"train": 693, "test": 670}  # deliveries; two in one tick happened once, in the test half
@@ -63,7 +63,7 @@ def test_classic_rules_give_every_recorded_next_state(split):
 def read_with_reference(task: tuple[str, list[dict]]) -> tuple[list[dict], list[np.ndarray]]:
     """State mappings and features of recorded states, as overcooked-ai reads them."""
     layout, states = task
-    reference = Reference(layout)
+    reference = ReferenceKitchen(layout)
     parsed = [reference.parse(state) for state in states]
     return [state.to_dict() for state in parsed], [reference.features(state) for state in parsed]
 

@@ -8,7 +8,7 @@ import pytest
 
 from coord.overcooked import load_layout
 from coord.overcooked.oracle import (
-    Reference,
+    ReferenceKitchen,
     SpeedRequest,
     Trace,
     TraceRequest,
@@ -24,7 +24,7 @@ def claim(layouts: tuple[str, ...]) -> list[str]:
     answers = []
     for layout in layouts:
         try:
-            answers.append(f"{Reference(layout).library.Recipe.configuration['recipe_times']}")
+            answers.append(f"{ReferenceKitchen(layout).library.Recipe.configuration['recipe_times']}")
         except (KeyError, RuntimeError) as error:
             answers.append(f"{type(error).__name__}: {error}")
     return answers

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from play.game import settings as settings_file
-from play.game.settings import GameChoice, Settings
+from play.game.settings import GameChoice, PlaySettings
 
 TOOLS = ("Xvfb", "xdotool")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -82,7 +82,7 @@ class Desktop:
 def desktop(folder: Path, **choice: object) -> Iterator[Desktop]:
     """`coord play` in a window of its own, set to a short game."""
     game = GameChoice(**{"ticks": 40, "tick_hz": 10.0, **choice})
-    settings_file.save(Settings(last=game, annotator="ann"), folder / "settings.json")
+    settings_file.save(PlaySettings(last=game, annotator="ann"), folder / "settings.json")
     with x_server() as display:
         env = {
             **os.environ,

@@ -28,9 +28,9 @@ from coord.evaluation.report.replay import Game, replay, sprite_sheet
 from coord.evaluation.run_folder import (
     PROXY,
     CrossPlay,
-    Curve,
     Evaluation,
     Interval,
+    MetricCurve,
     Row,
     RunFolder,
     TrainingRun,
@@ -94,7 +94,7 @@ class Score:
         return combine([row.score for row in rows]) if rows else None
 
 
-class Labels:
+class AgentNames:
     """Short names for agents, which files call by path or by pool and member; two agents never share one."""
 
     def __init__(self, references: Iterable[str], given: Mapping[str, str]) -> None:
@@ -193,14 +193,14 @@ def _terms(of_games: bool, of_preferences: bool) -> dict[str, dict[str, str]]:
 # --- who and where
 
 
-def _labels(folder: RunFolder) -> Labels:
+def _labels(folder: RunFolder) -> AgentNames:
     names = [name for one in folder.evaluations for row in one.rows for name in (row.ego, row.partner)]
     names += [name for one in folder.evaluations for name in one.partner_names]
     names += [str(one.facts["ego"]) for one in folder.evaluations if one.facts.get("ego")]
     names += [name for one in folder.crossplays for name in one.members]
     names += [str(name) for game in folder.games for name in game.get("agents", [])]
     given = folder.summary.get("labels", {})
-    return Labels(names, {PROXY: "human proxy", **(given if isinstance(given, dict) else {})})
+    return AgentNames(names, {PROXY: "human proxy", **(given if isinstance(given, dict) else {})})
 
 
 def _setting(folder: RunFolder, runs: Sequence[TrainingRun]) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def _config_value(config: str, key: str) -> str | None:
     return next((value.strip().strip("'\"") for name, _, value in lines if name == key and value.strip()), None)
 
 
-def _scores(evaluation: Evaluation, label: Labels) -> list[Score]:
+def _scores(evaluation: Evaluation, label: AgentNames) -> list[Score]:
     """One score per ego of the file; many partners are summed up by their number."""
     count = len({row.partner for row in evaluation.rows})
     name = " + ".join(label(one) for one in evaluation.partner_names)
@@ -235,7 +235,7 @@ def _scores(evaluation: Evaluation, label: Labels) -> list[Score]:
 
 
 def _answer(
-    folder: RunFolder, scores: Sequence[Score], label: Labels, setting: Mapping[str, Any]
+    folder: RunFolder, scores: Sequence[Score], label: AgentNames, setting: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """The headline: egos with the human proxy, best first, the difference to the baseline, published figures."""
     ours: dict[str, Score] = {}
@@ -264,12 +264,12 @@ def _span(known: Sequence[Published], human_data: bool) -> tuple[float, float]:
     return min(means), max(means)
 
 
-def _named(ours: Mapping[str, Score], name: Any, label: Labels) -> Score | None:
+def _named(ours: Mapping[str, Score], name: Any, label: AgentNames) -> Score | None:
     """The score of the ego called `name`, be that its reference, its label or the short form of its reference."""
     return next((score for ego, score in ours.items() if name in (ego, label(ego), _short_name(ego))), None)
 
 
-def _forest(ranked: Sequence[Score], known: Sequence[Published], label: Labels) -> dict[str, Any]:
+def _forest(ranked: Sequence[Score], known: Sequence[Published], label: AgentNames) -> dict[str, Any]:
     """Rows of the dot-and-interval plot on one common scale from zero."""
     top = 1.06 * max([*(score.overall.high for score in ranked), *(one.high or one.mean for one in known), 1.0])
     ticks = charts.nice_ticks(0.0, top, 4)
@@ -289,7 +289,7 @@ def _forest(ranked: Sequence[Score], known: Sequence[Published], label: Labels) 
 # --- cross-play
 
 
-def _heat_map(crossplay: CrossPlay, label: Labels) -> dict[str, Any]:
+def _heat_map(crossplay: CrossPlay, label: AgentNames) -> dict[str, Any]:
     """Cells with colours; row = seat 0, column = seat 1."""
     top = max(float(np.nanmax(crossplay.returns)), 1.0)
     cells = []
@@ -321,7 +321,7 @@ def _event_table(scores: Sequence[Score]) -> list[tuple[Score, int, dict[str, tu
     return [row for row in rows if row[2]]
 
 
-def _event_panels(scores: Sequence[Score], label: Labels, setting: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _event_panels(scores: Sequence[Score], label: AgentNames, setting: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One panel of bars per main event; with the human proxy where there is such a score, else for all scores."""
     shown = [score for score in scores if score.evaluation.with_proxy] or scores
     table = _event_table(shown)
@@ -385,7 +385,7 @@ def _series(run: TrainingRun, chart: str, parents: Mapping[str, str], several_ru
     return [_banded(prefix + name, run.curves[key], []) for name, key in zip(names, inside, strict=True)]
 
 
-def _banded(name: str, curve: Curve, members: Sequence[Curve]) -> charts.Series:
+def _banded(name: str, curve: MetricCurve, members: Sequence[MetricCurve]) -> charts.Series:
     """A line with the band from the lowest to the highest member (no members: no band)."""
     low, high = curve.values, curve.values
     if members:
@@ -410,7 +410,7 @@ def _meaning(key: str, meanings: Mapping[str, str]) -> str:
 # --- games
 
 
-def _games(folder: RunFolder, label: Labels) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _games(folder: RunFolder, label: AgentNames) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Frames of the shown games and, per pair of agents, which of them are its best, median and worst."""
     readable = []
     for data in folder.games:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from coord import __version__
 from coord.evaluation import efficiency
-from coord.evaluation.efficiency import Curve, Found
+from coord.evaluation.efficiency import EfficiencyCurve, Found
 from coord.evaluation.report import charts, pages
 from coord.evaluation.report.charts import Series
 from coord.evaluation.report.efficiency_text import LEARNERS, budgets, caption, share_text, shared
@@ -55,18 +55,18 @@ def content(found: Found) -> dict[str, Any]:
     }
 
 
-def _styles(curves: Sequence[Curve]) -> dict[str, int]:
+def _styles(curves: Sequence[EfficiencyCurve]) -> dict[str, int]:
     """A look of its own for every method, the same in all pictures."""
     return {method: i for i, method in enumerate(dict.fromkeys(curve.method for curve in curves))}
 
 
-def _legend(curves: Sequence[Curve]) -> list[tuple[Markup, str]]:
+def _legend(curves: Sequence[EfficiencyCurve]) -> list[tuple[Markup, str]]:
     """A piece of line and what it stands for."""
     styles = {**_styles(curves), "the same learner on the true reward": ORACLE_STYLE}
     return [(Markup(charts.line_sample(style)), name) for name, style in styles.items()]
 
 
-def _pictures(curves: Sequence[Curve]) -> list[dict[str, Any]]:
+def _pictures(curves: Sequence[EfficiencyCurve]) -> list[dict[str, Any]]:
     """One chart per layout and learner."""
     places = {labels: float(i) for i, labels in enumerate(budgets(curves))}
     styles = _styles(curves)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from coord.errors import UserError
 from coord.evaluation import efficiency
-from coord.evaluation.efficiency import Curve, Found
+from coord.evaluation.efficiency import EfficiencyCurve, Found
 from coord.evaluation.report.scoreboard_text import NOTHING, aligned, figure, rewrite_between
 
 LEARNERS = {"ppo": "PPO", "ppo_from_imitation": "PPO from imitation", "sac": "SAC"}  # as people read them
@@ -33,7 +33,7 @@ def tables(found: Found) -> list[tuple[str, list[list[str]]]]:
     return [maker(found) for part, maker in makers.items() if found.cells[part]]
 
 
-def budgets(curves: Sequence[Curve]) -> list[int]:
+def budgets(curves: Sequence[EfficiencyCurve]) -> list[int]:
     """Numbers of labels that any curve has, ascending."""
     return sorted({labels for curve in curves for labels in curve.points})
 
@@ -51,12 +51,12 @@ def _curves(found: Found) -> tuple[str, list[list[str]]]:
     return "Mean return with the held-out proxies; share: of the true reward's, with so many labels", rows
 
 
-def shared(curves: Sequence[Curve]) -> list[int]:
+def shared(curves: Sequence[EfficiencyCurve]) -> list[int]:
     """The two largest numbers of labels, for which shares of the true reward's return are given."""
     return budgets(curves)[-2:]
 
 
-def share_text(curve: Curve, judged: Sequence[int]) -> str:
+def share_text(curve: EfficiencyCurve, judged: Sequence[int]) -> str:
     """0.93 / 0.95: shares with these numbers of labels."""
     return " / ".join(number(curve.share(labels), 2) for labels in judged)
 

@@ -22,9 +22,9 @@ from coord.evaluation.report.preference_runs import (
     LABELS,
     RETURN,
     SUCCESS,
-    Comparison,
-    Learner,
+    MethodRuns,
     PreferenceRun,
+    TaskComparison,
     by_labels,
     compare,
     estimate,
@@ -58,13 +58,13 @@ SHOWN = frozenset((RETURN, SUCCESS, ASKED, LABELS, "reward/skipped", *REWARD_CHA
 class FinalScore(NamedTuple):
     """One row of the table of final scores."""
 
-    learner: Learner
+    learner: MethodRuns
     style: int
     mean: Interval | None  # of the seeds' final returns
     iqm: Interval | None
     success: Interval | None
     share: Interval | None  # of the baseline's mean return
-    baseline: Learner | None
+    baseline: MethodRuns | None
     seeds: int
     steps: float  # per seed
     labels: str  # answers learned from, per seed
@@ -85,7 +85,9 @@ def sections(
     return [_section(i, one, top, meanings, clips) for i, one in enumerate(compare(runs))]
 
 
-def _section(number: int, comparison: Comparison, top: Path, meanings: Mapping[str, str], clips: int) -> dict[str, Any]:
+def _section(
+    number: int, comparison: TaskComparison, top: Path, meanings: Mapping[str, str], clips: int
+) -> dict[str, Any]:
     styles = {one.name: i for i, one in enumerate(comparison.learners)}
     rows, common = _table(comparison, styles)
     films, notes = query_clips.clips(comparison.learners, top, clips) if clips else ([], [])
@@ -123,13 +125,13 @@ def _section(number: int, comparison: Comparison, top: Path, meanings: Mapping[s
 # ------------------------------------------------------------------------------------------------------ charts
 
 
-def _series(learner: Learner, style: int, x: NDArray[np.float64], values: NDArray[np.float64]) -> charts.Series:
+def _series(learner: MethodRuns, style: int, x: NDArray[np.float64], values: NDArray[np.float64]) -> charts.Series:
     """Interquartile mean of values [T, n] over n seeds, and its band; a gap where a seed has no number."""
     mean = np.where(np.isfinite(values).all(axis=1), stats.iqm(values), np.nan)
     return charts.Series(learner.short, x, mean, *stats.bootstrap_band(values), style=style)
 
 
-def _chart(key: str, title: str, meaning: str, comparison: Comparison, styles: Mapping[str, int]) -> dict[str, Any]:
+def _chart(key: str, title: str, meaning: str, comparison: TaskComparison, styles: Mapping[str, int]) -> dict[str, Any]:
     """One quantity over steps, one line per learner that logs it."""
     tables = [(one, one.table(key)) for one in comparison.learners]
     series = [_series(one, styles[one.name], x, values) for one, (x, values) in tables if values.size]
@@ -137,7 +139,7 @@ def _chart(key: str, title: str, meaning: str, comparison: Comparison, styles: M
     return {"title": title, "meaning": meaning, "svg": Markup(svg)}
 
 
-def _efficiency(comparison: Comparison, styles: Mapping[str, int]) -> list[dict[str, Any]]:
+def _efficiency(comparison: TaskComparison, styles: Mapping[str, int]) -> list[dict[str, Any]]:
     """Return against queries asked, and the final return on the true reward as a level line."""
     found = [(one, *by_labels(one)) for one in comparison.learners if one.learns_reward]
     series = [_series(one, styles[one.name], asked, returns) for one, asked, returns in found if returns.size]
@@ -155,7 +157,7 @@ def _efficiency(comparison: Comparison, styles: Mapping[str, int]) -> list[dict[
     return [{"title": "Return against queries", "meaning": meaning, "svg": Markup(svg)}]
 
 
-def _other_keys(comparison: Comparison) -> list[str]:
+def _other_keys(comparison: TaskComparison) -> list[str]:
     """Everything else that was logged, without the members' own values."""
     keys = {key for one in comparison.learners for run in one.runs for key in run.run.curves}
     return sorted(key for key in keys - SHOWN if not key.rpartition("/")[2].isdigit())
@@ -164,7 +166,7 @@ def _other_keys(comparison: Comparison) -> list[str]:
 # ------------------------------------------------------------------------------------------------------ scores
 
 
-def _table(comparison: Comparison, styles: Mapping[str, int]) -> tuple[list[FinalScore], list[str]]:
+def _table(comparison: TaskComparison, styles: Mapping[str, int]) -> tuple[list[FinalScore], list[str]]:
     """Final scores, best mean return first, and the changed settings that all have in common."""
     changes = {one.name: one.runs[0].changes for one in comparison.learners}
     common = [word for word in next(iter(changes.values()), []) if all(word in words for words in changes.values())]
@@ -176,7 +178,7 @@ def _table(comparison: Comparison, styles: Mapping[str, int]) -> tuple[list[Fina
     return sorted(rows, key=lambda row: -row.mean.mean if row.mean else np.inf), common
 
 
-def _row(learner: Learner, style: int, comparison: Comparison, changes: str) -> FinalScore:
+def _row(learner: MethodRuns, style: int, comparison: TaskComparison, changes: str) -> FinalScore:
     final = learner.final(RETURN)
     baseline = comparison.baseline(learner) if learner.learns_reward else None
     steps = learner.table(RETURN)[0]
@@ -207,7 +209,7 @@ def _answer(rows: Sequence[FinalScore]) -> FinalScore | None:
     return next((row for row in rows if row.learner.learns_reward and row.mean), None)
 
 
-def _hint(comparison: Comparison, top: Path) -> str | None:
+def _hint(comparison: TaskComparison, top: Path) -> str | None:
     """The command that adds what the others are measured by, if it is missing."""
     first = comparison.learners[0].runs[0]
     if not all(one.learns_reward for one in comparison.learners):

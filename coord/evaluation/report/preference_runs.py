@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from coord import stats
 from coord.errors import UserError
-from coord.evaluation.run_folder import Curve, Interval, TrainingRun
+from coord.evaluation.run_folder import Interval, MetricCurve, TrainingRun
 from coord.preference.tasks.config import KITCHENS
 from coord.yaml_files import parse_yaml
 
@@ -101,7 +101,7 @@ class PreferenceRun:
         plain = {"env", "method", "preset", *INCIDENTAL}
         return [word for word in words if word.partition("=")[0] not in plain]
 
-    def columns(self, key: str) -> list[Curve]:
+    def columns(self, key: str) -> list[MetricCurve]:
         """The curve of each member, in order; the mean over members alone where no more is logged; or nothing."""
         each = [self.run.curves.get(f"{key}/{m}") for m in range(self.members)]
         found = [curve for curve in each if curve is not None]
@@ -111,7 +111,7 @@ class PreferenceRun:
 
 
 @dataclass(frozen=True)
-class Learner:
+class MethodRuns:
     """One method in one form, with the seeds of all its runs."""
 
     method: str
@@ -157,12 +157,12 @@ class Learner:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TaskComparison:
     """All learners of one task and preset."""
 
     task: str
     preset: str
-    learners: list[Learner]
+    learners: list[MethodRuns]
     problems: list[str]
 
     @property
@@ -170,12 +170,12 @@ class Comparison:
         """For headings."""
         return f"{self.task}, preset {self.preset}"
 
-    def baseline(self, learner: Learner) -> Learner | None:
+    def baseline(self, learner: MethodRuns) -> MethodRuns | None:
         """SAC on the true reward with which `learner` is compared: the one most like it, if there is any."""
         candidates = [one for one in self.learners if not one.learns_reward]
         own = learner.runs[0].config
 
-        def likeness(one: Learner) -> tuple[bool, bool, float]:
+        def likeness(one: MethodRuns) -> tuple[bool, bool, float]:
             same_networks = one.runs[0].config["algo"] == own["algo"]
             return one.budget == learner.budget, same_networks, one.budget
 
@@ -205,7 +205,7 @@ def split(runs: Iterable[TrainingRun], problems: list[str]) -> tuple[list[Prefer
     return ours, others
 
 
-def compare(runs: Iterable[PreferenceRun]) -> list[Comparison]:
+def compare(runs: Iterable[PreferenceRun]) -> list[TaskComparison]:
     """Runs by task and preset, in alphabetical order; within, SAC first, then methods by name."""
 
     def place(run: PreferenceRun) -> tuple[str, str]:
@@ -225,7 +225,7 @@ def _config(text: str) -> dict[str, Any] | None:
     return config if is_ours and "name" in config["method"] else None
 
 
-def _comparison(task: str, preset: str, runs: Sequence[PreferenceRun]) -> Comparison:
+def _comparison(task: str, preset: str, runs: Sequence[PreferenceRun]) -> TaskComparison:
     problems: list[str] = []
     learners = []
     for method in sorted({run.method for run in runs}, key=lambda name: (name not in TRUE_REWARD, name)):
@@ -236,10 +236,10 @@ def _comparison(task: str, preset: str, runs: Sequence[PreferenceRun]) -> Compar
             for run in one.runs
             if run.steps < one.budget
         ]
-    return Comparison(task, preset, learners, problems)
+    return TaskComparison(task, preset, learners, problems)
 
 
-def _learners(method: str, runs: Sequence[PreferenceRun], problems: list[str]) -> list[Learner]:
+def _learners(method: str, runs: Sequence[PreferenceRun], problems: list[str]) -> list[MethodRuns]:
     """The forms of one method, each with its runs."""
     forms: list[list[PreferenceRun]] = []
     for run in sorted(runs, key=lambda one: (-one.members, one.run.path)):
@@ -256,7 +256,7 @@ def _learners(method: str, runs: Sequence[PreferenceRun], problems: list[str]) -
     if len(set(shorts)) < len(shorts) or max(map(len, shorts)) > SHORT:
         shorts = [f"{method} {i}" for i in range(1, len(forms) + 1)]
     return [
-        Learner(method, ", ".join(f"{key}={value}" if key else value for key, value in named.items()), short, form)
+        MethodRuns(method, ", ".join(f"{key}={value}" if key else value for key, value in named.items()), short, form)
         for named, short, form in zip(names, shorts, forms, strict=True)
     ]
 
@@ -329,7 +329,7 @@ def share(values: NDArray[np.float64], baseline: NDArray[np.float64]) -> Interva
     return Interval(float(values.mean() / baseline.mean()), low, high)
 
 
-def by_labels(learner: Learner) -> tuple[NDArray[np.float64], Table]:
+def by_labels(learner: MethodRuns) -> tuple[NDArray[np.float64], Table]:
     """Queries asked per seed [K], rising, and the mean return [K, n] of the last evaluations with so many asked."""
     steps, returns = learner.table(RETURN)
     asked_at, asked = learner.table(ASKED)

@@ -22,7 +22,7 @@ from PIL import Image
 
 from coord.control import EpisodeRecord
 from coord.errors import UserError
-from coord.evaluation.report.preference_runs import Learner, PreferenceRun
+from coord.evaluation.report.preference_runs import MethodRuns, PreferenceRun
 from coord.preference.labels import episodes
 from coord.preference.labels.feedback import RUN_NAME, STORE_FILE
 from coord.preference.labels.store import LabelStore, QueryRecord
@@ -50,7 +50,7 @@ class Verdict:
 class Clip:
     """One query: an animated picture and a still one of its first frames, as data URIs, and what was said."""
 
-    learner: Learner
+    learner: MethodRuns
     run: PreferenceRun
     record: QueryRecord
     uri: str
@@ -75,14 +75,14 @@ class Clip:
 class _Asked(NamedTuple):
     """The queries of one run."""
 
-    learner: Learner
+    learner: MethodRuns
     run: PreferenceRun
     folder: Path
     records: list[QueryRecord]
     answers: Mapping[tuple[int, int], list[Verdict]]  # by (member, number)
 
 
-def clips(learners: Sequence[Learner], top: Path, count: int) -> tuple[list[Clip], list[str]]:
+def clips(learners: Sequence[MethodRuns], top: Path, count: int) -> tuple[list[Clip], list[str]]:
     """Up to `count` queries spread over sessions and learners, and a line for whatever could not be shown.
 
     Args:
@@ -111,7 +111,7 @@ def clips(learners: Sequence[Learner], top: Path, count: int) -> tuple[list[Clip
     return sorted(found, key=lambda clip: clip.record.session), list(dict.fromkeys(notes))
 
 
-def _read(learner: Learner, run: PreferenceRun, top: Path, notes: list[str]) -> _Asked:
+def _read(learner: MethodRuns, run: PreferenceRun, top: Path, notes: list[str]) -> _Asked:
     """The run's queries and answers; none, and a note, where they cannot be read."""
     folder = top / run.run.path
     try:

@@ -41,13 +41,13 @@ from coord.preference.labels import episodes, moments
 from coord.preference.labels.answerers import Teacher
 from coord.preference.labels.config import FeedbackConfig
 from coord.preference.labels.queries import Chooser
-from coord.preference.labels.segments import Labels, Queries, SegmentPool
+from coord.preference.labels.segments import AnsweredPairs, Queries, SegmentPool
 from coord.preference.labels.store import Answer, LabelStore, StoredLabels
 from coord.preference.reward.constraint import Safety
 from coord.preference.reward.crowds import Crowd
 from coord.preference.reward.model import RewardModel
 from coord.preference.reward.safety import safe_first
-from coord.preference.tasks.kitchen_env import KitchenEnv
+from coord.preference.tasks.kitchen_env import KitchenTaskEnv
 from coord.preference.tasks.kitchen_teachers import sees_moves
 from coord.preference.tasks.task_env import TaskEnv, TaskStep
 
@@ -85,7 +85,7 @@ class Feedback:
     last_look: int = 0  # env step of the last look at what people have answered
     learned: int = 0  # the newest answer of people that has been learned, as the store counts them
     seeds: list[deque[tuple[int, int]]] = field(init=False)  # (number, seed) of each member's episodes in the pool
-    labels: list[Labels] = field(init=False)  # what the last session learned from
+    labels: list[AnsweredPairs] = field(init=False)  # what the last session learned from
     answered: list[int] = field(init=False)  # queries of each member that these are about
 
     def __post_init__(self) -> None:
@@ -273,21 +273,21 @@ class Feedback:
             return np.zeros((0, 2, self.cfg.query.length, self.obs_dim), np.float32)
         return self.labels[m].obs[:, :, self.judged]
 
-    def _unlabelled(self) -> list[Labels] | None:
+    def _unlabelled(self) -> list[AnsweredPairs] | None:
         """Pairs for pseudo-labels, as many per query of a session as the method wants."""
         per_label = self.cfg.unlabelled_per_label
         if not per_label:
             return None
         count, length = per_label * self.cfg.session_labels, self.cfg.reward.stored_length(self.cfg.query.length)
         drawn = [self.pool.sample_pairs(m, count, length, self.rngs[m]) for m in range(self.members)]
-        return [Labels(pairs.obs, pairs.act, np.full(count, np.nan, np.float32)) for pairs in drawn]
+        return [AnsweredPairs(pairs.obs, pairs.act, np.full(count, np.nan, np.float32)) for pairs in drawn]
 
     def _stored(self, m: int) -> StoredLabels:
         """What the store holds for the queries asked so far, and what people said of moments of games."""
         stored = self._opened().labels(RUN_NAME, m, before=self.asked)
         if not stored.labels.size:
             length = self.cfg.reward.stored_length(self.cfg.query.length)
-            stored = replace(stored, labels=Labels.empty(length, self.obs_dim, self.act_dim))
+            stored = replace(stored, labels=AnsweredPairs.empty(length, self.obs_dim, self.act_dim))
         if self.moments is not None:
             stored = moments.join_stored([stored, self.moments])
         return stored if self.safety is None else replace(stored, labels=self.safety.strengthened(m, stored))
@@ -470,7 +470,7 @@ def _moments(cfg: FeedbackConfig, env: TaskEnv) -> StoredLabels:
     """What people said of moments of games; read when a run starts or goes on."""
     length = cfg.reward.stored_length(cfg.query.length)
     run = moments.run_name(load_layout(str(cfg.task.layout)), cfg.task.rules, length)
-    assert isinstance(env, KitchenEnv)
+    assert isinstance(env, KitchenTaskEnv)
 
     def changed(change: NDArray[np.float32]) -> NDArray[np.float32]:
         return env.changed(torch.from_numpy(change)).numpy()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from coord.errors import UserError
 from coord.overcooked import Layout, OvercookedVectorEnv
 from coord.overcooked.recorded import RecordedGame
-from coord.preference.labels.segments import Labels, Queries, join_labels
+from coord.preference.labels.segments import AnsweredPairs, Queries, join_labels
 from coord.preference.labels.store import LabelStore, StoredLabels
 from coord.types import NUM_ACTIONS
 
@@ -26,7 +26,7 @@ TASK = "overcooked"  # what their provenance says
 
 
 @dataclass(frozen=True)
-class Course:
+class SeatTrajectory:
     """A game of T ticks as the agent at one seat met it."""
 
     obs: NDArray[np.float32]  # [T, F] facts, 0 or 1
@@ -43,7 +43,7 @@ class Course:
         return len(self.rew)
 
 
-def follow(game: RecordedGame, seat: int) -> Course:
+def follow(game: RecordedGame, seat: int) -> SeatTrajectory:
     """The game, played again by the rules.
 
     Raises:
@@ -62,7 +62,7 @@ def follow(game: RecordedGame, seat: int) -> Course:
     beside = acts[:, 1:].reshape(len(acts), -1)
     events = np.diff(np.array(counts, np.int64), axis=0)
     rew = game.rew.astype(np.float32)
-    return Course(np.array(obs), beside, np.array(change), acts[:, 0], rew, events, tuple(states))
+    return SeatTrajectory(np.array(obs), beside, np.array(change), acts[:, 0], rew, events, tuple(states))
 
 
 def written_out(env: OvercookedVectorEnv, seat: int, facts: np.ndarray, *, final: bool = False) -> NDArray[np.float32]:
@@ -70,7 +70,7 @@ def written_out(env: OvercookedVectorEnv, seat: int, facts: np.ndarray, *, final
     return np.isin(facts, env.index_obs(final=final)[0, seat]).astype(np.float32)
 
 
-def pair_of(course: Course, starts: tuple[int, int], length: int, game: int) -> Queries:
+def pair_of(course: SeatTrajectory, starts: tuple[int, int], length: int, game: int) -> Queries:
     """One query: `length` ticks from each of two starts of game number `game`, with all that a `Sight` may ask for."""
     cuts = [slice(start, start + length) for start in starts]
     seen = np.concatenate([course.obs, course.beside, course.change], axis=1)
@@ -120,7 +120,7 @@ def labels(stores: Sequence[str], run: str, length: int, sight: Sight, act_dim: 
     Raises:
         UserError: no store, or one without such moments.
     """
-    nothing = Labels.empty(length, sight.facts + sight.beside, act_dim)
+    nothing = AnsweredPairs.empty(length, sight.facts + sight.beside, act_dim)
     parts = [StoredLabels(nothing, np.zeros(0, np.int64), [], np.zeros((0, 2), np.bool_))]
     for path in stores:
         with closing(LabelStore(path, create=False, writes=False)) as store:

@@ -74,7 +74,7 @@ def k_center(features: Floats, anchors: Floats, count: int) -> Rows:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class QueryCandidates:
     """What selectors choose from."""
 
     obs: Floats  # [C, 2, L, O]
@@ -93,38 +93,38 @@ class Candidates:
         return ours / scale, theirs / scale
 
 
-def _uniform(candidates: Candidates, count: int) -> Rows:
+def _uniform(candidates: QueryCandidates, count: int) -> Rows:
     return np.arange(count)
 
 
-def _disagreement(candidates: Candidates, count: int) -> Rows:
+def _disagreement(candidates: QueryCandidates, count: int) -> Rows:
     return top(disagreement(candidates.prob()), count)
 
 
-def _entropy(candidates: Candidates, count: int) -> Rows:
+def _entropy(candidates: QueryCandidates, count: int) -> Rows:
     return top(entropy(candidates.prob()), count)
 
 
-def _k_center(candidates: Candidates, count: int) -> Rows:
+def _k_center(candidates: QueryCandidates, count: int) -> Rows:
     return k_center(*candidates.features(), count)
 
 
-def _k_center_of(score: Callable[[Floats], Floats], candidates: Candidates, count: int) -> Rows:
+def _k_center_of(score: Callable[[Floats], Floats], candidates: QueryCandidates, count: int) -> Rows:
     """k-center among the better half by score."""
     half = top(score(candidates.prob()), max(count, len(candidates.obs) // 2))
     features, anchors = candidates.features()
     return half[k_center(features[half], anchors, count)]
 
 
-def _k_center_disagreement(candidates: Candidates, count: int) -> Rows:
+def _k_center_disagreement(candidates: QueryCandidates, count: int) -> Rows:
     return _k_center_of(disagreement, candidates, count)
 
 
-def _k_center_entropy(candidates: Candidates, count: int) -> Rows:
+def _k_center_entropy(candidates: QueryCandidates, count: int) -> Rows:
     return _k_center_of(entropy, candidates, count)
 
 
-Selector = Callable[[Candidates, int], Rows]
+Selector = Callable[[QueryCandidates, int], Rows]
 SELECTORS: dict[str, Selector] = {
     "uniform": _uniform,
     "disagreement": _disagreement,
@@ -204,5 +204,5 @@ class Chooser:
         spare = 1 if name in DRAWS_AS_ASKED else self.config.candidates
         drawn = self.draw(member, count * spare, rng)
         middle = drawn.centre(self.config.length)
-        seen = Candidates(middle.obs, lambda: self.prob(middle), self.anchors, self.config.standardise)
+        seen = QueryCandidates(middle.obs, lambda: self.prob(middle), self.anchors, self.config.standardise)
         return drawn.select(SELECTORS[name](seen, count))

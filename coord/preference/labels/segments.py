@@ -57,7 +57,7 @@ class Queries(NamedTuple):
         return Queries(obs, act, rew, self.episode, self.start + skip)
 
 
-class Labels(NamedTuple):
+class AnsweredPairs(NamedTuple):
     """Answered pairs: what the reward model learns from."""
 
     obs: Floats  # [n, 2, L, O]
@@ -69,14 +69,14 @@ class Labels(NamedTuple):
         """n."""
         return self.obs.shape[0]
 
-    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Labels:
+    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> AnsweredPairs:
         """The labels `rows`, in that order."""
         return type(self)._make(array[rows] for array in self)
 
     @staticmethod
-    def empty(length: int, obs_dim: int, act_dim: int) -> Labels:
+    def empty(length: int, obs_dim: int, act_dim: int) -> AnsweredPairs:
         """No labels yet."""
-        return Labels(
+        return AnsweredPairs(
             np.zeros((0, 2, length, obs_dim), np.float32),
             np.zeros((0, 2, length, act_dim), np.float32),
             np.zeros(0, np.float32),
@@ -88,15 +88,15 @@ def join(parts: Sequence[Queries]) -> Queries:
     return Queries._make(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
-def join_labels(parts: Sequence[Labels]) -> Labels:
+def join_labels(parts: Sequence[AnsweredPairs]) -> AnsweredPairs:
     """All labels of `parts` in one; at least one part."""
-    return Labels._make(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return AnsweredPairs._make(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
-def labelled(queries: Queries, target: NDArray[np.float64]) -> Labels:
+def labelled(queries: Queries, target: NDArray[np.float64]) -> AnsweredPairs:
     """The pairs that were answered, with their answers; target [n] is nan where the pair was skipped."""
     kept = ~np.isnan(target)
-    return Labels(queries.obs[kept], queries.act[kept], target[kept].astype(np.float32))
+    return AnsweredPairs(queries.obs[kept], queries.act[kept], target[kept].astype(np.float32))
 
 
 _STORES = ("obs", "act", "rew", "played")  # what is kept of every step; the last one only where it is given

@@ -32,7 +32,7 @@ import numpy as np
 from coord.databases import can_write, connect, explain_sqlite
 from coord.errors import UserError
 from coord.files import atomic_write_csv, atomic_write_text
-from coord.preference.labels.segments import Labels, Queries
+from coord.preference.labels.segments import AnsweredPairs, Queries
 from coord.schema import refuse_foreign_programs
 
 APPLICATION_ID = 0x4C41424C
@@ -157,7 +157,7 @@ class Answer:
 class StoredLabels:
     """Standing labels in the order in which they were given; rows of `labels` belong to the rows of the others."""
 
-    labels: Labels
+    labels: AnsweredPairs
     number: np.ndarray  # [n] the query's number within the member
     annotator: list[str]  # [n]
     unsafe: np.ndarray  # [n, 2] bool
@@ -371,7 +371,7 @@ class LabelStore:
         columns = zip(*(row[width:] for row in found), strict=True) if found else [()] * 6
         target, number, annotator, *unsafe, reasons = columns
         obs, act = (np.stack(part) for part in list(zip(*arrays, strict=True))[:2]) if found else _NOTHING
-        labels = Labels(obs, act, np.array(target, np.float32))
+        labels = AnsweredPairs(obs, act, np.array(target, np.float32))
         flags = np.array(unsafe, bool).T.reshape(-1, 2)
         tags = [tuple(json.loads(text)) for text in reasons]
         return StoredLabels(labels, np.array(number, np.int64), list(annotator), flags, tags)

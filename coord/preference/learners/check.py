@@ -13,7 +13,7 @@ from coord.preference.learners.kitchen_files import arch_of
 from coord.preference.methods.method import name_of, named
 from coord.preference.reward import crowds
 from coord.preference.tasks.config import KITCHENS
-from coord.preference.tasks.kitchen_env import KitchenEnv
+from coord.preference.tasks.kitchen_env import KitchenTaskEnv
 from coord.preference.tasks.task_env import TaskEnv
 
 
@@ -60,7 +60,7 @@ def _check_device(text: str) -> None:
 
 def _check_task(cfg: PreferConfig, env: TaskEnv) -> None:
     """What only kitchens have is asked of kitchens only, and of the learner that knows it."""
-    if not isinstance(env, KitchenEnv):
+    if not isinstance(env, KitchenTaskEnv):
         asked = {
             "reward_sees_partner": cfg.reward_sees_partner,
             "reward_sees_change": cfg.reward_sees_change,

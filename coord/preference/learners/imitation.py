@@ -74,7 +74,7 @@ def arch_of(layout: Layout, rules: str, hidden: tuple[int, ...]) -> Arch:
 
 
 @dataclass(frozen=True)
-class Course:
+class StepBudget:
     """How long the learners learn; a step is one recorded decision."""
 
     total_steps: int
@@ -90,10 +90,10 @@ class Imitators:
     gens: list[torch.Generator]  # one per member: the order of the rows
     rows: int  # decisions per epoch
     epoch: int = 0
-    cfg: Course = field(init=False)
+    cfg: StepBudget = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cfg = Course(self.config.epochs * self.rows)
+        self.cfg = StepBudget(self.config.epochs * self.rows)
 
     @staticmethod
     def create(config: ImitationConfig, arch: Arch, seeds: list[int], rows: int) -> Imitators:

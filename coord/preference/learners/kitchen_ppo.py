@@ -3,7 +3,7 @@ reward model, and Meta-Reward-Net's bilevel step goes through the value targets
 (`coord.preference.methods.mrn.value_meta`).
 
 PPO is `coord.algos.ppo` as it is, on the observations that suit it; the reward model reads those of the task
-(`KitchenEnv`). Pretraining is paid by novelty, feedback sessions fall between rollouts, and a rollout is used once,
+(`KitchenTaskEnv`). Pretraining is paid by novelty, feedback sessions fall between rollouts, and a rollout is used once,
 with the reward model of its time: there is no replay to relabel. Predicted rewards have mean 0 and deviation 1 since
 the last session before `algo.rew_scale` multiplies them, because PPO, unlike SAC with its own temperature, depends on
 their scale; all games end by the clock, so a constant changes no preference among policies. The first session gives
@@ -46,12 +46,12 @@ from coord.preference.learners import warm_start
 from coord.preference.learners.intrinsic import RunningStd, knn_reward
 from coord.preference.learners.sac import crossed, evaluate
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
-from coord.preference.methods.method import Method, check_learner
+from coord.preference.methods.method import PreferenceMethod, check_learner
 from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.methods.mrn import value_meta as vm
 from coord.preference.methods.mrn.mrn import MRN, LabelBatch
 from coord.preference.reward import nets as rn
-from coord.preference.tasks.kitchen_env import KitchenEnv
+from coord.preference.tasks.kitchen_env import KitchenTaskEnv
 from coord.preference.tasks.task_env import TaskEnvs, TaskStep
 from coord.rollout import Rollout, advantages, allocate, collect
 from coord.types import NUM_ACTIONS
@@ -65,9 +65,9 @@ VALUE = NUM_ACTIONS  # the row of the heads that is the value
 
 
 class Rows:
-    """A `KitchenEnv` as the `RowEnv` that PPO collects from; keeps what the reward model reads."""
+    """A `KitchenTaskEnv` as the `RowEnv` that PPO collects from; keeps what the reward model reads."""
 
-    def __init__(self, env: KitchenEnv, obs_kind: str, on_step: Callable[[Tensor, Tensor, TaskStep], None]) -> None:
+    def __init__(self, env: KitchenTaskEnv, obs_kind: str, on_step: Callable[[Tensor, Tensor, TaskStep], None]) -> None:
         """obs_kind: what the policy reads; on_step: told what the reward model reads, the action, what it brought."""
         self.env, self.obs_kind, self.on_step = env, obs_kind, on_step
         self.members, self.rows, self.kitchens = env.members, env.rows, env.rows
@@ -102,7 +102,7 @@ class Rows:
         self.env.set_state(state)
 
 
-def policy_obs(env: KitchenEnv, kind: str, *, final: bool = False) -> Tensor:
+def policy_obs(env: KitchenTaskEnv, kind: str, *, final: bool = False) -> Tensor:
     """What the egos see [M, N, ...] as observations of that kind: index, features or lossless."""
     view = env.env.final_view if final else env.env.view
     own = torch.from_numpy(getattr(view, kind)()[env.env.learners])
@@ -180,7 +180,7 @@ class KitchenPPORun:
         self.switched = bool(state["switched"])
 
 
-def check(cfg: PreferConfig, method: Method) -> None:
+def check(cfg: PreferConfig, method: PreferenceMethod) -> None:
     """Raise UserError for settings that PPO in kitchens does not know, beside `coord.preference.learners.check`."""
     check_learner(method, cfg.method, "ppo")
     for inner, own in (("total_steps", "total_steps"), ("num_envs", "envs_per_member")):
@@ -188,7 +188,9 @@ def check(cfg: PreferConfig, method: Method) -> None:
             raise UserError(f"algo.{inner}={given}: coord prefer has a field of its own for it, {own}")
 
 
-def build(cfg: PreferConfig, method: Method, envs: TaskEnvs, start: PopulationNet | None = None) -> KitchenPPORun:
+def build(
+    cfg: PreferConfig, method: PreferenceMethod, envs: TaskEnvs, start: PopulationNet | None = None
+) -> KitchenPPORun:
     """A run at its start. Member m depends on its own seed and on the partners' draws, which are shared.
 
     start: policies that the members begin as, one each; None: fresh ones.
@@ -198,7 +200,7 @@ def build(cfg: PreferConfig, method: Method, envs: TaskEnvs, start: PopulationNe
     """
     check(cfg, method)
     env, seeds = envs.train, seeding.member_seeds(cfg.seed, cfg.members)
-    assert isinstance(env, KitchenEnv)
+    assert isinstance(env, KitchenTaskEnv)
     assert isinstance(cfg.algo, PPOConfig)
     kitchens = env.env.env
     algo = replace(cfg.algo, total_steps=cfg.total_steps, num_envs=cfg.envs_per_member)
@@ -282,7 +284,7 @@ def bilevel(run: KitchenPPORun, mrn: MRN, roll: Rollout, known: Tensor, rew: Ten
     paid = normalised_reward(run, rew, known, roll.act) * cfg.rew_scale
     _, ret = advantages(roll, paid, cfg.gamma, cfg.gae_lambda, str(mrn.config.time_limit))
     facts, ended = known[..., : run.obs_dim], roll.terminated | roll.truncated
-    inner = vm.Inner(facts, ret, ended, cfg.lr, cfg.gamma * cfg.gae_lambda)
+    inner = vm.ValueInnerStep(facts, ret, ended, cfg.lr, cfg.gamma * cfg.gae_lambda)
     pairs = vm.outer(ends(labels, run.obs_dim), mrn.config.score, cfg.gamma)
     rule = mg.Rule(temperature=mrn.config.temperature or 0.0)
     value = vm.value_network(net, run.facts)
@@ -326,7 +328,7 @@ def reset_value(state: PPOState) -> None:
 # ---------------------------------------------------------------------------------------------------- train
 
 
-def policy(run: KitchenPPORun, env: KitchenEnv) -> Callable[[Tensor], Tensor]:
+def policy(run: KitchenPPORun, env: KitchenTaskEnv) -> Callable[[Tensor], Tensor]:
     """What is evaluated in `env`: actions drawn from the policy."""
 
     def act(_: Tensor) -> Tensor:
@@ -349,7 +351,7 @@ def watch(run: KitchenPPORun) -> Callable[[Tensor, Tensor, TaskStep], None]:
     return on_step
 
 
-def nets(run: KitchenPPORun, env: KitchenEnv) -> list[PopulationNet]:
+def nets(run: KitchenPPORun, env: KitchenTaskEnv) -> list[PopulationNet]:
     """Each member's network, as an agent's file holds it."""
     return [run.ppo.net.select([m]) for m in range(run.members)]
 
@@ -362,8 +364,8 @@ def report(run: KitchenPPORun) -> dict[str, np.ndarray]:
 
 def train(run: KitchenPPORun, envs: TaskEnvs, hooks: Hooks | None = None) -> KitchenPPORun:
     """Until `total_steps` per member; continues from wherever `run` and `envs` are."""
-    assert isinstance(envs.train, KitchenEnv)
-    assert isinstance(envs.evaluation, KitchenEnv)
+    assert isinstance(envs.train, KitchenTaskEnv)
+    assert isinstance(envs.evaluation, KitchenTaskEnv)
     cfg, state, hooks = run.cfg, run.ppo, hooks or Hooks()
     rows = Rows(envs.train, state.net.obs_kind, watch(run))
     roll = allocate(rows, state.cfg.rollout_len)

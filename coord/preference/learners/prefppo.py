@@ -30,7 +30,7 @@ from coord.preference.labels.store import LabelStore
 from coord.preference.learners.intrinsic import RunningStd, knn_reward
 from coord.preference.learners.sac import crossed, evaluate
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
-from coord.preference.methods.method import Method
+from coord.preference.methods.method import PreferenceMethod
 from coord.preference.tasks.task_env import TaskEnv, TaskEnvs
 from coord.rollout import Rollout
 
@@ -85,7 +85,7 @@ class PrefPPORun:
         self.switched = bool(switched)
 
 
-def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> PrefPPORun:
+def build(cfg: PreferConfig, method: PreferenceMethod, envs: TaskEnvs) -> PrefPPORun:
     """A run at its start. Member m depends on its own seed only, not on its neighbours."""
     env, seeds = envs.train, seeding.member_seeds(cfg.seed, cfg.members)
     assert isinstance(cfg.method, ppo.PPOContinuousConfig)

@@ -34,7 +34,7 @@ from coord.preference.labels.answerers import Teacher, TeacherConfig
 from coord.preference.labels.feedback import Feedback
 from coord.preference.labels.segments import labelled
 from coord.preference.learners import kl
-from coord.preference.learners.imitation import Course
+from coord.preference.learners.imitation import StepBudget
 from coord.preference.learners.kitchen_ppo import Rows
 from coord.preference.learners.kl import Coefficient, KLConfig
 from coord.preference.learners.tally import restore, state_of
@@ -49,23 +49,23 @@ JUDGED_PAIRS = 500  # unseen pairs of segments that a reward model is judged on
 
 
 @dataclass
-class Comparison:
+class RewardTraining:
     """The second step: pi_0 plays, its games are compared, the reward model learns."""
 
-    cfg: Course
+    cfg: StepBudget
     policy: PopulationNet  # pi_0, frozen
     feedback: Feedback
     gens: list[torch.Generator]  # one per member: action draws
     env_step: int = 0
 
     @staticmethod
-    def create(policy: PopulationNet, feedback: Feedback, env: Rows, seeds: list[int]) -> Comparison:
+    def create(policy: PopulationNet, feedback: Feedback, env: Rows, seeds: list[int]) -> RewardTraining:
         """Nothing played; one game in every kitchen comes before each session."""
         cfg = feedback.cfg
         sessions = -(-cfg.labels // cfg.session_labels)
-        course = Course(sessions * env.env.max_episode_steps * env.rows)
+        course = StepBudget(sessions * env.env.max_episode_steps * env.rows)
         gens = [seeding.torch_generator(seed, "comparison") for seed in seeds]
-        return Comparison(course, policy.requires_grad_(False), feedback, gens)
+        return RewardTraining(course, policy.requires_grad_(False), feedback, gens)
 
     @property
     def members(self) -> int:
@@ -99,7 +99,7 @@ def play_games(policy: PopulationNet, env: Rows, gens: list[torch.Generator]) ->
     return torch.from_numpy(env.finished().ret).view(env.members, env.rows).mean(1)
 
 
-def compare(state: Comparison, env: Rows, hooks: ppo.Hooks) -> Comparison:
+def compare(state: RewardTraining, env: Rows, hooks: ppo.Hooks) -> RewardTraining:
     """Until the budget of this step is spent; continues from wherever `state` and `env` are."""
     while state.feedback.remaining and not hooks.should_stop(state):
         ret = play_games(state.policy, env, state.gens)

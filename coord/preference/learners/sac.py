@@ -4,7 +4,7 @@ PEBBLE's schedule (Lee, Smith and Abbeel 2021) as B-Pref runs it: random steps; 
 of states; the switch (first session with uniform queries, rewards of the whole replay replaced, a new critic and
 `reset_updates` gradient steps); then feedback sessions every `session_every` steps until the budget of labels is
 spent, each followed by relabelling. What a method changes stands in its
-file in `coord/preference/methods` (`Method`).
+file in `coord/preference/methods` (`PreferenceMethod`).
 
 M members (seeds) train in step, each with its own environments, labels, reward model and generators. Within a step the
 action is chosen before the update, as in B-Pref. Everything that training changes is in `SACRun.state_dict` and in the
@@ -29,19 +29,20 @@ from torch.nn.functional import pad
 from coord import seeding
 from coord.algos import sac
 from coord.algos.ppo import Hooks
-from coord.buffers import Batch, ReplayBuffer
+from coord.buffers import ReplayBatch, ReplayBuffer
+from coord.checkpoint import Savable
 from coord.preference.config import PreferConfig
 from coord.preference.labels.feedback import Feedback
 from coord.preference.labels.store import LabelStore
 from coord.preference.learners.intrinsic import RunningStd, knn_reward
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
-from coord.preference.methods.method import Method, Savable
+from coord.preference.methods.method import PreferenceMethod
 from coord.preference.tasks.config import KITCHENS
 from coord.preference.tasks.task_env import TaskEnv, TaskEnvs, TaskStep
 
 if TYPE_CHECKING:
     from coord.nets.population import PopulationNet
-    from coord.preference.tasks.kitchen_env import KitchenEnv
+    from coord.preference.tasks.kitchen_env import KitchenTaskEnv
 
 Metrics = dict[str, Tensor]
 RELABEL_CHUNK = 4096  # rows per member at a time
@@ -55,7 +56,7 @@ class SACRun:
     """Everything that training changes, except the environments."""
 
     cfg: PreferConfig
-    method: Method
+    method: PreferenceMethod
     sac: sac.SACState
     buffer: ReplayBuffer
     feedback: Feedback | None  # None: the true reward is given
@@ -133,7 +134,7 @@ class SACRun:
         self.switched = bool(counters[1])
 
 
-def build(cfg: PreferConfig, method: Method, envs: TaskEnvs) -> SACRun:
+def build(cfg: PreferConfig, method: PreferenceMethod, envs: TaskEnvs) -> SACRun:
     """A run at its start. Member m depends on its own seed only, not on its neighbours."""
     env, seeds = envs.train, seeding.member_seeds(cfg.seed, cfg.members)
     device = {"device": cfg.device}
@@ -211,7 +212,7 @@ def update(run: SACRun) -> None:
     run.tally.add(metrics)
 
 
-def sample(run: SACRun) -> Batch:
+def sample(run: SACRun) -> ReplayBatch:
     """A batch with the rewards that the method wants learned."""
     recent = run.method.recent(run) if run.method.recent is not None else None
     batch = run.buffer.sample(run.sac.cfg.batch_size, run.sac.gens, recent, time_limit=run.sac.cfg.time_limit)
@@ -288,7 +289,7 @@ def policies(run: SACRun) -> list[dict[str, Tensor]]:
     return [{name: tensor[m] for name, tensor in run.sac.actor.items()} for m in range(run.members)]
 
 
-def nets(run: SACRun, env: KitchenEnv) -> list[PopulationNet]:
+def nets(run: SACRun, env: KitchenTaskEnv) -> list[PopulationNet]:
     """The network of each member's agent file, for an ego of kitchens."""
     from coord.preference.learners.kitchen_files import index_net
 

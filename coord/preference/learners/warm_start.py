@@ -24,7 +24,7 @@ def start_from(cfg: ppo.PPOConfig, policy: PopulationNet, seeds: list[int]) -> p
     return state
 
 
-def value_gradients(state: ppo.PPOState, batch: ppo.Batch, rows: Tensor, coefs: Tensor) -> Tensor:
+def value_gradients(state: ppo.PPOState, batch: ppo.RolloutBatch, rows: Tensor, coefs: Tensor) -> Tensor:
     """As `ppo.row_gradients`, but only the value's row of the last layer learns: the policy stays as it is."""
     parts = ppo.row_gradients(state, batch, rows, coefs)
     for name, param in state.net.named_parameters():

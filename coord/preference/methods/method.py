@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from coord import plugins
@@ -12,24 +12,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from coord.algos.sac import SACState
-    from coord.buffers import Batch, ReplayBuffer
+    from coord.buffers import ReplayBatch, ReplayBuffer
+    from coord.checkpoint import Savable
     from coord.preference.labels.feedback import Feedback
     from coord.preference.methods.mrn.mrn import MRNConfig
 
 GROUP = "coord.preference_methods"  # entry points: `coord prefer method=<name>`
 
 
-class Savable(Protocol):
-    """What a method remembers besides the run's own state."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Flat mapping of tensors."""
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Inverse of `state_dict`."""
-
-
-class Learner(Protocol):
+class ReplayLearner(Protocol):
     """What methods see of a run that learns from a replay of relabelled transitions (`learners.sac`)."""
 
     sac: SACState
@@ -51,25 +42,28 @@ class Learner(Protocol):
         """Gives every transition of the replay the reward that the model predicts now."""
 
 
-class Method(NamedTuple):
+class PreferenceMethod(NamedTuple):
     """What a method changes in the loop; None leaves the ordinary step as it is."""
 
     Config: type  # its own fields
     learns_reward: bool = True  # else it is trained on the true reward, without labels
     on_policy: bool = False  # PPO's loop (`learners.prefppo`) instead of SAC's
     learners: tuple[str, ...] = ("sac",)  # who can learn by it
-    create: Callable[[Learner], Savable | None] | None = None  # what it must remember
-    recent: Callable[[Learner], int | None] | None = None  # newest rows per member that half of each batch comes from
-    bonus: Callable[[Learner, Batch], Tensor] | None = None  # [M, B] added to the predicted rewards of a batch
-    instead: Callable[[Learner], dict[str, Tensor] | None] | None = None  # of an update, if it returns metrics
-    renews_critic: Callable[[Learner], bool] | None = None  # whether sessions after the first start a new critic too
+    create: Callable[[ReplayLearner], Savable | None] | None = None  # what it must remember
+    # newest rows per member that half of each batch comes from
+    recent: Callable[[ReplayLearner], int | None] | None = None
+    # [M, B] added to the predicted rewards of a batch
+    bonus: Callable[[ReplayLearner, ReplayBatch], Tensor] | None = None
+    instead: Callable[[ReplayLearner], dict[str, Tensor] | None] | None = None  # of an update, if it returns metrics
+    # whether sessions after the first start a new critic too
+    renews_critic: Callable[[ReplayLearner], bool] | None = None
     # What its own configuration asks for:
     bilevel: Callable[[Any], MRNConfig | None] = lambda _: None  # bilevel steps
     unlabelled: Callable[[Any], int] = lambda _: 0  # unlabelled pairs per query
     check: Callable[[Any, str], None] = lambda config, learner: None  # raises UserError where a learner cannot
 
 
-def named(name: str) -> Method:
+def named(name: str) -> PreferenceMethod:
     """The method of that name.
 
     Raises:
@@ -84,7 +78,7 @@ def name_of(config: Any) -> str:
     return next(name for name, method in found if getattr(method, "Config", None) is type(config))
 
 
-def check_learner(method: Method, config: Any, learner: str) -> None:
+def check_learner(method: PreferenceMethod, config: Any, learner: str) -> None:
     """Raise UserError if the learner ("sac", "ppo") cannot learn by the method as configured."""
     if learner not in method.learners:
         found = plugins.loaded([GROUP], "method")

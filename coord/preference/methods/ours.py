@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from coord.limits import CountOrNone, NotNegative, StepsOrNone
 from coord.preference.methods import qpa
-from coord.preference.methods.method import Learner, Method
+from coord.preference.methods.method import PreferenceMethod, ReplayLearner
 from coord.preference.methods.mrn import bilevel
 from coord.preference.methods.mrn.mrn import MRNConfig
 
@@ -30,12 +30,12 @@ class OursConfig:
     meta_weight: NotNegative = 0.1  # norm of the bilevel gradient, as a share of the supervised one's
 
 
-def recent(run: Learner) -> int | None:
+def recent(run: ReplayLearner) -> int | None:
     """As `qpa.recent`, if asked for."""
     return qpa.recent(run) if run.own.recent_episodes else None
 
 
-def renews_critic(run: Learner) -> bool:
+def renews_critic(run: ReplayLearner) -> bool:
     """Whether every session starts a new critic."""
     return run.own.reset_critic
 
@@ -47,12 +47,12 @@ def bilevel_steps(config: OursConfig) -> MRNConfig | None:
     return MRNConfig(form="corrected", every=config.meta_every, meta_weight=config.meta_weight)
 
 
-def create(run: Learner) -> bilevel.MRN | None:
+def create(run: ReplayLearner) -> bilevel.MRN | None:
     """What the method remembers."""
     return bilevel.create(run, bilevel_steps(run.own))
 
 
-METHOD = Method(
+METHOD = PreferenceMethod(
     OursConfig,
     recent=recent,
     create=create,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from coord.errors import UserError
 from coord.limits import StepsOrNone
-from coord.preference.methods.method import Learner, Method
+from coord.preference.methods.method import PreferenceMethod, ReplayLearner
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ class PebbleConfig:
     extra_every: StepsOrNone = 0  # env steps between extra supervised steps of the reward model; 0: none
 
 
-def extra_step(run: Learner) -> dict[str, Tensor] | None:
+def extra_step(run: ReplayLearner) -> dict[str, Tensor] | None:
     """One more supervised step of the reward model where it is due; the ordinary update then follows."""
     assert run.feedback is not None
     if run.own.extra_every and run.feedback.remaining and run.is_due(run.own.extra_every):
@@ -44,4 +44,4 @@ def check(config: PebbleConfig, learner: str) -> None:
         )
 
 
-METHOD = Method(PebbleConfig, instead=extra_step, learners=("sac", "ppo"), check=check)
+METHOD = PreferenceMethod(PebbleConfig, instead=extra_step, learners=("sac", "ppo"), check=check)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from coord.algos.ppo_gaussian import PPOContinuousConfig
-from coord.preference.methods.method import Method
+from coord.preference.methods.method import PreferenceMethod
 
-METHOD = Method(PPOContinuousConfig, on_policy=True)
+METHOD = PreferenceMethod(PPOContinuousConfig, on_policy=True)

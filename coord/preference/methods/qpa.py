@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coord.limits import Count
-from coord.preference.methods.method import Learner, Method
+from coord.preference.methods.method import PreferenceMethod, ReplayLearner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,10 @@ class QPAConfig:
     recent_episodes: Count = 10  # half of every batch comes from as many episodes, 10..60
 
 
-def recent(run: Learner) -> int | None:
+def recent(run: ReplayLearner) -> int | None:
     """Newest rows of the replay that half of a batch comes from; None once the budget is spent."""
     assert run.feedback is not None
     return run.own.recent_episodes * run.max_episode_steps if run.feedback.remaining else None
 
 
-METHOD = Method(QPAConfig, recent=recent)
+METHOD = PreferenceMethod(QPAConfig, recent=recent)

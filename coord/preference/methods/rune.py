@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from coord.errors import UserError
 from coord.limits import NotNegative, Share
-from coord.preference.methods.method import Learner, Method
+from coord.preference.methods.method import PreferenceMethod, ReplayLearner
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from coord.buffers import Batch
+    from coord.buffers import ReplayBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def weight(cfg: RuneConfig, env_step: int) -> float:
     return cfg.beta * (1 - cfg.decay) ** env_step
 
 
-def bonus(run: Learner, batch: Batch) -> Tensor:
+def bonus(run: ReplayLearner, batch: ReplayBatch) -> Tensor:
     """beta_t times the deviation of the ensemble, [M, B]."""
     assert run.feedback is not None
     model = run.feedback.model
@@ -48,4 +48,4 @@ def bonus(run: Learner, batch: Batch) -> Tensor:
     return weight(run.own, run.env_step) * deviation
 
 
-METHOD = Method(RuneConfig, bonus=bonus)
+METHOD = PreferenceMethod(RuneConfig, bonus=bonus)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coord.limits import Count
-from coord.preference.methods.method import Method
+from coord.preference.methods.method import PreferenceMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,4 +24,4 @@ class SurfConfig:
     unlabelled_per_label: Count = 10  # unlabelled pairs per query, 10 (Meta-World) or 100 (DMControl)
 
 
-METHOD = Method(SurfConfig, learners=("sac", "ppo"), unlabelled=lambda config: config.unlabelled_per_label)
+METHOD = PreferenceMethod(SurfConfig, learners=("sac", "ppo"), unlabelled=lambda config: config.unlabelled_per_label)

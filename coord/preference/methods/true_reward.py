@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coord.preference.methods.method import Method
+from coord.preference.methods.method import PreferenceMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,5 +17,5 @@ class OracleConfig:
     """The reward that the teacher judges by, given to the learner: no fields of its own."""
 
 
-SAC = Method(TrueRewardConfig, learns_reward=False)
-ORACLE = Method(OracleConfig, learns_reward=False, learners=("sac", "ppo"))
+SAC = PreferenceMethod(TrueRewardConfig, learns_reward=False)
+ORACLE = PreferenceMethod(OracleConfig, learns_reward=False, learners=("sac", "ppo"))

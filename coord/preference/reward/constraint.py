@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from coord import seeding
 from coord.errors import UserError
 from coord.preference.labels.queries import disagreement
-from coord.preference.labels.segments import Labels, Queries, SegmentPool, join_labels
+from coord.preference.labels.segments import AnsweredPairs, Queries, SegmentPool, join_labels
 from coord.preference.labels.store import StoredLabels
 from coord.preference.reward import safety
 from coord.preference.reward.model import RewardConfig, RewardModel
@@ -219,7 +219,7 @@ class Safety:
 
     # ----------------------------------------------------------------------------------------------- labels
 
-    def strengthened(self, m: int, stored: StoredLabels) -> Labels:
+    def strengthened(self, m: int, stored: StoredLabels) -> AnsweredPairs:
         """The member's labels with targets as strong as their reasons; remembers the flags for `learn`."""
         self.flags[m] = stored.unsafe
         if self.cfg.flags == "none":
@@ -234,7 +234,7 @@ class Safety:
         )
         return stored.labels._replace(target=target.astype(np.float32))
 
-    def learn(self, labels: Sequence[Labels]) -> list[Labels]:
+    def learn(self, labels: Sequence[AnsweredPairs]) -> list[AnsweredPairs]:
         """Train the costs on the flags; the labels that the reward model learns: these, and the pairs they imply."""
         members = range(len(labels))
         fits = [self._fit(m, labels[m]) for m in members] if self.cfg.constraint else [{} for _ in members]
@@ -251,7 +251,7 @@ class Safety:
                 self.metrics[f"reward/cost_{name}"] = np.array([fit.get(name, math.nan) for fit in fits])
         return taught
 
-    def _fit(self, m: int, labels: Labels) -> dict[str, float]:
+    def _fit(self, m: int, labels: AnsweredPairs) -> dict[str, float]:
         if not labels.size:
             return {}
         parts = (torch.from_numpy(array[:, :, self.judged]).flatten(0, 1) for array in (labels.obs, labels.act))
@@ -259,7 +259,7 @@ class Safety:
         unsafe = torch.from_numpy(self.flags[m].reshape(-1)).to(self.model.flat)
         return fit_cost(self.model.select(m), rows, unsafe, self.cfg, self.rngs[m])
 
-    def _extended(self, m: int, labels: Labels) -> Labels:
+    def _extended(self, m: int, labels: AnsweredPairs) -> AnsweredPairs:
         if self.cfg.flags != "implied" or not labels.size:
             return labels
         count, strong = self.cfg.implied_pairs, self.cfg.strong

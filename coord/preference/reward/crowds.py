@@ -27,11 +27,11 @@ from torch import Tensor
 
 from coord import seeding
 from coord.errors import UserError
-from coord.preference.labels.segments import Labels
+from coord.preference.labels.segments import AnsweredPairs
 from coord.preference.labels.store import StoredLabels
 from coord.preference.reward import annotators as an
 from coord.preference.reward.annotators import CrowdConfig, MixtureConfig, People, PooledConfig
-from coord.preference.reward.model import FitResult, Noise, RewardConfig, RewardModel
+from coord.preference.reward.model import AnswerNoise, FitResult, RewardConfig, RewardModel
 
 
 def check(crowd: CrowdConfig, reward: RewardConfig, *, warns: bool = False) -> None:
@@ -82,7 +82,7 @@ class Crowd:
         return self.cfg.groups if isinstance(self.cfg, MixtureConfig) else 1
 
     def fit(
-        self, model: RewardModel, stored: Sequence[StoredLabels], unlabelled: Sequence[Labels] | None = None
+        self, model: RewardModel, stored: Sequence[StoredLabels], unlabelled: Sequence[AnsweredPairs] | None = None
     ) -> FitResult:
         """Train the reward model, and the other groups', and learn who answers how; as `RewardModel.fit`."""
         if isinstance(self.cfg, PooledConfig):
@@ -102,13 +102,13 @@ class Crowd:
         model: RewardModel,
         heads: Sequence[tuple[int, int]],
         stored: Sequence[StoredLabels],
-        unlabelled: Sequence[Labels] | None = None,
+        unlabelled: Sequence[AnsweredPairs] | None = None,
     ) -> FitResult:
         """Train the members of `model` on what (member, group) learns."""
         noise = [self._noise(m, stored[m], k) for m, k in heads]
         return model.fit([stored[m].labels for m, _ in heads], unlabelled, noise)
 
-    def seen_as(self, m: int, stored: StoredLabels) -> Labels:
+    def seen_as(self, m: int, stored: StoredLabels) -> AnsweredPairs:
         """The labels as anything else than the reward model reads them: one soft target per query."""
         if self.people[m] is None or not stored.labels.size:
             return stored.labels
@@ -173,16 +173,16 @@ class Crowd:
     def _who(self, m: int, stored: StoredLabels) -> np.ndarray:
         return an.index([*self.names[m], *stored.annotator])[1][len(self.names[m]) :]
 
-    def _noise(self, m: int, stored: StoredLabels, k: int) -> Noise:
+    def _noise(self, m: int, stored: StoredLabels, k: int) -> AnswerNoise:
         """What the networks of group k know about each answer: its annotator's traits, and its weight."""
         people = self.people[m]
         if people is None or not stored.labels.size:
-            return Noise(np.zeros((0, self._ensemble), np.float32), *np.zeros((2, 0), np.float32))
+            return AnswerNoise(np.zeros((0, self._ensemble), np.float32), *np.zeros((2, 0), np.float32))
         who = self._who(m, stored)
         seen = stored.number[:, None] % self._ensemble != np.arange(self._ensemble)  # [n, E]
         weight = (people.weight[:, k] * people.group[who, k])[:, None] * seen
         traits = (part[who, k] for part in (people.reliability, people.threshold))
-        return Noise(*(part.astype(np.float32) for part in (weight, *traits)))
+        return AnswerNoise(*(part.astype(np.float32) for part in (weight, *traits)))
 
     # ------------------------------------------------------------------------------------------------- saving
 
@@ -213,13 +213,13 @@ class Crowd:
         return People(b, c, b_sd, c_sd, group, share, 0.0, np.zeros((0, self.groups)))
 
 
-def judged(labels: Labels, margin: int) -> Labels:
+def judged(labels: AnsweredPairs, margin: int) -> AnsweredPairs:
     """The steps that people were shown: all but `margin` on either side."""
     middle = slice(margin, labels.obs.shape[2] - margin)
-    return Labels(labels.obs[:, :, middle], labels.act[:, :, middle], labels.target)
+    return AnsweredPairs(labels.obs[:, :, middle], labels.act[:, :, middle], labels.target)
 
 
-def features(labels: Labels, margin: int) -> np.ndarray:
+def features(labels: AnsweredPairs, margin: int) -> np.ndarray:
     """[n, O + A] sums of observations and actions over the second segment minus those over the first."""
     cut = judged(labels, margin)
     total = np.concatenate([cut.obs, cut.act], axis=3).sum(2, dtype=np.float64)  # [n, 2, O + A]

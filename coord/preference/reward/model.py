@@ -42,7 +42,7 @@ from coord.limits import (
     Widths,
 )
 from coord.nets import mlps
-from coord.preference.labels.segments import Labels, Queries
+from coord.preference.labels.segments import AnsweredPairs, Queries
 from coord.preference.reward import nets as rn
 from coord.preference.reward import sparse_rows
 from coord.preference.reward.sparse_rows import SparseRows
@@ -110,7 +110,7 @@ class RewardConfig:
         return length + 2 * self.crop_margin
 
 
-class Noise(NamedTuple):
+class AnswerNoise(NamedTuple):
     """How the people who gave n answers err, see `coord.preference.reward.annotators`."""
 
     weight: NDArray[np.float32]  # [n, E] how much each network learns from the answer
@@ -121,7 +121,7 @@ class Noise(NamedTuple):
         """[n, 2 + E] reliability, threshold, weights."""
         return np.concatenate([self.reliability[:, None], self.threshold[:, None], self.weight], axis=1)
 
-    def select(self, rows: NDArray[np.bool_]) -> Noise:
+    def select(self, rows: NDArray[np.bool_]) -> AnswerNoise:
         """The answers `rows`."""
         return type(self)._make(array[rows] for array in self)
 
@@ -275,25 +275,26 @@ class RewardModel:
         own = self.flat[part], adam, self.scale[part], self.units[:, part]
         return RewardModel(self.config, self._table, self.gens[part], *own, self.unread, self.change)
 
-    def gaps(self, member: int, segments: Queries | Labels) -> NDArray[np.float64]:
+    def gaps(self, member: int, segments: Queries | AnsweredPairs) -> NDArray[np.float64]:
         """Predicted return of the second segment minus that of the first, by each network of one member, [E, C]."""
         obs, act = (torch.from_numpy(array) for array in (segments.obs, segments.act))
         pred = self.select(member).predict(obs.flatten(0, 2)[None], act.flatten(0, 2)[None])[0]
         ret = pred.unflatten(1, obs.shape[:3]).double().sum(3)  # [E, C, 2]
         return (ret[..., 1] - ret[..., 0]).cpu().numpy()
 
-    def prob(self, member: int, segments: Queries | Labels) -> NDArray[np.float64]:
+    def prob(self, member: int, segments: Queries | AnsweredPairs) -> NDArray[np.float64]:
         """P(second better) of C pairs by each network of one member, [E, C]; over the whole segments as given."""
         return 0.5 * (1.0 + np.tanh(0.5 * self.gaps(member, segments)))  # sigmoid without overflow
 
-    def accuracy(self, member: int, labels: Labels) -> float:
+    def accuracy(self, member: int, labels: AnsweredPairs) -> float:
         """Share of unequal pairs that the ensemble's mean reward orders right, judged middle only; nan without any."""
         unequal = labels.select(labels.target != 0.5)
         if not unequal.size:
             return math.nan
         margin = self.config.crop_margin
         middle = slice(margin, unequal.obs.shape[2] - margin)
-        gap = self.gaps(member, Labels(unequal.obs[:, :, middle], unequal.act[:, :, middle], unequal.target)).mean(0)
+        seen = AnsweredPairs(unequal.obs[:, :, middle], unequal.act[:, :, middle], unequal.target)
+        gap = self.gaps(member, seen).mean(0)
         return float(((gap > 0) == (unequal.target > 0.5)).mean())
 
     # --------------------------------------------------------------------------------------------- gradients
@@ -359,9 +360,9 @@ class RewardModel:
 
     def fit(
         self,
-        labels: Sequence[Labels],
-        unlabelled: Sequence[Labels] | None = None,
-        noise: Sequence[Noise] | None = None,
+        labels: Sequence[AnsweredPairs],
+        unlabelled: Sequence[AnsweredPairs] | None = None,
+        noise: Sequence[AnswerNoise] | None = None,
     ) -> FitResult:
         """Train every member on its own labels (all those so far), in place.
 
@@ -429,14 +430,14 @@ class _Pairs(NamedTuple):
     target: Tensor  # [pairs]
     noise: Tensor | None = None  # [pairs, 2 + E] reliability and threshold of who answered, a weight per network
 
-    def noise_of(self, rows: Tensor) -> rn.Noise | None:
+    def noise_of(self, rows: Tensor) -> rn.NoiseTensors | None:
         """The noise of the pairs rows [G, b]; networks of a member lie side by side."""
         if self.noise is None:
             return None
         ensemble = self.noise.shape[1] - 2
         network = 2 + torch.arange(len(rows), device=rows.device)[:, None] % ensemble
         reliability, threshold = self.noise[rows][..., :2].unbind(2)
-        return rn.Noise(*(part.unsqueeze(2) for part in (self.noise[rows, network], reliability, threshold)))
+        return rn.NoiseTensors(*(part.unsqueeze(2) for part in (self.noise[rows, network], reliability, threshold)))
 
 
 class _Stats(NamedTuple):
@@ -578,9 +579,9 @@ class _Fit:
         self,
         model: RewardModel,
         members: list[int],
-        labels: list[Labels],
-        extra: list[Labels] | None,
-        noise: list[Noise] | None,
+        labels: list[AnsweredPairs],
+        extra: list[AnsweredPairs] | None,
+        noise: list[AnswerNoise] | None,
     ) -> None:
         self._model, self._config, self._members = model, model.config, members
         held = held_out(labels[0].size, model.config.holdout)
@@ -673,7 +674,7 @@ class _Fit:
         """Rows of a member's own pairs [G, b] as rows of the pairs of all members."""
         return order + count * torch.tensor([a for a, _ in self._networks(active)])[:, None]
 
-    def _pack(self, parts: list[Labels], noise: list[Noise] | None = None) -> tuple[int, _Pairs]:
+    def _pack(self, parts: list[AnsweredPairs], noise: list[AnswerNoise] | None = None) -> tuple[int, _Pairs]:
         """Pairs per member, and those of all members on the model's device."""
         steps = parts[0].obs.shape[2]
         if self._config.crops and steps < self._config.crop_max:

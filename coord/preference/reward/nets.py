@@ -180,7 +180,7 @@ def smoothed(target: Tensor, smoothing: float) -> Tensor:
     return (1.0 - smoothing) * target + 0.5 * smoothing
 
 
-class Noise(NamedTuple):
+class NoiseTensors(NamedTuple):
     """How the people who answered err, [G, b, 1] each; see `coord.preference.reward.annotators`."""
 
     weight: Tensor
@@ -188,7 +188,7 @@ class Noise(NamedTuple):
     threshold: Tensor
 
 
-def answer_loss(gap: Tensor, target: Tensor, tie: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+def answer_loss(gap: Tensor, target: Tensor, tie: Tensor, noise: NoiseTensors) -> tuple[Tensor, Tensor]:
     """Weighted -log P(answer) by Rao and Kupper's model, and its derivative by the gap; any shape.
 
     tie: where the answer was "equal"; the part of its loss that no gap changes is left out. With reliability 1 and

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from coord.errors import UserError, unknown
 from coord.limits import Count, CountOrNone, HalfToOne, NotNegative, Positive, Share, Widths
-from coord.preference.labels.segments import Labels
+from coord.preference.labels.segments import AnsweredPairs
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -143,7 +143,9 @@ def implied(safe: Sequence[int], unsafe: Sequence[int], strong: float = 1.0) -> 
     return over + [(bad, other, 0.5) for i, bad in enumerate(unsafe) for other in unsafe[i + 1 :]]
 
 
-def implied_labels(labels: Labels, unsafe: Flags, count: int, rng: np.random.Generator, strong: float = 1.0) -> Labels:
+def implied_labels(
+    labels: AnsweredPairs, unsafe: Flags, count: int, rng: np.random.Generator, strong: float = 1.0
+) -> AnsweredPairs:
     """Up to `count` implied pairs, drawn at random, of the segments that were judged; without those that were asked."""
     flat = unsafe.ravel()
     pairs = implied(np.flatnonzero(~flat).tolist(), np.flatnonzero(flat).tolist(), strong)
@@ -152,7 +154,7 @@ def implied_labels(labels: Labels, unsafe: Flags, count: int, rng: np.random.Gen
     rows = np.array([pairs[i][:2] for i in taken], np.int64).reshape(-1, 2)  # [count, 2] into the 2 n segments
     target = [pairs[i][2] for i in taken]
     obs, act = (array.reshape(-1, *array.shape[2:])[rows] for array in (labels.obs, labels.act))
-    return Labels(obs, act, np.array(target, np.float32))
+    return AnsweredPairs(obs, act, np.array(target, np.float32))
 
 
 # ---------------------------------------------------------------------------------------------------- gating

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FOR_GOOD = 2**31  # episodes that an evaluation's kitchen keeps its partner for
 
 
-class KitchenEnv:
+class KitchenTaskEnv:
     """A `TaskEnv` of kitchens; observations are facts, 0 or 1, float32 [M, N, F].
 
     Args:
@@ -202,7 +202,7 @@ def _rotation(rows: int, seats: int, partners: int, members: int) -> np.ndarray:
 
 
 def kitchen_options(cfg: TaskConfig) -> dict[str, Any]:
-    """What of a configuration `KitchenEnv` is made with, whoever the partners are."""
+    """What of a configuration `KitchenTaskEnv` is made with, whoever the partners are."""
     sight = {"partner_acts": cfg.sees_partner, "change": cfg.sees_change, "moves": sees_moves(cfg)}
     return {"members": cfg.members, "judgement": judgement(cfg.teacher), **sight}
 
@@ -222,6 +222,6 @@ def kitchen_envs(
 
     seeds = [seeding.derive(cfg.seed, name, "partners") for name in ("train", "evaluation")]
     return TaskEnvs(
-        KitchenEnv(kitchens(cfg.envs_per_member), partners, seed=seeds[0], **options),
-        KitchenEnv(kitchens(cfg.eval_episodes), met, seed=seeds[1], evaluation=True, **options),
+        KitchenTaskEnv(kitchens(cfg.envs_per_member), partners, seed=seeds[0], **options),
+        KitchenTaskEnv(kitchens(cfg.eval_episodes), met, seed=seeds[1], evaluation=True, **options),
     )

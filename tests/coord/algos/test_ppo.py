@@ -224,7 +224,7 @@ def test_fused_gradients_equal_autograd(members: int, batch: int, extra: int) ->
     out = net.outputs(idx[rows])
     expected_parts = ppo_gradients(net, out, flat_act[rows], flat_scalars[rows], coefs)
     expected = {name: param.grad for name, param in net.named_parameters()}
-    parts = fused.Learner(net.tensors(), net.parameters()).gradients(idx, rows, flat_act, flat_scalars, coefs)
+    parts = fused.FusedGradients(net.tensors(), net.parameters()).gradients(idx, rows, flat_act, flat_scalars, coefs)
 
     torch.testing.assert_close(parts, expected_parts, rtol=1e-4, atol=1e-6)
     for name, param in net.named_parameters():
@@ -245,7 +245,7 @@ def test_fused_gradients_do_not_depend_on_threads_or_on_what_was_in_the_buffers(
     net, idx = fused_net(2), index_rows(800)
     act, scalars, coefs = minibatch((2, 400), torch.float32)
     rows = torch.arange(800).view(2, 400)
-    used = fused.Learner(net.tensors(), net.parameters())
+    used = fused.FusedGradients(net.tensors(), net.parameters())
     found = []
     for count in (1, min(2, numba.config.NUMBA_NUM_THREADS), 1):
         numba.set_num_threads(count)

@@ -80,15 +80,15 @@ def config(**values: object) -> ppo.PPOConfig:
 
 def start(
     cfg: ppo.PPOConfig, env: RecallEnv, chunk_len: int = 5, memory: int = 8
-) -> tuple[ppo.PPOState, ppo_recurrent.Memory]:
+) -> tuple[ppo.PPOState, ppo_recurrent.RecurrentMemory]:
     arch = Arch(kind="mlp_features", inputs=CUES + 1, hidden=cfg.hidden, memory=memory)
     state = ppo.create(cfg, arch, list(range(env.members)))
     with torch.no_grad():  # a policy with opinions, so that a mistake shows
         state.net.head_weight.normal_(generator=torch_generator(9))
-    return state, ppo_recurrent.Memory(state, env, chunk_len)
+    return state, ppo_recurrent.RecurrentMemory(state, env, chunk_len)
 
 
-def played(chunk_len: int, rollouts: int = 2) -> tuple[ppo.PPOState, ppo_recurrent.Memory, Rollout]:
+def played(chunk_len: int, rollouts: int = 2) -> tuple[ppo.PPOState, ppo_recurrent.RecurrentMemory, Rollout]:
     """The last of some rollouts without learning in between: memories run on from one to the next."""
     cfg, env = config(), RecallEnv(members=2, rows=4, horizon=7)
     state, memory = start(cfg, env, chunk_len)
@@ -138,7 +138,7 @@ def test_gradients_by_finite_differences() -> None:
     batch = ppo.prepare(state, roll)
     state.net.double()
     memory.starts = memory.starts.double()
-    exact = ppo.Batch(batch.obs.double(), batch.act, batch.scalars.double(), batch.size)
+    exact = ppo.RolloutBatch(batch.obs.double(), batch.act, batch.scalars.double(), batch.size)
     coefs = torch.tensor([[0.2, 0.5, 0.01]] * 2, dtype=torch.float64)
     keep = ppo_recurrent.continues(roll, 5).transpose(0, 1).flatten()
     chunks = torch.tensor([[0, 5, 9, 15], [16, 17, 30, 31]])
@@ -166,11 +166,11 @@ def test_gradients_by_finite_differences() -> None:
 
 
 def test_resume_is_exact() -> None:
-    def fresh() -> tuple[RecallEnv, ppo.PPOState, ppo_recurrent.Memory]:
+    def fresh() -> tuple[RecallEnv, ppo.PPOState, ppo_recurrent.RecurrentMemory]:
         env = RecallEnv(members=2, rows=4, horizon=7)
         return env, *start(config(), env)
 
-    def run(env: RecallEnv, state: ppo.PPOState, memory: ppo_recurrent.Memory, until: int) -> None:
+    def run(env: RecallEnv, state: ppo.PPOState, memory: ppo_recurrent.RecurrentMemory, until: int) -> None:
         hooks = ppo.Hooks(should_stop=lambda s: s.update_step >= until)
         ppo_recurrent.train(memory, state, env, hooks)
 
@@ -196,7 +196,7 @@ def test_members_train_as_if_alone() -> None:
     trained = []
     for env, seeds in ((both, [5, 6]), (alone, [6])):
         state = ppo.create(config(total_steps=160), arch, seeds)
-        ppo_recurrent.train(ppo_recurrent.Memory(state, env, 5), state, env)
+        ppo_recurrent.train(ppo_recurrent.RecurrentMemory(state, env, 5), state, env)
         trained.append(state.net.tensors())
     for name in trained[0]:
         torch.testing.assert_close(trained[0][name][1:], trained[1][name], atol=1e-6, rtol=1e-5)
@@ -218,7 +218,7 @@ def test_memory_solves_what_a_glance_cannot() -> None:
         cfg = config(total_steps=32 * 20 * 120, num_envs=32, num_epochs=4, ent_coef=0.01, ent_coef_final=0.0)
         arch = Arch(kind="mlp_features", inputs=CUES + 1, hidden=(16,), memory=memory)
         state = ppo.create(cfg, arch, [0])
-        loop = partial(ppo_recurrent.train, ppo_recurrent.Memory(state, env, 10)) if memory else ppo.train
+        loop = partial(ppo_recurrent.train, ppo_recurrent.RecurrentMemory(state, env, 10)) if memory else ppo.train
         loop(state, env)
         reached[memory] = float(state.mean_returns()[0])
     assert reached[16] > 0.9

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from coord import checkpoint
 from coord.algos import sac
 from coord.algos import sac_losses as losses
-from coord.bench.sac import Reference
-from coord.buffers import Batch, ReplayBuffer
+from coord.bench.sac import ReferenceSAC
+from coord.buffers import ReplayBatch, ReplayBuffer
 from coord.errors import Diverged, UserError
 from coord.kernels import backprop
 from coord.nets import heads, mlps
@@ -33,7 +33,7 @@ def make_state(
     return sac.create(sac.SACConfig(**{**TINY, **cfg}), OBS, ACT, seeds, discrete=discrete, dtype=dtype)
 
 
-def make_batch(state: sac.SACState, seed: int = 0, rows: int = ROWS) -> Batch:
+def make_batch(state: sac.SACState, seed: int = 0, rows: int = ROWS) -> ReplayBatch:
     gen = torch.Generator().manual_seed(seed)
     members, dtype = len(state.seeds), state.log_alpha.dtype
 
@@ -42,7 +42,7 @@ def make_batch(state: sac.SACState, seed: int = 0, rows: int = ROWS) -> Batch:
 
     act = torch.randint(ACT, (members, rows), generator=gen) if state.discrete else normal(ACT).tanh()
     discount = (torch.rand(members, rows, generator=gen) > 0.3).to(dtype)
-    return Batch(normal(OBS), act, normal(), normal(OBS), discount)
+    return ReplayBatch(normal(OBS), act, normal(), normal(OBS), discount)
 
 
 def leaves(params: mlps.Params) -> mlps.Params:
@@ -218,11 +218,11 @@ def noises_of_next_update(state: sac.SACState, rows: int) -> tuple[Tensor, Tenso
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-5)])
 def test_updates_equal_the_official_structure(dtype: torch.dtype, tolerance: float) -> None:
     state = make_state(3, dtype=dtype, lr=1e-2, alpha_lr=1e-2, tau=0.1)
-    references = [Reference(state, member) for member in range(3)]
+    references = [ReferenceSAC(state, member) for member in range(3)]
     for step in range(4):  # the target moves twice
         batch, noises = make_batch(state, step), noises_of_next_update(state, ROWS)
         for m, reference in enumerate(references):
-            reference.update(Batch(*(part[m] for part in batch)), (noises[0][m], noises[1][m]))
+            reference.update(ReplayBatch(*(part[m] for part in batch)), (noises[0][m], noises[1][m]))
         sac.update(state, batch)
     compared = 0
     for m, reference in enumerate(references):
@@ -357,7 +357,7 @@ def test_a_member_does_not_depend_on_its_neighbours(discrete: bool) -> None:
     for step in range(5):
         batch = make_batch(together, step)
         sac.update(together, batch)
-        sac.update(alone, Batch(*(part[1:2] for part in batch)))
+        sac.update(alone, ReplayBatch(*(part[1:2] for part in batch)))
         act = sac.act(together, batch.obs)
         torch.testing.assert_close(act[1:2], sac.act(alone, batch.obs[1:2]), rtol=1e-9, atol=1e-9)
     mine = {k: v for k, v in together.tensors().items() if "count" not in k}

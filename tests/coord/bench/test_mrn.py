@@ -11,7 +11,7 @@ import torch
 from coord.algos import sac
 from coord.bench import mrn
 from coord.bench import mrn_reference as plain
-from coord.bench.sac import Reference
+from coord.bench.sac import ReferenceSAC
 from coord.errors import UserError
 from coord.preference.learners.intrinsic import knn_reward
 from coord.preference.methods.mrn.mrn import LabelBatch
@@ -28,7 +28,7 @@ def pair() -> mrn.Bench:
     for name in ("critic", "target"):
         for key, tensor in getattr(found.state, name).items():
             tensor += 0.1 * found.draw(*tensor.shape) * key.endswith("bias")
-    found.agent = Reference(found.state, 0)
+    found.agent = ReferenceSAC(found.state, 0)
     return found
 
 
@@ -124,7 +124,7 @@ def test_operations_by_hand() -> None:
 
 
 def test_a_case_is_measured_in_turns_and_compared() -> None:
-    case = mrn.Case(lambda: time.sleep(0.01), lambda: time.sleep(0.03), flops=1e6, done=5)
+    case = mrn.MRNCase(lambda: time.sleep(0.01), lambda: time.sleep(0.03), flops=1e6, done=5)
     figures = mrn.measure(case, rate=1e9, repeats=3)
     assert 2 < figures["times_faster"] < 4
     assert figures["floor_ms"] == pytest.approx(1.0)

@@ -10,16 +10,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from coord.algos import sac
 from coord.bench import sac as sac_bench
-from coord.bench.sac import Case
+from coord.bench.sac import SACCase
 from coord.errors import UserError
 from coord.kernels import backprop
 from populations.commands import train
 
-TINY = Case(2, (16, 12), 8, 5, 3)
+TINY = SACCase(2, (16, 12), 8, 5, 3)
 
 
 def test_operations_by_hand() -> None:
-    case = Case(1, (4,), 10, 3, 2)
+    case = SACCase(1, (4,), 10, 3, 2)
     actor = 3 * 4 + 4 * 4  # one hidden layer of 4; mean and log standard deviation of two numbers
     critic = 5 * 4 + 4 * 1
     actor_work = 2 * actor + actor + 16  # two passes, parameters, inputs of the head

@@ -14,7 +14,7 @@ from coord.evaluation import efficiency, scoreboard
 from coord.evaluation.efficiency import ORACLE, UNTRAINED, Point
 from coord.evaluation.matches import Games, Match
 from coord.evaluation.report import efficiency_page, efficiency_text
-from coord.evaluation.scoreboard import Settings
+from coord.evaluation.scoreboard import GameSettings
 from coord.overcooked import EVENTS
 from coord.preference.tasks.kitchen_teachers import UTILITIES
 from coord.run.cli import main
@@ -22,7 +22,7 @@ from populations.pool import NewMember, add_members
 from tests.agent_fixtures import card, constant_policy, member
 
 LAYOUT = "cramped_room"
-SETTINGS = Settings(horizon=30, episodes=2)
+SETTINGS = GameSettings(horizon=30, episodes=2)
 
 
 def cell(out: Path, part: str, name: str, value: float, **head: Any) -> None:
@@ -104,7 +104,7 @@ def test_a_cell_is_played_once_and_again_when_something_changes(tmp_path: Path) 
     point = egos(tmp_path / "egos")
     assert efficiency.play(tmp_path, point, SETTINGS, ["random"])
     assert not efficiency.play(tmp_path, point, SETTINGS, ["random"])
-    assert efficiency.play(tmp_path, point, Settings(horizon=31, episodes=2), ["random"])
+    assert efficiency.play(tmp_path, point, GameSettings(horizon=31, episodes=2), ["random"])
     found = efficiency.read(tmp_path).cells["curves"]["x", LAYOUT]
     assert np.array(found["returns"]).shape == (2, 2, 2)  # seeds, seats, games
     assert np.array(found["scores"]["no_collisions"]).shape == (2, 2, 2)

@@ -25,15 +25,15 @@ PUBLISHED = (103.5 + 110.0) / 2  # BC_train with H_proxy on cramped_room, mean o
 
 
 @pytest.fixture(scope="module")
-def lesson() -> bc.Lesson:
+def lesson() -> bc.CloningData:
     """One pass over rows that look like part of the games."""
     rng, kept = np.random.default_rng(0), 2000
     features, acts = rng.normal(size=(kept, 96)).astype(np.float32), rng.integers(0, 6, kept)
-    return bc.Lesson("human_proxy", HOME, "classic", "test", Demonstrations(features, acts, acts), None, epochs=1)
+    return bc.CloningData("human_proxy", HOME, "classic", "test", Demonstrations(features, acts, acts), None, epochs=1)
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch, lesson: bc.Lesson) -> None:
+def short(monkeypatch: pytest.MonkeyPatch, lesson: bc.CloningData) -> None:
     """The real training, on few rows."""
     kept = len(lesson.demos.acts)
     monkeypatch.setattr(bc, "packaged_games", lambda layout, split: lesson)
@@ -90,8 +90,8 @@ def test_its_hash_stands_in_every_score(tmp_path: Path, monkeypatch: pytest.Monk
     assert score["files"] == {"egos": {}, "partners": {"human_proxy": sha}}
     assert cli.main(["report", str(tmp_path / "eval")]) == 0
     assert sha in (tmp_path / "eval" / "report.html").read_text()
-    settings = scoreboard.Settings(horizon=20, episodes=2)
-    who = scoreboard.Contestant(method="stay", layout=HOME.name, refs=("stay",))
+    settings = scoreboard.GameSettings(horizon=20, episodes=2)
+    who = scoreboard.MethodEntry(method="stay", layout=HOME.name, refs=("stay",))
     assert scoreboard.play_with_proxy(tmp_path, who, settings)
     path = scoreboard.cell_path(tmp_path, "A", HOME.name, "stay")
     assert json.loads(path.read_text())["partners"] == [sha]

@@ -14,27 +14,27 @@ from coord.agents.files import save_agent
 from coord.errors import UserError
 from coord.evaluation import scoreboard
 from coord.evaluation.agents import files_of
-from coord.evaluation.scoreboard import Contestant, Settings
+from coord.evaluation.scoreboard import GameSettings, MethodEntry
 from coord.stats import nested_bootstrap_ci
 from populations import pool
 from populations.pool import NewMember
 from tests.agent_fixtures import card, constant_policy, member
 
-QUICK = Settings(horizon=30, episodes=3, pair_episodes=2)
+QUICK = GameSettings(horizon=30, episodes=3, pair_episodes=2)
 
 
 @pytest.fixture
-def egos(tmp_path: Path) -> Contestant:
+def egos(tmp_path: Path) -> MethodEntry:
     folder = tmp_path / "egos"
     pool.add_members(folder, [member("one", 1), member("two", 2)])
-    return Contestant(method="mine", layout="cramped_room", refs=(str(folder),), training={"minutes": 2.5})
+    return MethodEntry(method="mine", layout="cramped_room", refs=(str(folder),), training={"minutes": 2.5})
 
 
 def noisy(agent_id: str, **fields: object) -> NewMember:
     return NewMember(card(agent_id, **fields), constant_policy([0.1, 0.2, 0.0, 0.0, 0.4, 0.3]))
 
 
-def test_a_cell_holds_every_variant_and_is_played_once(tmp_path: Path, egos: Contestant) -> None:
+def test_a_cell_holds_every_variant_and_is_played_once(tmp_path: Path, egos: MethodEntry) -> None:
     assert scoreboard.play_with_proxy(tmp_path, egos, QUICK, partner="random")
     path = scoreboard.cell_path(tmp_path, "A", "cramped_room", "mine")
     cell = json.loads(path.read_text())
@@ -54,13 +54,13 @@ def test_agents_that_learned_from_the_partner_are_refused(tmp_path: Path) -> Non
     save_agent(tmp_path / "p.safetensors", card("p"), constant_policy([0.0] * 6))
     known = checkpoint.file_hash(tmp_path / "p.safetensors")
     pool.add_members(tmp_path / "ego", [noisy("e", extra={"trained_with": ["0" * 64, known]})])
-    who = Contestant(method="m", layout="cramped_room", refs=(str(tmp_path / "ego"),))
+    who = MethodEntry(method="m", layout="cramped_room", refs=(str(tmp_path / "ego"),))
     with pytest.raises(UserError, match="was trained with a partner of this evaluation"):
         scoreboard.play_with_proxy(tmp_path, who, QUICK, partner=str(tmp_path / "p.safetensors"))
     assert not (tmp_path / "cells").exists()
 
 
-def test_nobody_is_scored_with_itself(tmp_path: Path, egos: Contestant) -> None:
+def test_nobody_is_scored_with_itself(tmp_path: Path, egos: MethodEntry) -> None:
     proxy = replace(egos, refs=("human_proxy",))
     with pytest.raises(UserError, match="human_proxy holds a partner of this evaluation"):
         scoreboard.play_with_proxy(tmp_path, proxy, QUICK)
@@ -70,12 +70,12 @@ def test_nobody_is_scored_with_itself(tmp_path: Path, egos: Contestant) -> None:
 
 def test_agents_of_the_held_out_games_are_refused(tmp_path: Path) -> None:
     pool.add_members(tmp_path / "ego", [noisy("e", human_data="test")])
-    who = Contestant(method="m", layout="cramped_room", refs=(str(tmp_path / "ego"),))
+    who = MethodEntry(method="m", layout="cramped_room", refs=(str(tmp_path / "ego"),))
     with pytest.raises(UserError, match="held-out half"):
         scoreboard.play_with_proxy(tmp_path, who, QUICK, partner="random")
 
 
-def test_preferring_partners_are_divided_by_their_own_best_response(tmp_path: Path, egos: Contestant) -> None:
+def test_preferring_partners_are_divided_by_their_own_best_response(tmp_path: Path, egos: MethodEntry) -> None:
     rivals = [noisy("p0", extra={"best_returns": [0.0, 0.0]}), noisy("p1", extra={"best_returns": [40.0, 60.0]})]
     pool.add_members(tmp_path / "bp", rivals)
     assert scoreboard.best_returns(str(tmp_path / "bp")) == {"p0": (0.0, 0.0), "p1": (40.0, 60.0)}
@@ -86,13 +86,13 @@ def test_preferring_partners_are_divided_by_their_own_best_response(tmp_path: Pa
     assert cell["br_prox_ci95"] == [0.5, 0.5]
 
 
-def test_partners_without_best_responses_are_refused(tmp_path: Path, egos: Contestant) -> None:
+def test_partners_without_best_responses_are_refused(tmp_path: Path, egos: MethodEntry) -> None:
     pool.add_members(tmp_path / "plain", [member("plain", 7)])
     with pytest.raises(UserError, match="no best response"):
         scoreboard.play_with_preferring(tmp_path, egos, QUICK, str(tmp_path / "plain"))
 
 
-def test_cross_play_has_both_seats_and_a_gap_only_within_a_method(tmp_path: Path, egos: Contestant) -> None:
+def test_cross_play_has_both_seats_and_a_gap_only_within_a_method(tmp_path: Path, egos: MethodEntry) -> None:
     pool.add_members(tmp_path / "other", [noisy("a"), noisy("b"), noisy("c")])
     other = replace(egos, method="other", refs=(str(tmp_path / "other"),))
     assert scoreboard.play_across(tmp_path, egos, other, QUICK)
@@ -104,7 +104,7 @@ def test_cross_play_has_both_seats_and_a_gap_only_within_a_method(tmp_path: Path
     assert not scoreboard.play_across(tmp_path, egos, other, QUICK)
 
 
-def test_a_damaged_cell_is_named(tmp_path: Path, egos: Contestant) -> None:
+def test_a_damaged_cell_is_named(tmp_path: Path, egos: MethodEntry) -> None:
     path = scoreboard.cell_path(tmp_path, "A", "cramped_room", "mine")
     path.parent.mkdir(parents=True)
     path.write_text("{")

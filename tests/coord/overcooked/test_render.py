@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from coord.overcooked import OvercookedVectorEnv, load_layout
-from coord.overcooked.oracle import Reference, TraceRequest, isolated, play_trace
+from coord.overcooked.oracle import ReferenceKitchen, TraceRequest, isolated, play_trace
 from coord.overcooked.render import SEAT_HATS, render_frame
 from tests.differential.players import play_sensibly
 
@@ -16,7 +16,7 @@ TILE = 45
 
 def draw_with_reference(request: TraceRequest) -> list[tuple[dict, np.ndarray]]:
     """(state, picture) of a played game, drawn by overcooked-ai."""
-    reference = Reference(request.layout)
+    reference = ReferenceKitchen(request.layout)
     states = play_trace(reference, request).states[0][::5]
     return [(state, reference.picture(reference.parse(state), TILE, SEAT_HATS)) for state in states]
 

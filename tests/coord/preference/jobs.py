@@ -14,7 +14,7 @@ from coord.preference.config import PreferConfig
 from coord.preference.learners.check import check
 from coord.preference.methods.method import name_of, named
 from coord.preference.tasks.kitchen_env import kitchen_envs
-from coord.run.training import Job
+from coord.run.training import TrainingJob
 from tests.agent_fixtures import index_member
 
 
@@ -25,7 +25,7 @@ def partners() -> tuple[StoredAgent, ...]:
     return tuple(StoredAgent(one.card, one.net) for one in found)
 
 
-def kitchen_job(loop: Any, cfg: PreferConfig, folder: Path, **start: Any) -> Job:
+def kitchen_job(loop: Any, cfg: PreferConfig, folder: Path, **start: Any) -> TrainingJob:
     """A run beside `partners`, by the loop of the module `loop`."""
     method = named(name_of(cfg.method))
     envs = kitchen_envs(cfg.task, partners())
@@ -33,7 +33,7 @@ def kitchen_job(loop: Any, cfg: PreferConfig, folder: Path, **start: Any) -> Job
     run = loop.build(cfg, method, envs, **start)
     folder.mkdir(exist_ok=True)
     run.open(folder)
-    return Job(folder, "test", "", run, envs, train=loop.train)
+    return TrainingJob(folder, "test", "", run, envs, train=loop.train)
 
 
 def copied(state: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -41,13 +41,13 @@ def copied(state: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {name: torch.as_tensor(value).clone() for name, value in state.items()}
 
 
-def finish(job: Job, hooks: Hooks | None = None) -> dict[str, torch.Tensor]:
+def finish(job: TrainingJob, hooks: Hooks | None = None) -> dict[str, torch.Tensor]:
     """Train to the end; everything that training changes."""
     job.train(job.state, job.env, hooks or Hooks())
     return copied(job.state.state_dict())
 
 
-def until(job: Job, step: int) -> Any:
+def until(job: TrainingJob, step: int) -> Any:
     """Train until `step` steps per member; the run."""
     return job.train(job.state, job.env, Hooks(should_stop=lambda run: run.env_step >= step))
 

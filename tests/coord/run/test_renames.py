@@ -10,7 +10,7 @@ import torch
 from coord import checkpoint, plugins
 from coord.errors import UserError
 from coord.run import config, renames
-from coord.run.training import STATE_FILE, Job
+from coord.run.training import STATE_FILE, TrainingJob
 from populations.methods.belief import BeliefConfig
 
 WORDS = ["method=belief", "partners=somewhere", "method.biased_share=0.1", "method.kickstarting=0.5"]
@@ -74,7 +74,7 @@ def test_a_training_state_with_old_names_is_read(tmp_path: Path) -> None:
     one = torch.ones(1)
     tensors = {"state.w": one, "env.tutor.rng": one, "env.context.told": one, "extra.lessons.net.table": one}
     checkpoint.save(tmp_path / STATE_FILE, tensors, {"kind": "training", "env_step": 5, "elapsed_s": 1.0})
-    Job(tmp_path, "", "", state=state, env=env, extra=extra).load()  # type: ignore[arg-type]
+    TrainingJob(tmp_path, "", "", state=state, env=env, extra=extra).load()  # type: ignore[arg-type]
     assert [sorted(part.state) for part in parts] == [
         ["w"],
         ["context.privileged", "teacher.rng"],

@@ -63,9 +63,9 @@ def test_from_nothing_to_a_figure_and_again(
 ) -> None:
     runs = []
 
-    def fake(variant: str, seed: int) -> direct_policy.Outcome:
+    def fake(variant: str, seed: int) -> direct_policy.VariantOutcome:
         runs.append(variant)
-        return direct_policy.Outcome(1, 5, 2, 3, 40, 2, 42.0, True)
+        return direct_policy.VariantOutcome(1, 5, 2, 3, 40, 2, 42.0, True)
 
     monkeypatch.setattr(direct_policy, "run", fake)
     monkeypatch.chdir(tmp_path)

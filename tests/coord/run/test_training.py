@@ -23,7 +23,7 @@ from coord.partner_env import SelfPlayEnv
 from coord.run import cli, training
 from coord.run.interrupt import Interrupted
 from coord.run.logger import read_metrics
-from coord.run.training import STATE_FILE, Job, run_job
+from coord.run.training import STATE_FILE, TrainingJob, run_job
 from populations.methods.fcp import FictitiousCoPlay
 from populations.pool import open_pool
 from tests.contracts.test_exit_codes import SMALL, assert_same, refused_here, started, wait_for_rows
@@ -165,13 +165,15 @@ def test_refused_with_one_line_and_nothing_left_behind(
 # ------------------------------------------------------------------------------------------------ the job
 
 
-def job(folder: Path, *, updates: int = 6, save_every_s: float = 1e9, method: FictitiousCoPlay | None = None) -> Job:
+def job(
+    folder: Path, *, updates: int = 6, save_every_s: float = 1e9, method: FictitiousCoPlay | None = None
+) -> TrainingJob:
     folder.mkdir(exist_ok=True)
     cfg = ppo.PPOConfig(total_steps=updates * 80, num_envs=4, rollout_len=20, network="mlp_features", hidden=(8,))
     env = SelfPlayEnv(OvercookedVectorEnv("cramped_room", 8, horizon=30), 2, "features")
     state = ppo.create(cfg, ppo.make_arch(cfg, env.env), [1, 2])
     watch = method.observe if method else lambda state: None
-    return Job(folder, "test", f"coord train resume={folder.name}", state, env, save_every_s, method, watch)
+    return TrainingJob(folder, "test", f"coord train resume={folder.name}", state, env, save_every_s, method, watch)
 
 
 def stop_at(update: int, monkeypatch: pytest.MonkeyPatch) -> None:

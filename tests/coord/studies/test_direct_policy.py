@@ -15,9 +15,9 @@ UP, DOWN, LEFT, RIGHT = range(4)
 CORNER = 10  # the north-western corner: water below and to the left
 
 
-def learner(variant: str = "jpal_ha", seed: int = 0) -> dp.Learner:
+def learner(variant: str = "jpal_ha", seed: int = 0) -> dp.DirectPolicyLearner:
     policy = dp.Policy(seeding.torch_generator(seed, "test"))
-    return dp.Learner(dp.VARIANTS[variant], dp.User(), policy, seeding.rng(seed, "test"))
+    return dp.DirectPolicyLearner(dp.VARIANTS[variant], dp.User(), policy, seeding.rng(seed, "test"))
 
 
 def test_the_user_judges_by_best_values() -> None:

@@ -142,14 +142,14 @@ def test_observations_are_what_a_reward_model_reads(queue: MomentsQueue) -> None
 
     from coord.overcooked import OvercookedVectorEnv
     from coord.preference.labels.answerers import TeacherConfig
-    from coord.preference.tasks.kitchen_env import KitchenEnv
+    from coord.preference.tasks.kitchen_env import KitchenTaskEnv
     from coord.preference.tasks.kitchen_teachers import judgement
     from coord.types import NUM_ACTIONS
     from tests.agent_fixtures import clone_like
 
     game = queue.game.game
     kitchens = OvercookedVectorEnv("cramped_room", 1, horizon=TICKS)
-    env = KitchenEnv(
+    env = KitchenTaskEnv(
         kitchens, [clone_like("a0", queue.game.kitchen)], members=1, seed=0, judgement=judgement(TeacherConfig())
     )
     env.env.ego_seat[:] = 1

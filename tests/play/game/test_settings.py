@@ -9,9 +9,9 @@ import pytest
 
 from coord.errors import UserError
 from play.game.inputs import PRESETS
-from play.game.settings import GameChoice, Settings, default_path, load, save
+from play.game.settings import GameChoice, PlaySettings, default_path, load, save
 
-CHANGED = Settings(
+CHANGED = PlaySettings(
     bindings=(PRESETS["ijkl"].rebind("interact", ["u"]), PRESETS["pad0"]),
     window=(1920, 1080),
     text_scale=1.25,
@@ -28,7 +28,7 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 def test_no_file_means_defaults_without_a_word(tmp_path):
-    assert load(tmp_path / "none.json") == (Settings(), "")
+    assert load(tmp_path / "none.json") == (PlaySettings(), "")
 
 
 @pytest.mark.parametrize("content", ["{", "[1, 2]", "\0\0\0"])
@@ -36,7 +36,7 @@ def test_an_unreadable_file_means_defaults_and_a_note(tmp_path, content):
     path = tmp_path / "settings.json"
     path.write_text(content)
     settings, note = load(path)
-    assert settings == Settings()
+    assert settings == PlaySettings()
     assert "defaults are used" in note
 
 
@@ -61,19 +61,19 @@ def test_one_damaged_field_costs_only_itself(tmp_path, name, value):
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
     settings, note = load(path)
     assert f"{name} damaged" in note
-    assert settings == replace(CHANGED, **{name: getattr(Settings(), name)})
+    assert settings == replace(CHANGED, **{name: getattr(PlaySettings(), name)})
 
 
 def test_fields_of_a_newer_version_are_passed_over(tmp_path):
     path = tmp_path / "settings.json"
     path.write_text('{"hologram": true, "sound": true}')
-    assert load(path) == (Settings(sound=True), "")
+    assert load(path) == (PlaySettings(sound=True), "")
 
 
 def test_an_unwritable_place_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot write"):
-        save(Settings(), tmp_path / "file" / "settings.json")
+        save(PlaySettings(), tmp_path / "file" / "settings.json")
 
 
 def test_the_default_place(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from coord.errors import UserError
 from play.game import settings as settings_file
-from play.game.settings import Settings
+from play.game.settings import PlaySettings
 from play.labelling.keys import ACTIONS, FIXED, action_of, bound, checked, rebind
 from play.screens.label import ACTS, ANSWER_BUTTONS, SHORT, TOOLS
 
@@ -51,7 +51,7 @@ def test_keys_that_cannot_be_given(action: str, key: str, said: str) -> None:
 
 def test_keys_are_kept_with_the_settings_and_damage_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
-    kept = replace(Settings(), label_keys=rebind({}, "left", "j"), annotator="ann", theme="light")
+    kept = replace(PlaySettings(), label_keys=rebind({}, "left", "j"), annotator="ann", theme="light")
     settings_file.save(kept, path)
     assert settings_file.load(path) == (kept, "")
     values = json.loads(path.read_text())

@@ -187,7 +187,7 @@ def test_partners_have_the_noise_of_their_candidate() -> None:
 
 
 def test_habits_are_biased_half_of_the_time() -> None:
-    table = upd.Candidates(UPDConfig(candidates=2000, kept=1), 1, np.random.default_rng(0))
+    table = upd.PartnerCandidates(UPDConfig(candidates=2000, kept=1), 1, np.random.default_rng(0))
     biased = table.habit.max(-1) > 0.17
     assert biased.mean() == pytest.approx(0.5, abs=0.04)
     np.testing.assert_allclose(table.habit.sum(-1), 1, atol=1e-5)

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from coord.preference.methods.method import Learner, Method
+from coord.preference.methods.method import PreferenceMethod, ReplayLearner
 from coord.preference.methods.mrn.mrn import MRN, MRNConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def create(run: Learner, config: MRNConfig | None) -> MRN | None:
+def create(run: ReplayLearner, config: MRNConfig | None) -> MRN | None:
     """What a method that takes these bilevel steps remembers; nothing without any."""
     assert run.feedback is not None
     return None if config is None else MRN(config, run.feedback.model, run.sac.seeds)
 
 
-def step(run: Learner) -> dict[str, Tensor] | None:
+def step(run: ReplayLearner) -> dict[str, Tensor] | None:
     """Where it is due: a bilevel step, the update that belongs to it, new rewards for the replay; metrics [M]."""
     mrn, feedback = run.extra, run.feedback
     assert feedback is not None
@@ -37,7 +37,7 @@ def step(run: Learner) -> dict[str, Tensor] | None:
     return metrics
 
 
-METHOD = Method(
+METHOD = PreferenceMethod(
     MRNConfig,
     create=lambda run: create(run, run.own),
     instead=step,

@@ -36,7 +36,7 @@ from coord.returns import deviation
 Layers = list[tuple[Tensor, Tensor]]  # weight [G, out, in], bias [G, 1, out]
 
 
-class Inner(NamedTuple):
+class CriticInnerStep(NamedTuple):
     """The batch of the critic's step."""
 
     rows: Tensor  # [M, B, F] network inputs
@@ -49,7 +49,8 @@ class Outer(NamedTuple):
     """Labelled pairs as the critic sees them; the rows are s_0 of both sides, then s_H where the score reads it."""
 
     rows: Tensor  # [M, R, F], R = 2K or 4K, in the order (end, pair, side)
-    pick: Tensor  # [M, R, C] as in `Inner`; for s_H of a critic that lists actions, the policy's probabilities
+    # [M, R, C] as in `CriticInnerStep`; for s_H of a critic that lists actions, the policy's probabilities
+    pick: Tensor
     entropy: Tensor  # [M, K, 2] entropy bonus within V(s_H); not read where R = 2K
     discount: float  # gamma^H, what V(s_H) is multiplied by; not read where R = 2K
     target: Tensor  # [M, K] probability that the second side is preferred
@@ -175,7 +176,7 @@ def _kernel_sum(step: _Step, stepped: _Stepped, cotangent: Tensor) -> Tensor:
 
 
 def reward_gradient(
-    critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule, steps: int = 1
+    critic: mlps.Params, inner: CriticInnerStep, outer: Outer, rule: Rule, steps: int = 1
 ) -> tuple[Tensor, Tensor]:
     """dL_out/dr [M, B], to be pulled back through the reward model; and the outer loss [M] at theta_hat.
 
@@ -188,7 +189,7 @@ def reward_gradient(
 
 
 @torch.no_grad()
-def alignment(critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule) -> tuple[Tensor, Tensor]:
+def alignment(critic: mlps.Params, inner: CriticInnerStep, outer: Outer, rule: Rule) -> tuple[Tensor, Tensor]:
     """c [M, B] of the formula above, and the outer loss [M] at theta_hat; the critic has no layer normalisation.
 
     c_i is positive where a higher reward of row i would raise the loss.
@@ -211,7 +212,7 @@ def alignment(critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule) -> tu
 
 
 def by_second_order_graph(
-    critic: mlps.Params, inner: Inner, outer: Outer, rule: Rule, steps: int = 1
+    critic: mlps.Params, inner: CriticInnerStep, outer: Outer, rule: Rule, steps: int = 1
 ) -> tuple[Tensor, Tensor]:
     """As `reward_gradient`, by differentiating through `steps` steps of any critic."""
     target = inner.target.detach().requires_grad_()

@@ -35,10 +35,10 @@ from torch.nn import functional as F
 
 from coord import seeding
 from coord.algos import sac, sac_losses
-from coord.buffers import Batch
+from coord.buffers import ReplayBatch
 from coord.errors import UserError, unknown
 from coord.limits import Count, NotNegative, Share, Steps
-from coord.preference.labels.segments import Labels
+from coord.preference.labels.segments import AnsweredPairs
 from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.reward import nets as rn
 from coord.preference.reward.model import RewardModel
@@ -130,7 +130,7 @@ class MRN:
             return False
         return after // self.config.every > before // self.config.every
 
-    def draw_labels(self, labels: Sequence[Labels], newest: int, judged: slice) -> LabelBatch | None:
+    def draw_labels(self, labels: Sequence[AnsweredPairs], newest: int, judged: slice) -> LabelBatch | None:
         """The outer batch: up to `outer_batch` of the last `newest` labels, or of all; None if a member has none.
 
         labels: all of each member, oldest first; newest: answers of the last session; judged: steps of a stored
@@ -152,7 +152,7 @@ class MRN:
         self,
         state: sac.SACState,
         model: RewardModel,
-        batch: Batch,
+        batch: ReplayBatch,
         labels: LabelBatch,
         penalty: Tensor | float = 0.0,
     ) -> dict[str, Tensor]:
@@ -182,7 +182,7 @@ class MRN:
         self, state: sac.SACState, obs: Tensor, features: Tensor, y: Tensor, labels: LabelBatch
     ) -> tuple[Tensor, Tensor]:
         """Gradient of the outer loss by the predicted rewards in the targets y [M, B], and that loss [M]."""
-        inner = mg.Inner(*_rows(state, obs, features), y, state.cfg.lr)
+        inner = mg.CriticInnerStep(*_rows(state, obs, features), y, state.cfg.lr)
         outer = outer_batch(state, labels, self.config.score, self._noise(state, labels))
         rule = mg.Rule(self.config.head, self.config.temperature or 0.0)
         gradient, loss = mg.reward_gradient(state.critic, inner, outer, rule, self.config.inner_steps)

@@ -38,7 +38,7 @@ SCORES = ("first", "segment")
 PARTS = ("weight", "bias")
 
 
-class Inner(NamedTuple):
+class ValueInnerStep(NamedTuple):
     """The rollout that the value function steps on."""
 
     obs: Tensor  # [T, M, N, F] facts, 0 or 1
@@ -96,7 +96,7 @@ def outer(labelled: Labelled, score: str, gamma: float) -> mg.Outer:
 
 
 def reward_gradient(
-    value: mlps.Params, inner: Inner, pairs: mg.Outer, rule: mg.Rule, steps: int = 1
+    value: mlps.Params, inner: ValueInnerStep, pairs: mg.Outer, rule: mg.Rule, steps: int = 1
 ) -> tuple[Tensor, Tensor]:
     """dL_out/dr [T, M, N] by the rewards of the rollout, and the outer loss [M] at theta_hat.
 
@@ -104,7 +104,7 @@ def reward_gradient(
     second-order graph.
     """
     rows, target = (x.transpose(0, 1).flatten(1, 2) for x in (inner.obs, inner.ret))
-    batch = mg.Inner(rows, torch.ones_like(rows[..., :1]), target, inner.lr)
+    batch = mg.CriticInnerStep(rows, torch.ones_like(rows[..., :1]), target, inner.lr)
     by_target, loss = mg.reward_gradient(value, batch, pairs, rule, steps)
     by_target = by_target.unflatten(1, (len(inner.ret), -1)).transpose(0, 1)
     return along_time(by_target, inner.ended, inner.decay), loss

@@ -14,7 +14,7 @@ from coord.agents.players import RandomAgent, StayAgent
 from coord.errors import UserError
 from coord.evaluation.crossplay import cross_play
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
-from coord.evaluation.report.build import Labels, build_report
+from coord.evaluation.report.build import AgentNames, build_report
 from coord.evaluation.report.replay import Game, replay, save_game, sprite_sheet
 from coord.evaluation.run_folder import Interval, combine, difference, read_folder
 from coord.evaluation.scores import ScoreRequest, score
@@ -318,7 +318,7 @@ def test_intervals_combine_by_hand() -> None:
 
 def test_labels_are_short_and_never_shared() -> None:
     names = ["runs/a/fcp/ckpt/final.safetensors", "runs/b/fcp", "pool#s0-mid", "human_proxy"]
-    label = Labels(names, {"pool#s0-mid": "mid"})
+    label = AgentNames(names, {"pool#s0-mid": "mid"})
     assert label("runs/a/fcp/ckpt/final.safetensors") == "fcp"
     assert label("runs/b/fcp") == "runs/b/fcp"
     assert label("pool#s0-mid") == "mid"

@@ -19,7 +19,7 @@ from coord.control.tasks import build
 from coord.errors import UserError
 from coord.evaluation.report import query_clips
 from coord.evaluation.report.build import build_report
-from coord.evaluation.report.preference_runs import Comparison, by_labels, compare, estimate, share, split
+from coord.evaluation.report.preference_runs import TaskComparison, by_labels, compare, estimate, share, split
 from coord.evaluation.run_folder import read_folder
 from coord.preference.labels import episodes
 from coord.preference.labels.feedback import RUN_NAME, STORE_FILE
@@ -66,7 +66,7 @@ def level(*finals: float) -> list[list[float]]:
     return [list(finals)] * 5
 
 
-def comparisons(folder: Path) -> list[Comparison]:
+def comparisons(folder: Path) -> list[TaskComparison]:
     return compare(split(read_folder(folder).runs, [])[0])
 
 

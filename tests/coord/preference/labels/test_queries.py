@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from coord.errors import UserError
 from coord.preference.labels.queries import (
     SELECTORS,
-    Candidates,
     Chooser,
+    QueryCandidates,
     QueryConfig,
     check,
     disagreement,
@@ -29,12 +29,12 @@ def no_prob() -> np.ndarray:
     raise AssertionError("this selector does not need predictions")
 
 
-def candidates(obs: np.ndarray, prob: np.ndarray | None = None, anchors: np.ndarray | None = None) -> Candidates:
+def candidates(obs: np.ndarray, prob: np.ndarray | None = None, anchors: np.ndarray | None = None) -> QueryCandidates:
     """obs [C] or [C, D]: one number, or one row, per candidate, as the first step of the first segment."""
     rows = np.reshape(obs, (len(obs), -1)).astype(np.float64)
     full = np.stack([rows, np.zeros_like(rows)], 1)[:, :, None]  # [C, 2, L = 1, O = D]
     known = np.zeros((0, *full.shape[1:])) if anchors is None else candidates(anchors).obs
-    return Candidates(full, no_prob if prob is None else lambda: prob, known)
+    return QueryCandidates(full, no_prob if prob is None else lambda: prob, known)
 
 
 def test_disagreement_by_hand() -> None:
@@ -114,7 +114,7 @@ def test_standardising_changes_what_is_far() -> None:
     # Spreads sqrt(500 000) = 707 and sqrt(3 / 16) = .433: scaled, (0, 1) is at 2.31 from the origin, (1000, 0) at 1.41.
     rows = np.array([[0.0, 0.0], [1000.0, 0.0], [-1000.0, 0.0], [0.0, 1.0]])
     raw = candidates(rows, anchors=rows[:1])
-    scaled = Candidates(raw.obs, raw.prob, raw.anchors, standardise=True)
+    scaled = QueryCandidates(raw.obs, raw.prob, raw.anchors, standardise=True)
     assert SELECTORS["kcenter"](raw, 1).tolist() == [1]
     assert SELECTORS["kcenter"](scaled, 1).tolist() == [3]
     features, anchors = scaled.features()

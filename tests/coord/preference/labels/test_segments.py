@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord.errors import UserError
-from coord.preference.labels.segments import Labels, SegmentPool, join, join_labels, labelled
+from coord.preference.labels.segments import AnsweredPairs, SegmentPool, join, join_labels, labelled
 
 MEMBERS, SLOTS = 2, 3
 
@@ -171,6 +171,6 @@ def test_labels_leave_skipped_pairs_out() -> None:
     labels = labelled(queries, np.array([1.0, np.nan, 0.5, np.nan]))
     assert labels.target.tolist() == [1.0, 0.5]
     np.testing.assert_array_equal(labels.obs, queries.obs[[0, 2]])
-    both = join_labels([Labels.empty(5, 2, 1), labels, labels.select(np.array([1]))])
+    both = join_labels([AnsweredPairs.empty(5, 2, 1), labels, labels.select(np.array([1]))])
     assert both.target.tolist() == [1.0, 0.5, 0.5]
     assert join([queries, queries.select(slice(1, 3))]).size == 6

@@ -31,7 +31,7 @@ from coord.preference.methods.surf import SurfConfig
 from coord.preference.methods.true_reward import OracleConfig, TrueRewardConfig
 from coord.preference.reward.model import RewardConfig
 from coord.preference.tasks.task_env import TaskEnvs
-from coord.run.training import Job
+from coord.run.training import TrainingJob
 from tests.coord.preference.jobs import assert_same, copied, finish, kitchen_job, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -89,7 +89,7 @@ VARIANTS: dict[str, PreferConfig] = {
 }  # fmt: skip
 
 
-def build(cfg: PreferConfig, folder: Path) -> Job:
+def build(cfg: PreferConfig, folder: Path) -> TrainingJob:
     return kitchen_job(kp, cfg, folder, **({"start": others()} if cfg.init_from else {}))
 
 

@@ -30,8 +30,8 @@ from coord.preference.methods.true_reward import TrueRewardConfig
 from coord.preference.reward import nets as rn
 from coord.preference.reward.model import RewardConfig, RewardModel
 from coord.preference.tasks.films import frames_of_segment
-from coord.preference.tasks.kitchen_env import KitchenEnv
-from coord.run.training import Job
+from coord.preference.tasks.kitchen_env import KitchenTaskEnv
+from coord.run.training import TrainingJob
 from tests.coord.preference.jobs import assert_same, finish, kitchen_job, until
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -75,7 +75,7 @@ VARIANTS: dict[str, PreferConfig] = {
 }
 
 
-def build(cfg: PreferConfig, folder: Path) -> Job:
+def build(cfg: PreferConfig, folder: Path) -> TrainingJob:
     return kitchen_job(sac, cfg, folder)
 
 
@@ -203,7 +203,7 @@ def test_the_ego_is_an_agent_that_plays_as_its_actor(tmp_path: Path) -> None:
     job = build(VARIANTS["pebble"], tmp_path)
     run = until(job, 200)
     env = job.env.train  # type: ignore[attr-defined]
-    assert isinstance(env, KitchenEnv)
+    assert isinstance(env, KitchenTaskEnv)
     nets = sac.nets(run, env)
     assert [net.members for net in nets] == [1, 1]
     logits, _ = run.sac.learners["actor"].forward(env.observe())

@@ -22,10 +22,10 @@ from coord.preference.labels.queries import QueryConfig
 from coord.preference.learners import kl, rlhf, warm_start
 from coord.preference.learners.kitchen_ppo import Rows
 from coord.preference.learners.kl import KLConfig
-from coord.preference.learners.rlhf import Comparison, Tuning, TuningConfig
+from coord.preference.learners.rlhf import RewardTraining, Tuning, TuningConfig
 from coord.preference.methods.pebble import PebbleConfig
 from coord.preference.reward.model import RewardConfig
-from coord.preference.tasks.kitchen_env import KitchenEnv
+from coord.preference.tasks.kitchen_env import KitchenTaskEnv
 from coord.preference.tasks.kitchen_teachers import Judgement
 from tests.agent_fixtures import member
 from tests.coord.preference.jobs import assert_same, copied
@@ -42,7 +42,7 @@ def kitchens() -> Rows:
     env = OvercookedVectorEnv("cramped_room", len(SEEDS) * ROWS, horizon=HORIZON)
     partner = member("partner", 3)
     judged = Judgement(Utility({"movement": 1.0}))  # tells policies apart within a few ticks
-    task = KitchenEnv(env, [rlhf_partner(partner)], members=len(SEEDS), seed=0, judgement=judged)
+    task = KitchenTaskEnv(env, [rlhf_partner(partner)], members=len(SEEDS), seed=0, judgement=judged)
     return Rows(task, "index", nobody)
 
 
@@ -85,11 +85,11 @@ def policy(env: Rows, seed: int = 0) -> PopulationNet:
 # ------------------------------------------------------------------------------------------------------- step 2
 
 
-def comparison(folder: Path) -> tuple[Comparison, Rows]:
+def comparison(folder: Path) -> tuple[RewardTraining, Rows]:
     env = kitchens()
     feedback = feedback_of(env, folder)
     env.on_step = feedback.record
-    return Comparison.create(policy(env), feedback, env, SEEDS), env
+    return RewardTraining.create(policy(env), feedback, env, SEEDS), env
 
 
 def test_comparison_spends_its_budget_and_resumes_bit_for_bit(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from coord.preference.methods.surf import SurfConfig
 from coord.preference.methods.true_reward import TrueRewardConfig
 from coord.preference.reward.annotators import MixtureConfig, ReliabilityConfig
 from coord.preference.reward.model import RewardConfig
-from coord.run.training import Job
+from coord.run.training import TrainingJob
 from tests.coord.preference.fake_task import PointEnv, point_envs, small
 from tests.coord.preference.jobs import assert_same, finish, until
 
@@ -71,7 +71,7 @@ VARIANTS: dict[str, PreferConfig] = {
 }
 
 
-def build(cfg: PreferConfig, folder: Path) -> tuple[Job, Any]:
+def build(cfg: PreferConfig, folder: Path) -> tuple[TrainingJob, Any]:
     """A run and its job; the loop's module."""
     method = named(name_of(cfg.method))
     loop: Any = prefppo if method.on_policy else sac
@@ -79,7 +79,7 @@ def build(cfg: PreferConfig, folder: Path) -> tuple[Job, Any]:
     check(cfg, envs.train, learns_reward=method.learns_reward)
     run = loop.build(cfg, method, envs)
     run.open(folder)
-    return Job(folder, "test", "", run, envs, train=loop.train), loop
+    return TrainingJob(folder, "test", "", run, envs, train=loop.train), loop
 
 
 # ------------------------------------------------------------------------------------------------- resuming

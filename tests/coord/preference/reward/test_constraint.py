@@ -26,7 +26,7 @@ from coord.preference.reward.model import RewardConfig
 from coord.preference.reward.safety import SafetyConfig
 from coord.preference.tasks.island_env import IslandEnv, island_envs
 from coord.preference.tasks.task_env import TaskEnvs, TaskStep
-from coord.run.training import Job
+from coord.run.training import TrainingJob
 from tests.coord.preference.fake_task import PointEnv, point_envs, small
 from tests.coord.preference.jobs import assert_same, finish, until
 
@@ -34,16 +34,16 @@ ON = SafetyConfig(hazards=("drowned",), cost_hidden=(16,), cost_steps=5, implied
 ISLAND = {"query": QueryConfig(length=4, candidates=4), "seed_steps": 110, "unsup_steps": 0, "total_steps": 180}
 
 
-def islands(folder: Path, **changes: Any) -> Job:
+def islands(folder: Path, **changes: Any) -> TrainingJob:
     """A small run on the island, its store open."""
     cfg = small(**{**ISLAND, "env": "island", "safety": ON, "labels": 20, "session_every": 15, **changes})
     return job(cfg, island_envs(cfg.members, cfg.envs_per_member, cfg.eval_episodes), folder)
 
 
-def job(cfg: PreferConfig, envs: Any, folder: Path) -> Job:
+def job(cfg: PreferConfig, envs: Any, folder: Path) -> TrainingJob:
     run = sac.build(cfg, named(name_of(cfg.method)), envs)
     run.open(folder)
-    return Job(folder, "test", "", run, envs, train=sac.train)
+    return TrainingJob(folder, "test", "", run, envs, train=sac.train)
 
 
 # -------------------------------------------------------------------------------------------------- formulas

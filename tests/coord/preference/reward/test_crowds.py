@@ -11,13 +11,13 @@ import torch
 
 from coord.errors import UserError
 from coord.evaluation.report.annotator_report import annotator_report, standing, table
-from coord.preference.labels.segments import Labels
+from coord.preference.labels.segments import AnsweredPairs
 from coord.preference.labels.store import Answer, LabelStore
 from coord.preference.reward import annotators as an
 from coord.preference.reward import nets as rn
 from coord.preference.reward.annotators import MixtureConfig, PooledConfig, ReliabilityConfig
 from coord.preference.reward.crowds import Crowd, check, features
-from coord.preference.reward.model import Noise, RewardConfig, RewardModel
+from coord.preference.reward.model import AnswerNoise, RewardConfig, RewardModel
 from coord.run import config
 from coord.run.cli import main
 from coord.studies import crowd_experiment as experiment
@@ -47,27 +47,27 @@ def test_the_loss_is_minus_the_log_probability_up_to_a_constant_and_its_slope_th
     c = torch.tensor([0.3, 0.2, 0.6, 1.0, 0.15, 0.4], dtype=torch.float64)
     weight = torch.tensor([1.0, 2.0, 0.5, 0.0, 3.0, 1.0], dtype=torch.float64)
     tie = target == 0.5
-    loss, slope = rn.answer_loss(gap, target, tie, rn.Noise(weight, b, c))
+    loss, slope = rn.answer_loss(gap, target, tie, rn.NoiseTensors(weight, b, c))
     constant = torch.where(tie, torch.log(-torch.expm1(-2 * c)), 0.0)
     said = an.log_prob(*(x.detach().numpy() for x in (gap, target, b, c)))
     np.testing.assert_allclose((weight * constant - loss).detach().numpy(), weight.numpy() * said, atol=1e-12)
     torch.testing.assert_close(torch.autograd.grad(loss.sum(), gap)[0], slope.detach())
     plain, _ = rn.answer_loss(
-        gap, target, torch.zeros_like(tie), rn.Noise(torch.ones(6), torch.ones(6), torch.zeros(6))
+        gap, target, torch.zeros_like(tie), rn.NoiseTensors(torch.ones(6), torch.ones(6), torch.zeros(6))
     )
     torch.testing.assert_close(plain, rn.preference_loss(gap, target))
 
 
-def some_labels(count: int, seed: int = 0) -> Labels:
+def some_labels(count: int, seed: int = 0) -> AnsweredPairs:
     rng = np.random.default_rng(seed)
     obs = rng.normal(size=(count, 2, 5, 3)).astype(np.float32)
     act = rng.normal(size=(count, 2, 5, 2)).astype(np.float32)
-    return Labels(obs, act, (obs[:, 1, :, 0].sum(1) > obs[:, 0, :, 0].sum(1)).astype(np.float32))
+    return AnsweredPairs(obs, act, (obs[:, 1, :, 0].sum(1) > obs[:, 0, :, 0].sum(1)).astype(np.float32))
 
 
 def test_perfect_people_teach_what_pooling_teaches_and_weightless_ones_nothing() -> None:
     labels = some_labels(24)
-    perfect = Noise(np.ones((24, 2), np.float32), np.ones(24, np.float32), np.zeros(24, np.float32))
+    perfect = AnswerNoise(np.ones((24, 2), np.float32), np.ones(24, np.float32), np.zeros(24, np.float32))
     plain, noisy, silent = (RewardModel.create(TINY, 3, 2, [5]) for _ in range(3))
     fresh = silent.flat.clone()
     plain.fit([labels])
@@ -82,7 +82,7 @@ def test_perfect_people_teach_what_pooling_teaches_and_weightless_ones_nothing()
 def test_who_answers_the_opposite_teaches_the_same_as_the_answers_turned_round() -> None:
     labels = some_labels(24)
     turned = labels._replace(target=1 - labels.target)
-    against = Noise(np.ones((24, 2), np.float32), -np.ones(24, np.float32), np.zeros(24, np.float32))
+    against = AnswerNoise(np.ones((24, 2), np.float32), -np.ones(24, np.float32), np.zeros(24, np.float32))
     plain, noisy = (RewardModel.create(TINY, 3, 2, [5]) for _ in range(2))
     expected = plain.fit([labels])
     found = noisy.fit([turned], noise=[against])

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from coord import seeding
 from coord.errors import UserError
-from coord.preference.labels.segments import Labels, Queries, join_labels
+from coord.preference.labels.segments import AnsweredPairs, Queries, join_labels
 from coord.preference.reward import nets as rn
 from coord.preference.reward.model import RewardConfig, RewardModel, held_out
 from coord.preference.reward.sparse_rows import BLOCK
@@ -24,7 +24,7 @@ SMALL = {"hidden": (8, 7), "ensemble": 2, "batch_size": 4, "stop_accuracy": 1.0}
 SQUASH = {"tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "relu": nn.ReLU(), "linear": nn.Identity()}
 
 
-def some_labels(count: int, seed: int = 0, steps: int = STEPS) -> Labels:
+def some_labels(count: int, seed: int = 0, steps: int = STEPS) -> AnsweredPairs:
     """Pairs with clear winners by a hidden linear reward, one tie among every seven."""
     rng = np.random.default_rng(seed)
     obs = rng.normal(size=(count, 2, steps, OBS)).astype(np.float32)
@@ -32,10 +32,10 @@ def some_labels(count: int, seed: int = 0, steps: int = STEPS) -> Labels:
     score = (obs[..., 0] + act[..., 1]).sum(2)
     target = (score[:, 1] > score[:, 0]).astype(np.float32)
     target[3::7] = 0.5
-    return Labels(obs, act, target)
+    return AnsweredPairs(obs, act, target)
 
 
-def tensors(labels: list[Labels], dtype: torch.dtype = torch.float64) -> list[Tensor]:
+def tensors(labels: list[AnsweredPairs], dtype: torch.dtype = torch.float64) -> list[Tensor]:
     """obs, act, target of several members as [M, n, ...]."""
     return [torch.from_numpy(np.stack(part)).to(dtype) for part in zip(*labels, strict=True)]
 
@@ -264,7 +264,9 @@ def window_returns(pred: Tensor, window: tuple[Tensor, Tensor] | None) -> Tensor
     return torch.stack(rows).view(pred.shape[0], start.shape[2], 2)
 
 
-def plain_fit(model: RewardModel, m: int, labels: Labels, steps: int, extra: Labels | None = None) -> Plain:
+def plain_fit(
+    model: RewardModel, m: int, labels: AnsweredPairs, steps: int, extra: AnsweredPairs | None = None
+) -> Plain:
     """`steps` Adam steps of every network of one member, one network and one window at a time."""
     config, draws, plain = model.config, Draws(model, m), Plain(model, m)
     optimisers = [torch.optim.Adam(net.parameters(), lr=config.lr) for net in plain.nets]
@@ -400,7 +402,7 @@ def test_accuracy_and_loss_of_the_first_pass_by_hand() -> None:
 
 def test_only_ties_train_without_an_accuracy() -> None:
     labels = some_labels(6)
-    ties = Labels(labels.obs, labels.act, np.full(6, 0.5, np.float32))
+    ties = AnsweredPairs(labels.obs, labels.act, np.full(6, 0.5, np.float32))
     model = RewardModel.create(RewardConfig(**{**SMALL, "stop_accuracy": 0.5, "train_amount": 3}), OBS, ACT, [0])
     result = model.fit([ties])
     assert math.isnan(result.accuracy[0])
@@ -416,7 +418,7 @@ def test_held_out_labels_stay_held_out() -> None:
     model, blind = (RewardModel.create(config, OBS, ACT, [0]) for _ in range(2))
     result = model.fit([labels])
     assert result.holdout_accuracy[0] > 0.8  # a linear hidden reward is easy
-    changed = Labels(labels.obs, labels.act, np.where(held_out(320, 0.25), 1 - labels.target, labels.target))
+    changed = AnsweredPairs(labels.obs, labels.act, np.where(held_out(320, 0.25), 1 - labels.target, labels.target))
     flipped = blind.fit([changed]).holdout_accuracy
     assert torch.equal(blind.flat, model.flat)
     assert flipped[0] == pytest.approx(1 - result.holdout_accuracy[0].item())
@@ -462,7 +464,7 @@ def test_probabilities_of_pairs() -> None:
 def test_the_judged_middle_decides_the_accuracy() -> None:
     model = RewardModel.create(RewardConfig(**SMALL, crop_margin=2), OBS, ACT, [0])
     labels = some_labels(40)
-    middle = Labels(labels.obs[:, :, 2:-2], labels.act[:, :, 2:-2], labels.target)
+    middle = AnsweredPairs(labels.obs[:, :, 2:-2], labels.act[:, :, 2:-2], labels.target)
     right = (model.gaps(0, middle).mean(0) > 0) == (labels.target > 0.5)
     assert model.accuracy(0, labels) == pytest.approx(right[labels.target != 0.5].mean())
     assert math.isnan(model.accuracy(0, labels.select(labels.target == 0.5)))
@@ -552,7 +554,7 @@ def test_scaled_inputs_are_as_if_the_observations_had_been_divided() -> None:
     deviation[:, 2] = 1.0  # what hardly varies stays as it is
     divided = obs / deviation[:, None, None, None]
     results = [
-        model.fit([Labels(x[m], act[m], target[m]) for m in range(2)])
+        model.fit([AnsweredPairs(x[m], act[m], target[m]) for m in range(2)])
         for model, x in ((scaled, obs), (plain, divided))
     ]
     torch.testing.assert_close(results[0].loss, results[1].loss)
@@ -674,7 +676,8 @@ def test_a_head_without_weights_pays_nothing_until_labels_speak() -> None:
     model = RewardModel.create(RewardConfig(hidden=(64,), head_scale=0.0, output="linear"), 4, 2, [1, 2])
     obs, act = torch.randn(2, 7, 4), torch.randn(2, 7, 2)
     assert torch.equal(model.reward(obs, act), torch.zeros(2, 7))
-    labels = [Labels(torch.randn(6, 2, 5, 4).numpy(), torch.randn(6, 2, 5, 2).numpy(), np.ones(6, np.float32))] * 2
+    seen, done = torch.randn(6, 2, 5, 4).numpy(), torch.randn(6, 2, 5, 2).numpy()
+    labels = [AnsweredPairs(seen, done, np.ones(6, np.float32))] * 2
     model.fit(labels)
     assert (model.reward(obs, act).abs() > 0).all()
     assert model.params["dense0.weight"].abs().max() > 0.1  # the layers before it are drawn as ever
@@ -724,7 +727,7 @@ def test_what_can_be_undone_is_worth_nothing_to_repeat() -> None:
         for side, times in enumerate((1, 3)):
             steps = rng.permutation(6)[: 2 * times]
             pair[side, steps[::2], 2], pair[side, steps[1::2], 2] = 1.0, -1.0
-    labels = Labels(done, np.zeros((40, 2, 6, 1), np.float32), np.ones(40, np.float32))
+    labels = AnsweredPairs(done, np.zeros((40, 2, 6, 1), np.float32), np.ones(40, np.float32))
     gains = []
     for penalty in (0.0, 10.0):
         config = RewardConfig(

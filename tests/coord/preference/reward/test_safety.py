@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coord.errors import UserError
-from coord.preference.labels.segments import Labels
+from coord.preference.labels.segments import AnsweredPairs
 from coord.preference.reward import safety
 from coord.preference.reward.safety import Familiarity, SafetyConfig
 from coord.run import config
@@ -66,11 +66,11 @@ def test_one_warning_says_all_pairs() -> None:
     assert safety.implied([0], [1], strong=0.75) == [(0, 1, 0.25)]
 
 
-def judged(flags: list[tuple[bool, bool]]) -> tuple[Labels, np.ndarray]:
+def judged(flags: list[tuple[bool, bool]]) -> tuple[AnsweredPairs, np.ndarray]:
     """Pairs whose segments are told apart by their one observation, 0, 1, 2, ..."""
     count = len(flags)
     obs = np.arange(2 * count, dtype=np.float32).reshape(count, 2, 1, 1)
-    return Labels(obs, np.ones((count, 2, 1, 2), np.float32), np.full(count, 0.5, np.float32)), np.array(flags)
+    return AnsweredPairs(obs, np.ones((count, 2, 1, 2), np.float32), np.full(count, 0.5, np.float32)), np.array(flags)
 
 
 def test_implied_labels_are_between_judged_segments_and_not_those_that_were_asked() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coord.preference.labels.segments import Labels
+from coord.preference.labels.segments import AnsweredPairs
 from coord.preference.reward import nets as rn
 from coord.preference.reward import sparse_rows
 from coord.preference.reward.model import RewardConfig, RewardModel
@@ -65,7 +65,7 @@ def test_a_reward_model_learns_the_same_from_either(monkeypatch: pytest.MonkeyPa
     def learn() -> RewardModel:
         model = RewardModel.create(config, INPUTS, 6, [5, 6], dtype=torch.float64)
         model.learn_scale([own.reshape(-1, INPUTS) for own in obs])
-        model.fit([Labels(obs[m], act[m], target[m]) for m in range(2)])
+        model.fit([AnsweredPairs(obs[m], act[m], target[m]) for m in range(2)])
         return model
 
     sparse, real = learn(), sparse_rows.join

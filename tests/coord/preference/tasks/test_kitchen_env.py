@@ -14,7 +14,7 @@ from coord.overcooked.observations import NUM_RECIPES
 from coord.pair_env import Utility
 from coord.preference.labels.answerers import TeacherConfig
 from coord.preference.learners.sac import evaluate
-from coord.preference.tasks.kitchen_env import KitchenEnv
+from coord.preference.tasks.kitchen_env import KitchenTaskEnv
 from coord.preference.tasks.kitchen_teachers import UTILITIES, Judgement, judgement
 from tests.agent_fixtures import index_member
 
@@ -22,13 +22,15 @@ PARTNERS = [StoredAgent(made.card, made.net) for made in (index_member("a", 0), 
 TICKS = 30
 
 
-def make(rows: int = 4, *, members: int = 2, judged: Judgement | None = None, evaluation: bool = False) -> KitchenEnv:
+def make(
+    rows: int = 4, *, members: int = 2, judged: Judgement | None = None, evaluation: bool = False
+) -> KitchenTaskEnv:
     kitchens = OvercookedVectorEnv("cramped_room", members * rows, horizon=TICKS)
     judged = judged or Judgement(Utility())
-    return KitchenEnv(kitchens, PARTNERS, members=members, seed=5, judgement=judged, evaluation=evaluation)
+    return KitchenTaskEnv(kitchens, PARTNERS, members=members, seed=5, judgement=judged, evaluation=evaluation)
 
 
-def actions(env: KitchenEnv, gen: torch.Generator) -> torch.Tensor:
+def actions(env: KitchenTaskEnv, gen: torch.Generator) -> torch.Tensor:
     return torch.randint(6, (env.members, env.rows), generator=gen)
 
 
@@ -90,7 +92,7 @@ def test_a_reward_that_sees_no_moves_reads_how_many_of_each_thing_came_and_went(
     kitchens = [OvercookedVectorEnv("coordination_ring", 8, horizon=TICKS) for _ in range(2)]
     partners = [StoredAgent(made.card, made.net) for made in [index_member("a", 0, "coordination_ring")]]
     options = {"judgement": Judgement(Utility()), "change": True, "members": 2, "seed": 5}
-    whole, folded = (KitchenEnv(kitchens[i], partners, **options, moves=not i) for i in range(2))
+    whole, folded = (KitchenTaskEnv(kitchens[i], partners, **options, moves=not i) for i in range(2))
     spec, layout = kitchens[0].spec, kitchens[0].layouts[0]
     things, same = spec.things(layout).tolist(), spec.same_thing(layout).tolist()
     column, busy = {row: c for c, row in enumerate(whole.facts.tolist())}, 0
@@ -120,7 +122,8 @@ def test_observations_are_the_facts_of_the_index_observation() -> None:
 def test_beside_the_facts_stand_what_the_partner_did_and_what_changed(partner_acts: bool) -> None:
     kitchens = OvercookedVectorEnv("cramped_room", 8, horizon=TICKS)
     options = {"judgement": Judgement(Utility()), "partner_acts": partner_acts, "change": True}
-    env, gen, width = KitchenEnv(kitchens, PARTNERS, members=2, seed=5, **options), torch.Generator(), 6 * partner_acts
+    env = KitchenTaskEnv(kitchens, PARTNERS, members=2, seed=5, **options)
+    gen, width = torch.Generator(), 6 * partner_acts
     assert env.beside_dim == width + env.obs_dim
     for _ in range(TICKS + 3):  # over the end of a game: what followed is its last state, not the next game's first
         obs = env.observe()
@@ -257,4 +260,4 @@ def test_a_saved_kitchen_goes_on_bit_for_bit() -> None:
 def test_nobody_to_play_with() -> None:
     kitchens = OvercookedVectorEnv("cramped_room", 2)
     with pytest.raises(UserError, match="say partners=<pool>"):
-        KitchenEnv(kitchens, [], members=1, seed=0, judgement=Judgement(Utility()))
+        KitchenTaskEnv(kitchens, [], members=1, seed=0, judgement=Judgement(Utility()))

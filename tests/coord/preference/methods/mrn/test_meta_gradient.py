@@ -49,8 +49,8 @@ class Problem:
     def reward(self, psi: Tensor) -> Tensor:
         return torch.tanh((self.rows * psi[:, None]).sum(-1))
 
-    def inner(self, psi: Tensor) -> mg.Inner:
-        return mg.Inner(self.rows, self.pick, self.reward(psi) + self.rest, LR)
+    def inner(self, psi: Tensor) -> mg.CriticInnerStep:
+        return mg.CriticInnerStep(self.rows, self.pick, self.reward(psi) + self.rest, LR)
 
     def fast(self, rule: mg.Rule) -> tuple[Tensor, Tensor]:
         return self._pull_back(*mg.reward_gradient(self.critic, self.inner(self.psi), self.outer, rule))
@@ -153,7 +153,7 @@ def test_members_do_not_mix() -> None:
     both = Problem(outputs=1, ends=1, members=3)
     gradient, _ = both.fast(mg.Rule())
     critic = {name: tensor[1:2] for name, tensor in both.critic.items()}
-    inner = mg.Inner(*(part[1:2] for part in both.inner(both.psi)[:3]), LR)
+    inner = mg.CriticInnerStep(*(part[1:2] for part in both.inner(both.psi)[:3]), LR)
     parts = {name: getattr(both.outer, name)[1:2] for name in ("rows", "pick", "entropy", "target")}
     cotangent, _ = mg.reward_gradient(critic, inner, both.outer._replace(**parts), mg.Rule())
     psi = both.psi.clone().requires_grad_()
@@ -170,7 +170,7 @@ def test_by_hand() -> None:
     c = 2 heads * 0.768525 * ((2*2 + 1) - (2*1 + 1)) = 3.074100: a higher reward there would raise the loss.
     """
     critic = {"head.weight": torch.zeros(1, 2, 1, 1), "head.bias": torch.zeros(1, 2, 1)}
-    inner = mg.Inner(torch.tensor([[[2.0]]]), torch.ones(1, 1, 1), torch.tensor([[3.0]]), 0.1)
+    inner = mg.CriticInnerStep(torch.tensor([[[2.0]]]), torch.ones(1, 1, 1), torch.tensor([[3.0]]), 0.1)
     outer = mg.Outer(
         rows=torch.tensor([[[1.0], [2.0]]]),
         pick=torch.ones(1, 2, 1),

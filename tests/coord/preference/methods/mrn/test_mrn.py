@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coord.algos import sac, sac_losses
-from coord.buffers import Batch
+from coord.buffers import ReplayBatch
 from coord.errors import UserError
-from coord.preference.labels.segments import Labels
+from coord.preference.labels.segments import AnsweredPairs
 from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.methods.mrn.mrn import MRN, LabelBatch, MRNConfig, outer_batch
 from coord.preference.reward import nets as rn
@@ -44,7 +44,8 @@ class Case:
         self.model = RewardModel.create(config, OBS, ACT, SEEDS, dtype=dtype)
         act = torch.randint(ACT, (members, ROWS), generator=gen) if discrete else torch.tanh(draw(members, ROWS, ACT))
         ended = (torch.rand(members, ROWS, generator=gen) < 0.3).to(dtype)
-        self.batch = Batch(draw(members, ROWS, OBS), act, draw(members, ROWS), draw(members, ROWS, OBS), 1 - ended)
+        obs, rew, after = draw(members, ROWS, OBS), draw(members, ROWS), draw(members, ROWS, OBS)
+        self.batch = ReplayBatch(obs, act, rew, after, 1 - ended)
         shape = (members, PAIRS, 2, LENGTH)
         acts = torch.tanh(draw(*shape, ACT))
         if discrete:
@@ -245,18 +246,19 @@ def test_members_do_not_mix() -> None:
         for name, tensor in getattr(alone.state, net).items():
             tensor.copy_(getattr(both.state, net)[name][part])
     alone.model = alone.model.select(1)
-    alone.batch = Batch(*(tensor[part] for tensor in both.batch))
+    alone.batch = ReplayBatch(*(tensor[part] for tensor in both.batch))
     alone.labels = LabelBatch(*(tensor[part] for tensor in both.labels))
     both.step(both.mrn(score="segment"))
     MRN(MRNConfig(score="segment"), alone.model, SEEDS[1:]).step(alone.state, alone.model, alone.batch, alone.labels)
     torch.testing.assert_close(alone.model.flat, both.model.flat[part], rtol=1e-10, atol=1e-13)
 
 
-def make_labels(count: int, first: int = 0) -> Labels:
+def make_labels(count: int, first: int = 0) -> AnsweredPairs:
     """Labels whose target tells their number."""
     obs = np.zeros((count, 2, 6, OBS), np.float32)
     obs += np.arange(6, dtype=np.float32)[None, None, :, None]
-    return Labels(obs, np.zeros((count, 2, 6, ACT), np.float32), np.arange(first, first + count, dtype=np.float32) / 64)
+    target = np.arange(first, first + count, dtype=np.float32) / 64
+    return AnsweredPairs(obs, np.zeros((count, 2, 6, ACT), np.float32), target)
 
 
 @pytest.mark.parametrize(("form", "lowest"), [("released", 17), ("corrected", 0)])

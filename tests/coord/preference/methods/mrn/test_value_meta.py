@@ -55,7 +55,7 @@ class Problem:
 
     def fast(self) -> tuple[Tensor, Tensor]:
         """Gradient by the rewards [T, M, N], and the loss [M]."""
-        inner = vm.Inner(self.obs, self.targets(self.rewards()), self.ended, 0.05, GAMMA * LAMBDA)
+        inner = vm.ValueInnerStep(self.obs, self.targets(self.rewards()), self.ended, 0.05, GAMMA * LAMBDA)
         return vm.reward_gradient(self.value, inner, self.pairs, self.rule)
 
     def loss(self, rew: Tensor, *, graph: bool) -> Tensor:
