@@ -1,9 +1,10 @@
 """The scripted cook `greedy`: divides the work with the other chefs, walks around them, and never stays stuck.
 
-Each tick it lists the open work, gives every chef a goal (`coord.overcooked.chores`), plans a route for each chef in
-order of urgency through space and time (`coord.overcooked.planner`), and takes the first step of its own. Two greedy
-chefs in one kitchen reach the same division from the same state. With anybody else it watches: a chef that makes no
-progress towards the goal it was given loses credit, and without credit it is no longer counted on, only walked around.
+Each tick it lists the open work, gives every chef a goal (`coord.overcooked.task_allocation`), plans a route for each
+chef in order of urgency through space and time (`coord.overcooked.planner`), and takes the first step of its own. Two
+greedy chefs in one kitchen reach the same division from the same state. With anybody else it watches: a chef that makes
+no progress towards the goal it was given loses credit, and without credit it is no longer counted on, only walked
+around.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 
 from coord.agents.players import RowUniforms
 from coord.agents.views import KitchenView, Seeds
-from coord.overcooked.chores import Chores, Kit, Scene, build_kit, divide_work
 from coord.overcooked.compiled import compiled
 from coord.overcooked.layouts import Layout
 from coord.overcooked.planner import (
@@ -31,6 +31,8 @@ from coord.overcooked.planner import (
     walk,
 )
 from coord.overcooked.rules import COUNTER, FACING, HELD, INTERACT, PLAYER, POS, STAY, Array
+from coord.overcooked.task_allocation.allocate import allocate_tasks
+from coord.overcooked.task_allocation.kitchen import Allocation, Kit, Scene, build_kit
 
 CREDIT_START, CREDIT_NEEDED, CREDIT_MAX = 8, 4, 12  # ticks of progress
 DUE = -1  # in place of steps to go: the next action should have been the interaction itself
@@ -120,16 +122,16 @@ def _decide(kit: Kit, state: Array, memory: CookMemory, rows: Array, seats: Arra
         row, me = rows[n], seats[n]
         scene = _look(kit, state[row], memory, row, me)
         _judge(kit, scene, memory, row, me)
-        chores = divide_work(kit, scene)
-        _plan_routes(kit, scene, chores, memory, row, me)
-        acts[n] = _act_on_plan(kit, scene, chores, memory, row, me)
+        tasks = allocate_tasks(kit, scene)
+        _plan_routes(kit, scene, tasks, memory, row, me)
+        acts[n] = _act_on_plan(kit, scene, tasks, memory, row, me)
         if luck[n, 0] >= skill:
             acts[n] = STAY
         elif memory.stuck[row, me] >= STUCK_AFTER and luck[n, 1] < 0.5:
             acts[n] = _step_aside(kit, scene, me, luck[n, 1] * 2)
         elif memory.stuck[row, me] >= LOCKED_AFTER and luck[n, 1] < 0.75:
             acts[n] = STAY
-        _remember(scene, chores, memory, row, me)
+        _remember(scene, tasks, memory, row, me)
     return acts
 
 
@@ -188,75 +190,75 @@ def _credit_for(kit: Kit, scene: Scene, memory: CookMemory, n: int, me: int, i: 
 
 
 @inner
-def _remember(scene: Scene, chores: Chores, memory: CookMemory, n: int, me: int) -> None:
+def _remember(scene: Scene, tasks: Allocation, memory: CookMemory, n: int, me: int) -> None:
     """Keeps this tick's state and goals for the next one."""
     for i in range(len(scene.held)):
-        goal = chores.goal[i]
+        goal = tasks.goal[i]
         memory.pose[n, me, i], memory.held[n, me, i] = scene.pose[i], scene.held[i]
         memory.goal[n, me, i] = goal
         steps = scene.dist[i, goal] if goal >= 0 else 0
-        memory.gap[n, me, i] = DUE if goal >= 0 and steps + chores.wait[i] == 0 else steps
+        memory.gap[n, me, i] = DUE if goal >= 0 and steps + tasks.wait[i] == 0 else steps
 
 
 # --------------------------------------------------------------------------- walking among others
 
 
 @inner
-def _urgency(scene: Scene, chores: Chores, i: int) -> int:
+def _urgency(scene: Scene, tasks: Allocation, i: int) -> int:
     """Sort key for planning routes: those who do not help, then by ticks to the goal, then those without a goal."""
     if not scene.helps[i]:
         return -1
-    if chores.goal[i] < 0:
+    if tasks.goal[i] < 0:
         return FAR + i
-    return max(scene.dist[i, chores.goal[i]], chores.wait[i])
+    return max(scene.dist[i, tasks.goal[i]], tasks.wait[i])
 
 
 @inner_alloc
-def _rank(scene: Scene, chores: Chores) -> Array:
+def _rank(scene: Scene, tasks: Allocation) -> Array:
     """Order int64 [P] in which routes are planned."""
     order = np.arange(len(scene.held))
     for place in range(1, len(order)):
         k = place
-        while k > 0 and _urgency(scene, chores, order[k]) < _urgency(scene, chores, order[k - 1]):
+        while k > 0 and _urgency(scene, tasks, order[k]) < _urgency(scene, tasks, order[k - 1]):
             order[k], order[k - 1] = order[k - 1], order[k]
             k -= 1
     return order
 
 
 @inner_alloc
-def _plan_routes(kit: Kit, scene: Scene, chores: Chores, memory: CookMemory, n: int, me: int) -> None:
+def _plan_routes(kit: Kit, scene: Scene, tasks: Allocation, memory: CookMemory, n: int, me: int) -> None:
     """Writes the next pose of every chef into memory.next: each one's route around those ranked before it.
 
     A chef that finds no route (another one walks into its dead end) is ranked first, and all is planned anew. If every
     order traps somebody, each chef in turn goes first and keeps clear of where the others stand now.
     """
-    order = _rank(scene, chores)
+    order = _rank(scene, tasks)
     shun = np.zeros(len(kit.terrain), np.bool_)
     gives_way = np.zeros(len(order), np.bool_)
     for attempt in range(2 * len(order)):
         clear = attempt >= len(order)
-        trapped = _plan_in_order(kit, scene, chores, memory, n, me, order, gives_way, shun, clear)
+        trapped = _plan_in_order(kit, scene, tasks, memory, n, me, order, gives_way, shun, clear)
         if trapped < 0:
             return
         i = order[trapped]
         for place in range(trapped, 0, -1):
             order[place] = order[place - 1]
         order[0] = i
-        gives_way[i] = chores.wait[i] > 0
+        gives_way[i] = tasks.wait[i] > 0
         if gives_way[i]:
-            _mark_ways(kit, scene, chores, i, shun)
+            _mark_ways(kit, scene, tasks, i, shun)
 
 
 @inner_alloc
-def _mark_ways(kit: Kit, scene: Scene, chores: Chores, me: int, shun: Array) -> None:
+def _mark_ways(kit: Kit, scene: Scene, tasks: Allocation, me: int, shun: Array) -> None:
     """Marks in shun bool [C] the cells that the other chefs would walk on if nobody were in their way."""
     busy = np.zeros((HORIZON + 1, len(kit.terrain)), np.int8)
     free = np.zeros(len(kit.terrain), np.bool_)
     route = np.empty(HORIZON + 1, np.int16)
     away = np.zeros(len(kit.terrain), np.int16)
     for i in range(len(scene.held)):
-        if i != me and scene.helps[i] and chores.goal[i] >= 0:
-            goal = chores.goal[i]
+        if i != me and scene.helps[i] and tasks.goal[i] >= 0:
+            goal = tasks.goal[i]
             cells_to_go(kit.plan.facing, kit.plan.floor, goal, away)
             find_route(kit.plan.facing, kit.plan.floor, busy, free, scene.pose[i], goal, 1, away, route)
             for pose in route:
@@ -267,7 +269,7 @@ def _mark_ways(kit: Kit, scene: Scene, chores: Chores, me: int, shun: Array) -> 
 def _plan_in_order(
     kit: Kit,
     scene: Scene,
-    chores: Chores,
+    tasks: Allocation,
     memory: CookMemory,
     n: int,
     me: int,
@@ -288,8 +290,8 @@ def _plan_in_order(
         route[:] = scene.pose[i]
         arrival = HORIZON if memory.still[n, me, i] >= STILL_AFTER else GUESS_TICKS
         if scene.helps[i]:
-            goal = -1 if gives_way[i] else chores.goal[i]
-            hold = max(1, chores.wait[i]) if goal >= 0 else HORIZON
+            goal = -1 if gives_way[i] else tasks.goal[i]
+            hold = max(1, tasks.wait[i]) if goal >= 0 else HORIZON
             if goal >= 0:
                 cells_to_go(facing, floor, goal, away)
             mine = _with_later(busy, scene, order, place) if clear else busy
@@ -313,10 +315,10 @@ def _with_later(busy: Array, scene: Scene, order: Array, place: int) -> Array:
 
 
 @inner
-def _act_on_plan(kit: Kit, scene: Scene, chores: Chores, memory: CookMemory, n: int, me: int) -> int:
+def _act_on_plan(kit: Kit, scene: Scene, tasks: Allocation, memory: CookMemory, n: int, me: int) -> int:
     """Interact on arrival, else the first step or turn of the route."""
-    pose, goal = scene.pose[me], chores.goal[me]
-    if goal >= 0 and kit.plan.facing[pose // 4, pose % 4] == goal and chores.wait[me] == 0:
+    pose, goal = scene.pose[me], tasks.goal[me]
+    if goal >= 0 and kit.plan.facing[pose // 4, pose % 4] == goal and tasks.wait[me] == 0:
         return INTERACT
     follow = memory.next[n, me, me]
     return STAY if follow == pose else follow % 4

@@ -19,7 +19,9 @@ from coord import compile_cache, forks
 
 _SOURCES = (
     *("compiled.py", "events.py", "layouts.py", "rules.py", "observations.py", "vector_env.py", "features.py"),
-    *("planner.py", "chores.py", "../agents/greedy.py"),
+    *("planner.py", "../agents/greedy.py"),
+    *(f"task_allocation/{name}.py" for name in ("kitchen", "open_work", "hand_overs", "full_hands", "free_hands")),
+    *(f"task_allocation/{name}.py" for name in ("wrong_hands", "allocate")),
 )
 
 

@@ -15,8 +15,8 @@ from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.overcooked import EVENTS, Layout, OvercookedVectorEnv, layout_names, load_layout
 from coord.overcooked import rules as r
-from coord.overcooked.chores import build_kit
 from coord.overcooked.planner import FAR, walk
+from coord.overcooked.task_allocation.kitchen import build_kit
 
 WEST, EAST = 3, 2
 OPEN = ("cramped_room", "asymmetric_advantages", "coordination_ring", "counter_circuit_o_1order", "large_room")

@@ -11,8 +11,8 @@ import pytest
 
 from coord.errors import UserError
 from coord.overcooked import LAYOUT_ALIASES, OvercookedVectorEnv, layout_names, load_layout
-from coord.overcooked.chores import build_kit
 from coord.overcooked.layouts import RECIPES
+from coord.overcooked.task_allocation.kitchen import build_kit
 from coord.run.commands.layouts import run as run_layouts
 
 GRID = "XXPXX\nO  2O\nX1  X\nXDXSX"
