@@ -124,8 +124,8 @@ def _forget(handle: int) -> None:
 
 def _holder(handle: int) -> str:
     try:
-        told = json.loads(os.pread(handle, 4096, 0))
-        return f"process {int(told['pid'])} on {told['host']} since {told['since']} ({told['command']})"
+        holder = json.loads(os.pread(handle, 4096, 0))
+        return f"process {int(holder['pid'])} on {holder['host']} since {holder['since']} ({holder['command']})"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
 

@@ -257,9 +257,9 @@ def _recorded_features(game: RecordedGame) -> NDArray[np.float32]:
 
 
 def train_clone(
-    lesson: CloningData, config: BCConfig, seed: int, on_epoch: Callable[[Epoch], None] | None = None
+    data: CloningData, config: BCConfig, seed: int, on_epoch: Callable[[Epoch], None] | None = None
 ) -> StoredAgent:
-    """The clone of the people in `lesson`, with its accuracies on the card.
+    """The clone of the people in `data`, with its accuracies on the card.
 
     `held_back` is about validation games of the same people, `unseen` about games of people it never saw; `accuracy`
     takes the likeliest action, `chance` draws one.
@@ -267,15 +267,15 @@ def train_clone(
     Raises:
         UserError: `config.val_fraction` leaves no game to learn from.
     """
-    demos = lesson.demos
+    demos = data.demos
     back = held_back(demos, config.val_fraction, seed)
     judged: dict[str, Demonstrations] = {"fitted": demos.rows(~back)}
     if back.any():
         judged["held_back"] = demos.rows(back)
-    if lesson.unseen is not None:
-        judged["unseen"] = lesson.unseen
+    if data.unseen is not None:
+        judged["unseen"] = data.unseen
     watched = list(judged.values())[-1]  # the strictest there is
-    epochs = config.epochs or lesson.epochs
+    epochs = config.epochs or data.epochs
 
     def watch(done: int, net: PopulationNet, loss: float) -> None:
         if on_epoch is not None:
@@ -287,13 +287,13 @@ def train_clone(
         rates = {"accuracy": accuracy, "chance": chance}
         figures = {key: {n: float(rate(net, rows)[0]) for n, rows in judged.items()} for key, rate in rates.items()}
     card = AgentCard(
-        agent_id=lesson.agent_id,
-        layouts={lesson.layout.name: lesson.layout.hash},
-        rules=lesson.rules,
+        agent_id=data.agent_id,
+        layouts={data.layout.name: data.layout.hash},
+        rules=data.rules,
         method="bc",
         arch=net.arch,
         seed=seed,
-        human_data=lesson.human_data,
+        human_data=data.human_data,
         unstick=True,
         extra={"epochs": epochs, "action_shares": action_shares(demos).tolist(), **figures},
     )

@@ -1,6 +1,6 @@
 """When an ego makes up its mind about its partner: within a game, between games, or both (`agents.context.carry`).
 
-Played where all three are open to a contestant (PECAN, whose released code does it between games only): series of
+Played where all three are open to an entry (PECAN, whose released code does it between games only): series of
 `GAMES_IN_A_ROW` games with the same partner, as part of the cell of protocol A. Game 1 of "between" is played with the
 first guess alone; what a way of updating is worth shows in how the later ones differ from it.
 """
@@ -21,7 +21,7 @@ Cells = Mapping[tuple[str, str], Mapping[str, Any]]  # (method, layout) -> cell 
 
 
 def played(refs: Sequence[str], partner: str, request: ScoreRequest) -> dict[str, Any]:
-    """{"contexts": {way: summary and `by_game`}} of a contestant's egos; {} for those that cannot choose.
+    """{"contexts": {way: summary and `by_game`}} of an entry's egos; {} for those that cannot choose.
 
     request: how the games of protocol A are played; their number is rounded to whole series.
     """

@@ -65,9 +65,9 @@ def play(out: Path, point: Point, settings: GameSettings, proxies: Sequence[str]
     scoreboard.refuse_leaks(point.refs, proxies)
     egos, others = (load_agents(refs, point.layout, settings.rules) for refs in (point.refs, proxies))
     where = MatchRules(layout=load_layout(point.layout), rules=settings.rules, horizon=settings.horizon)
-    told = {name: value for name, value in vars(point).items() if name != "refs"}
+    about = {name: value for name, value in vars(point).items() if name != "refs"}
     hashes = {"egos": hashes_of(point.refs, point.layout), "partners": hashes_of(proxies, point.layout)}
-    head = told | hashes | {"proxies": list(proxies)}
+    head = about | hashes | {"proxies": list(proxies)}
     scoreboard.write_cell(path, key, head, _scores(egos, others, where, settings), settings)
     return True
 

@@ -89,7 +89,7 @@ _PECAN_ROWS = {
     ),
 }
 
-# Contestant of the scoreboard -> the published row to show beside it.
+# Entry of the scoreboard -> the published row to show beside it.
 _ROW_OF = {
     "sp": ("self-play", PECAN),
     "pbt": ("PBT", PECAN),
@@ -103,7 +103,7 @@ _ROW_OF = {
 
 
 def published_row(method: str) -> dict[str, Published]:
-    """Layout -> published figure of a contestant's own method with a proxy; empty where none is known to us."""
+    """Layout -> published figure of an entry's own method with a proxy; empty where none is known to us."""
     if method not in _ROW_OF:
         return {}
     agent, source = _ROW_OF[method]

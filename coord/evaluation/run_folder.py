@@ -7,7 +7,7 @@ hand-made collection are all read alike. Anywhere at or below the folder:
                      its folder is one run; config.yaml, command.txt and env.json beside it belong to that run
     summary.json     optional, at the top: {"title", "ego", "baseline", "labels": {reference: short name}}
                      which ego the headline is about and which one it is compared with
-    *.json           told apart by their keys:
+    *.json           named apart by their keys:
                      "rows" and "summary"     scores written by `coord evaluate`
                      "seat_returns"           a matrix written by `coord crossplay`
                      "joint_actions"          a recorded game (coord/evaluation/report/replay.py)
@@ -256,10 +256,10 @@ def _interval(mean: Any, bounds: Any) -> Interval | None:
     return Interval(float(mean), float(low), float(high))
 
 
-def _files_told(data: Mapping[str, Any]) -> dict[str, str]:
+def _file_hashes(data: Mapping[str, Any]) -> dict[str, str]:
     """Who played by which file, as one text; nothing for scores that do not tell."""
-    told = [f"{name} {sha}" for role in (data.get("files") or {}).values() for name, sha in role.items()]
-    return {"SHA-256": ", ".join(dict.fromkeys(told))} if told else {}
+    named = [f"{name} {sha}" for role in (data.get("files") or {}).values() for name, sha in role.items()]
+    return {"SHA-256": ", ".join(dict.fromkeys(named))} if named else {}
 
 
 def read_evaluation(data: Mapping[str, Any], source: str) -> Evaluation:
@@ -271,7 +271,7 @@ def read_evaluation(data: Mapping[str, Any], source: str) -> Evaluation:
     summary = data["summary"]
     return Evaluation(
         source,
-        facts={key: value for key, value in data.items() if key not in NO_FACTS} | _files_told(data),
+        facts={key: value for key, value in data.items() if key not in NO_FACTS} | _file_hashes(data),
         command=str(origin.get("command", "")),
         partner_names=[str(name) for name in asked],
         rows=rows,

@@ -117,7 +117,7 @@ class GameHeader:
 
     def kitchen(self) -> Layout:
         """The layout as it was when the game was played. UserError if what is stored is not the layout of its hash."""
-        with damage_told(self.id):
+        with naming_damage(self.id):
             layout = layout_from_json(self.layout_json)
         if layout.hash != self.layout_hash:
             raise UserError(f"game {self.id}: the stored layout '{self.layout}' does not have its recorded hash")
@@ -155,7 +155,7 @@ class RecordedGame:
     def start(self) -> OvercookedVectorEnv:
         """One kitchen in the start state of the game."""
         header = self.header
-        with damage_told(header.id):
+        with naming_damage(header.id):
             env = OvercookedVectorEnv(header.kitchen(), 1, horizon=header.ticks, rules=header.rules, seed=header.seed)
             env.reset()
             env.load_state_dict(0, header.start_state)
@@ -219,7 +219,7 @@ def layout_from_json(text: str) -> Layout:
 
 
 @contextmanager
-def damage_told(game_id: object) -> Iterator[None]:
+def naming_damage(game_id: object) -> Iterator[None]:
     """Turn whatever a changed or damaged row of a game leads to into one clear line."""
     try:
         yield
@@ -277,7 +277,7 @@ def read_headers(connection: sqlite3.Connection, damaged: list[str] | None = Non
     headers = []
     for row in rows:
         try:
-            with damage_told(row[0]):
+            with naming_damage(row[0]):
                 headers.append(_header(dict(zip(names, row, strict=True))))
         except UserError as error:
             if damaged is None:
@@ -333,7 +333,7 @@ def read_game(connection: sqlite3.Connection, header: GameHeader) -> RecordedGam
     num_players = len(header.seats)
     if [row[0] for row in ticks] != list(range(len(ticks))) or len(actions) != len(ticks) * num_players:
         raise UserError(f"game {header.id} has gaps in its ticks: the file was changed or damaged")
-    with damage_told(header.id):
+    with naming_damage(header.id):
         return _game(header, ticks, actions, events)
 
 

@@ -34,8 +34,8 @@ def start_row(layout: Layout, number: int, tables: rules.Tables, classic: bool) 
     try:
         return pack(state, layout, number, tables, classic)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:  # of any shape in a file
-        told = str(error) if type(error) is ValueError else f"it has not the form of a state ({error!r:.120})"
-        raise UserError(f"layout '{layout.name}', start_state: {told}") from error
+        reason = str(error) if type(error) is ValueError else f"it has not the form of a state ({error!r:.120})"
+        raise UserError(f"layout '{layout.name}', start_state: {reason}") from error
 
 
 # --------------------------------------------------------------------------- row to mapping

@@ -288,8 +288,8 @@ def _write(store: Store, game: Trajectory, proof: _Proof, source: str, people: S
         places = ", ".join(f":{name}" for name in row)
         number = connection.execute(f"INSERT INTO games ({', '.join(row)}) VALUES ({places})", row).lastrowid
         kinds = [seat.kind for seat in _seat_infos(game, people)]
-        told = zip(_times(game), game.rew, proof.hashes, strict=True)
-        ticks = [(number, tick, *one) for tick, one in enumerate(told)]
+        results = zip(_times(game), game.rew, proof.hashes, strict=True)
+        ticks = [(number, tick, *one) for tick, one in enumerate(results)]
         connection.executemany("INSERT INTO ticks VALUES (?, ?, ?, ?, ?)", ticks)
         chosen = [
             (number, tick, seat, act, kinds[seat], None, None)

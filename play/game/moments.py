@@ -122,8 +122,8 @@ class GameMoments:
             raise UserError(f"game {header.id} was not played by a person with an agent")
         self.seat, self.kitchen = seat, header.kitchen()
         self.place = place_of(str(header.seats[seat]["ref"]), self._games, self._chosen)
-        self.course = moments.follow(self.game, seat)
-        self.pairs = pick(self.course.events, self.place)
+        self.trajectory = moments.follow(self.game, seat)
+        self.pairs = pick(self.trajectory.events, self.place)
         self.stored_length = self.place.length + 2 * self.place.margin
         self.run = moments.run_name(self.kitchen, header.rules, self.stored_length)
 
@@ -146,12 +146,12 @@ class GameMoments:
     def pair(self, number: int) -> Queries:
         """What is stored of pair `number`."""
         first, second = (start - self.place.margin for start in self.pairs[number])
-        return moments.pair_of(self.course, (first, second), self.stored_length, self.game.header.id)
+        return moments.pair_of(self.trajectory, (first, second), self.stored_length, self.game.header.id)
 
     def draw(self, file: Path, record: QueryRecord) -> Pair:
         """Both moments of a pair for `play.labelling.clips.Studio`."""
         grid, hz = self.kitchen.grid, self.game.header.tick_hz
-        cuts = [self.course.states[first : last + 1] for first, last in record.provenance["ticks"]]
+        cuts = [self.trajectory.states[first : last + 1] for first, last in record.provenance["ticks"]]
         one, two = (Kitchen(grid, states, self.seat, hz) for states in cuts)
         return Pair((one, two))
 

@@ -1,4 +1,4 @@
-"""The lessons before the first game: move, pick up, pot, plate, serve, and then the same with a partner."""
+"""The tutorial before the first game: move, pick up, pot, plate, serve, and then the same with a partner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ XXSXX
 
 @dataclass(frozen=True)
 class Phase:
-    """One lesson. `partner` is "" for a lesson alone in the kitchen."""
+    """One step of the tutorial. `partner` is "" for one alone in the kitchen."""
 
     name: str
     title: str
@@ -61,12 +61,12 @@ class Tutorial:
 
     @property
     def phase(self) -> Phase | None:
-        """The present lesson; None when done."""
+        """The present phase; None when done."""
         return None if self.done else PHASES[self.number]
 
     @property
     def done(self) -> bool:
-        """Whether all lessons are over, learned or skipped."""
+        """Whether all phases are over, learned or skipped."""
         return self.number == len(PHASES)
 
     @property

@@ -1,7 +1,7 @@
 """A running game inside a screen: waiting for the partner, 3-2-1, ticks, pause, and the drawing of all that.
 
 The game itself is a headless `Session`; this class feeds it keys and the clock and shows what it says. Screens that
-hold a stage (a game, a lesson, a round of a study) decide what happens around it.
+hold a stage (a game, a phase of the tutorial, a round of a study) decide what happens around it.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class StudyScreen:
         return [Text(self.step.text), Space(16), Button("Go on", lambda: self._do(self.run.proceed))]
 
     def tutorial_rows(self) -> list[Widget]:
-        text = self.step.text or "First a few lessons. Take your time; nothing of them is kept."
+        text = self.step.text or "First a short tutorial. Take your time; nothing of it is kept."
         return [Text(text), Space(16), Button("Begin", self._tutorial)]
 
     def game_rows(self) -> list[Widget]:

@@ -1,4 +1,4 @@
-"""The lessons: a kitchen, what to do next, and how far the learner is."""
+"""The tutorial: a kitchen, what to do next, and how far the learner is."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from play.view.frame import cap_name, dim, panel
 from play.view.hud import regions
 from play.view.widgets import Button
 
-PANEL = 96  # height of the lesson's box, in units
-TICKS = 20_000  # lessons have no clock; this is most of an hour
+PANEL = 96  # height of the tutorial's box, in units
+TICKS = 20_000  # the tutorial has no clock; this is most of an hour
 PRAISE_S = 1.2
 MOVES = {"arrows": "the arrow keys", "pad0": "the stick", "pad1": "the stick"}
 
 
 class TutorialScreen:
-    """Leads through the lessons. `on_done` is called after the last one, learned or skipped."""
+    """Leads through the tutorial. `on_done` is called after its last phase, learned or skipped."""
 
     name = "tutorial"
     lively = True
@@ -89,7 +89,7 @@ class TutorialScreen:
         self.app.go(Replace(message(self.app, "The kitchen is yours", "That was all there is to know.", ways)))
 
     def update(self, now_s: float) -> None:
-        """Move the lesson on."""
+        """Move the tutorial on."""
         self._now_s = now_s
         for tick in self.stage.update(now_s):
             if self.tutorial.update(tick):
@@ -98,8 +98,8 @@ class TutorialScreen:
                 self._next()
                 return
         if self.stage.phase == "failed":
-            self.app.go(Replace(message(self.app, "The lesson cannot be given", self.stage.problem)))
-        elif self.stage.phase == "done":  # hours of standing about: begin the lesson again
+            self.app.go(Replace(message(self.app, "The tutorial cannot be given", self.stage.problem)))
+        elif self.stage.phase == "done":  # hours of standing about: begin the phase again
             self._renew()
 
     def _next(self) -> None:
@@ -119,14 +119,14 @@ class TutorialScreen:
         skip = "Y" if ui.device == "pad" else "Tab"
         self.stage.draw(surface, ((skip, "skip this"), (cap_name(ui, "Esc"), "pause")), PANEL)
         if self.tutorial.phase is not None:
-            self._draw_lesson(surface)
+            self._draw_phase(surface)
         if self._menu is not None:
             dim(surface, ui)
             inside = panel(surface, ui, 400, 184)
             ui.text(surface, "Paused", (inside.centerx, inside.top), theme.HEAD, theme.TEXT, "midtop")
             self._menu.draw(surface, ui, inside.inflate(0, -ui.px(40)).move(0, ui.px(20)))
 
-    def _draw_lesson(self, surface: pygame.Surface) -> None:
+    def _draw_phase(self, surface: pygame.Surface) -> None:
         ui, phase = self.app.ui, self.tutorial.phase
         bottom = regions(ui).bottom
         box = pygame.Rect(0, 0, min(ui.px(800), ui.size[0] - ui.px(24)), ui.px(PANEL - 8))
@@ -150,7 +150,7 @@ class TutorialScreen:
             surface.blit(pip, pip.get_rect(center=(right[0] - (goal - index) * ui.px(18), right[1])))
 
     def close(self) -> None:
-        """End the lesson's game."""
+        """End the game of the tutorial."""
         self.stage.close()
 
 

@@ -80,7 +80,7 @@ class ToSetup:
 
 @dataclass(frozen=True)
 class ToTutorial:
-    """The lessons. `on_done` comes after the last one, learned or skipped; None: a page that offers a game."""
+    """The tutorial. `on_done` comes after its last phase, learned or skipped; None: a page that offers a game."""
 
     on_done: Callable[[], None] | None = None
 

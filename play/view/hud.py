@@ -42,7 +42,7 @@ class SeatLabel(NamedTuple):
 class Hud:
     """Everything the HUD shows of one moment."""
 
-    is_timed: bool = True  # False: a lesson, without score and clock
+    is_timed: bool = True  # False: the tutorial, without score and clock
     score: float = 0  # see `whole_points`
     seconds_left: float = 0.0
     part_left: float = 1.0

@@ -135,11 +135,11 @@ class Report:
     ) -> EfficiencyEntry:
         """A run of `coord prefer`; utility: what its teacher wants instead of what those of all others want."""
         cfg = self.cfg
-        told, wants = [utility] if utility else [], utility or cfg.wants
-        name = "-".join([*told, learner, method.replace(" ", "_"), *([str(labels)] if labels else [])])
+        own_utility, wants = [utility] if utility else [], utility or cfg.wants
+        name = "-".join([*own_utility, learner, method.replace(" ", "_"), *([str(labels)] if labels else [])])
         words = {ORACLE: ("method=true_reward",), UNTRAINED: ("method=pebble", "labels=0")} | METHODS
         budget = (f"labels={labels}", f"session_labels={math.ceil(labels / cfg.sessions)}") if labels else ()
-        teacher = ("teacher.wants=utility", f"teacher.utility={wants}") if told else (f"teacher.wants={wants}",)
+        teacher = ("teacher.wants=utility", f"teacher.utility={wants}") if own_utility else (f"teacher.wants={wants}",)
         taught_by = LEARNERS[learner]
         own = cfg.ppo_words if taught_by == "ppo" else cfg.sac_words
         start = self._imitation(layout) if learner == IMITATOR else None

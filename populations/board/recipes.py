@@ -1,6 +1,6 @@
-"""What each contestant of the scoreboard is trained from: pools that methods share, and recipes that use them.
+"""What each entry of the scoreboard is trained from: pools that methods share, and recipes that use them.
 
-`RECIPES` is the list of contestants. The words are budgets for two cores where those of configs/ are not meant for an
+`RECIPES` is the list of entries. The words are budgets for two cores where those of configs/ are not meant for an
 ego among many partners; `preset=` replaces them all by the budgets of the methods' authors.
 """
 
@@ -20,7 +20,7 @@ from coord.run.logger import read_metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a contestant comes about: `coord train method=<method> partners=<pools>`, all seeds side by side.
+    """How an entry comes about: `coord train method=<method> partners=<pools>`, all seeds side by side.
 
     Without `method` nobody is trained beside the pool: one pool per seed, of which the best member contends.
     """

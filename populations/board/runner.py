@@ -44,7 +44,7 @@ LAYOUT_MARK = "{layout}"  # stands for the layout in the references of `extra` a
 
 
 class PlannedEntry(NamedTuple):
-    """A contestant on a layout before anything is trained."""
+    """An entry on a layout before anything is trained."""
 
     name: str
     layout: str
@@ -122,19 +122,19 @@ class BenchmarkRunner:
     def run(self) -> None:
         """Layout by layout: each method's training, then its games with the proxy; cross-play when all are there."""
         for number, (layout, entries) in enumerate(zip(self.layouts, self.board, strict=True), start=1):
-            self.work.tell(f"{layout}, layout {number} of {len(self.layouts)}: {len(entries)} contestants")
+            self.work.tell(f"{layout}, layout {number} of {len(self.layouts)}: {len(entries)} entries")
             partners = self.work.attempt(f"bp on {layout}", partial(self._bp_pool, layout))
             if partners is None and not (self._plays("A") or self._plays("C")):
                 continue  # nothing is played here, so nothing is trained
             ready = []
             for entry in entries:
-                who = self.work.attempt(f"{entry.name} on {layout}", partial(self._contestant, entry))
+                who = self.work.attempt(f"{entry.name} on {layout}", partial(self._method_entry, entry))
                 if who is not None:
                     ready.append(who)
                     self._score(who, partners)
             self._cross(sorted((who for who in ready if who.method not in REFERENCES), key=lambda who: who.method))
 
-    def _contestant(self, entry: PlannedEntry) -> MethodEntry:
+    def _method_entry(self, entry: PlannedEntry) -> MethodEntry:
         """Trains what is missing; who then contends."""
         for step in entry.plan.steps:
             self.work.train(entry.name, step)
@@ -177,7 +177,7 @@ class BenchmarkRunner:
         return not self.cfg.protocols or protocol in self.cfg.protocols
 
     def _score(self, who: MethodEntry, partners: str | None) -> None:
-        """Protocols A and B for one contestant."""
+        """Protocols A and B for one entry."""
         if self._plays("A") and has_human_games(load_layout(who.layout)):
             play = partial(scoreboard.play_with_proxy, self.out, who, self.settings)
             played = self.work.attempt(f"A: {who.method} on {who.layout}", play)

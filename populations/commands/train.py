@@ -150,26 +150,26 @@ def train_clone(cfg: TrainConfig, algo: BCConfig) -> Path:
 
     set_threads(cfg.threads)
     if cfg.data is None:  # read, and refused, before a folder is made
-        lesson = bc.packaged_games(cfg.layout, algo.split)
+        data = bc.packaged_games(cfg.layout, algo.split)
     else:
-        lesson = bc.own_games(cfg.data, cfg.layout, cfg.rules)
-    read = {"data": array_hash(*lesson.demos, *(lesson.unseen or ()))}
+        data = bc.own_games(cfg.data, cfg.layout, cfg.rules)
+    read = {"data": array_hash(*data.demos, *(data.unseen or ()))}
     with open_run(cfg, algo="bc", layout=cfg.layout, read=read) as folder:
         if (folder / AGENT_FILE).exists():
             return folder
-        clone = clone_people(cfg, algo, lesson, folder)
+        clone = clone_people(cfg, algo, data, folder)
         save_agent(folder / AGENT_FILE, clone.card, clone.net, config=to_dict(cfg))
     return folder
 
 
-def clone_people(cfg: TrainConfig, algo: BCConfig, lesson: CloningData, folder: Path) -> StoredAgent:
-    """The clone of a lesson, with its metrics in the run folder."""
+def clone_people(cfg: TrainConfig, algo: BCConfig, data: CloningData, folder: Path) -> StoredAgent:
+    """The clone of the people in `data`, with its metrics in the run folder."""
     from coord.algos import bc
     from coord.locks import check_held
     from coord.run.logger import Logger
     from coord.run.progress import Progress
 
-    title, epochs = f"clone people on {cfg.layout}", algo.epochs or lesson.epochs
+    title, epochs = f"clone people on {cfg.layout}", algo.epochs or data.epochs
     with Logger(folder) as logger, Progress(title, epochs, unit="epochs") as progress:
 
         def on_epoch(epoch: bc.Epoch) -> None:
@@ -177,4 +177,4 @@ def clone_people(cfg: TrainConfig, algo: BCConfig, lesson: CloningData, folder: 
             logger.log(epoch.metrics, epoch.decisions)
             progress.update(epoch.done, epoch.metrics)
 
-        return bc.train_clone(lesson, algo, cfg.seed, on_epoch)
+        return bc.train_clone(data, algo, cfg.seed, on_epoch)

@@ -55,10 +55,10 @@ def make(cfg: BPConfig, setup: Setup) -> Training:
     events = bp_events(setup.layout)
     utilities = draw(events, BP_TASK, cfg.candidates, cfg.max_nonzero, setup.generator("utilities"))
     state, env = pairs(setup, utilities)
-    course = FictitiousCoPlay(state.net.members)
-    course.observe(state)
-    hooks = Hooks(on_update=lambda state, metrics: course.observe(state))
-    return Training(state, env, partial(partners, cfg, setup, state, env, utilities, course), hooks, course)
+    history = FictitiousCoPlay(state.net.members)
+    history.observe(state)
+    hooks = Hooks(on_update=lambda state, metrics: history.observe(state))
+    return Training(state, env, partial(partners, cfg, setup, state, env, utilities, history), hooks, history)
 
 
 def partners(
@@ -67,7 +67,7 @@ def partners(
     state: PPOState,
     env: PairEnv,
     utilities: list[Utility],
-    course: FictitiousCoPlay,
+    history: FictitiousCoPlay,
 ) -> list[NewMember]:
     """The kept partners with what their best responses earn.
 
@@ -78,7 +78,7 @@ def partners(
     kept = _select(cfg, setup, agents)
     chosen = [(i, agents[2 * i]) for i in kept]
     if cfg.mid:
-        chosen += [(i, _mid(agents[2 * i], course, 2 * i)) for i in kept]
+        chosen += [(i, _mid(agents[2 * i], history, 2 * i)) for i in kept]
     best = _best_returns(cfg, setup, [partner for _, partner in chosen], agents[1::2])
     return [
         NewMember(_evaluation_card(partner, utilities[i], returns), partner.net)
@@ -100,9 +100,9 @@ def _select(cfg: BPConfig, setup: Setup, agents: list[StoredAgent]) -> list[int]
         ) from error
 
 
-def _mid(expert: StoredAgent, course: FictitiousCoPlay, member: int) -> StoredAgent:
+def _mid(expert: StoredAgent, history: FictitiousCoPlay, member: int) -> StoredAgent:
     """The candidate when its pair first earned half of its final return."""
-    snapshot = course.middle(member, expert.card.mean_return or 0.0)
+    snapshot = history.middle(member, expert.card.mean_return or 0.0)
     mine = replace(
         expert.card,
         agent_id=f"{expert.card.agent_id}-mid",

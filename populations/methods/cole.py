@@ -69,9 +69,9 @@ def make(cfg: COLEConfig, setup: Setup) -> Training:
     spec = kitchens.spec if state.net.obs_kind == "index" else None
     partners = MixedPartners([LivePartners(state.net), frozen_partners(past, spec)])
     env = partner_env(setup, kitchens, partners, state.net.obs_kind)
-    course = Generations(cfg, setup, env, state.net, past)
-    hooks = Hooks(on_update=lambda state, metrics: course.observe(state))
-    return Training(state, env, lambda: final_agents(setup, state, env.env), hooks, course)
+    generations = Generations(cfg, setup, env, state.net, past)
+    hooks = Hooks(on_update=lambda state, metrics: generations.observe(state))
+    return Training(state, env, lambda: final_agents(setup, state, env.env), hooks, generations)
 
 
 class Generations:

@@ -40,10 +40,10 @@ Config = FCPConfig
 def make(cfg: FCPConfig, setup: Setup) -> Training:
     """Stage 1; see `populations.training.TrainingMethod`."""
     state, env = self_play(setup)
-    course = FictitiousCoPlay(setup.members)
-    course.observe(state)
-    hooks = Hooks(on_update=lambda state, metrics: course.observe(state))
-    return Training(state, env, lambda: course.members(setup, state, env.env), hooks, course)
+    history = FictitiousCoPlay(setup.members)
+    history.observe(state)
+    hooks = Hooks(on_update=lambda state, metrics: history.observe(state))
+    return Training(state, env, lambda: history.members(setup, state, env.env), hooks, history)
 
 
 @dataclass

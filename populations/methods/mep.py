@@ -56,16 +56,16 @@ class MEPConfig:
 def make_pool(cfg: MEPConfig, setup: Setup) -> Training:
     """Stage 1; see `populations.training.Make`."""
     state, env = self_play(setup)
-    course = FictitiousCoPlay(setup.members)
-    course.observe(state)
+    history = FictitiousCoPlay(setup.members)
+    history.observe(state)
     bonus = EntropyBonus(cfg.alpha)
 
     def on_update(state: PPOState, metrics: dict[str, Any]) -> None:
-        course.observe(state)
+        history.observe(state)
         metrics |= {"method/bonus": bonus.mean, "method/diversity": bonus.diversity}
 
     hooks = Hooks(on_rollout=bonus.on_rollout, on_update=on_update)
-    return Training(state, env, lambda: course.members(setup, state, env.env), hooks, course)
+    return Training(state, env, lambda: history.members(setup, state, env.env), hooks, history)
 
 
 class EntropyBonus:

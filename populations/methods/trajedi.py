@@ -63,31 +63,31 @@ def make(cfg: TrajeDiConfig, setup: Setup) -> Training:
     """See `populations.training.TrainingMethod`."""
     state, env = self_play(setup)
     memory = TrajeDiState(FictitiousCoPlay(setup.members), setup.generator("trajedi"))
-    memory.course.observe(state)
+    memory.history.observe(state)
     divergence = Divergence(cfg, memory.rng)
 
     def on_update(state: PPOState, metrics: dict[str, Any]) -> None:
-        memory.course.observe(state)
+        memory.history.observe(state)
         metrics["method/jsd"] = float(np.mean(divergence.seen))
 
     hooks = Hooks(on_rollout=divergence.on_rollout, extra_loss=divergence.loss, on_update=on_update)
-    return Training(state, env, lambda: memory.course.members(setup, state, env.env), hooks, memory)
+    return Training(state, env, lambda: memory.history.members(setup, state, env.env), hooks, memory)
 
 
 @dataclass
 class TrajeDiState:
     """What survives a kill."""
 
-    course: FictitiousCoPlay
+    history: FictitiousCoPlay
     rng: np.random.Generator  # which rows are compared
 
     def state_dict(self) -> dict[str, Tensor]:
         """Flat mapping of tensors."""
-        return self.course.state_dict() | {"rng": torch.from_numpy(seeding.to_bytes(self.rng))}
+        return self.history.state_dict() | {"rng": torch.from_numpy(seeding.to_bytes(self.rng))}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
-        self.course.load_state_dict(state)
+        self.history.load_state_dict(state)
         seeding.from_bytes(self.rng, state["rng"])
 
 

@@ -71,14 +71,14 @@ def test_evaluate_writes_them(recordings, tmp_path, capsys):
 
 
 def test_own_games_are_what_the_people_saw_and_did(recordings):
-    lesson = bc.own_games(recordings, "cramped_room", "classic")
-    assert (lesson.agent_id, lesson.human_data, lesson.unseen) == ("bc_people", "recorded", None)
+    data = bc.own_games(recordings, "cramped_room", "classic")
+    assert (data.agent_id, data.human_data, data.unseen) == ("bc_people", "recorded", None)
     games = [game for game in read_games(recordings) if game.header.layout == "cramped_room"]
-    assert np.bincount(lesson.demos.game).tolist() == [100, 100, 100, 9]  # the broken-off game counts as well
+    assert np.bincount(data.demos.game).tolist() == [100, 100, 100, 9]  # the broken-off game counts as well
     compared = 0
     for number, game in enumerate(games):
         env = OvercookedVectorEnv("cramped_room", 1)
-        mine = lesson.demos.rows(lesson.demos.game == number)
+        mine = data.demos.rows(data.demos.game == number)
         seat = game.human_seats[0]
         for tick, joint_act in enumerate(game.joint_act):
             np.testing.assert_array_equal(mine.features[tick], env.feature_obs()[0, seat])
@@ -89,9 +89,9 @@ def test_own_games_are_what_the_people_saw_and_did(recordings):
 
 
 def test_both_people_of_a_game_are_learned_from(recordings):
-    lesson = bc.own_games(recordings, "coordination_ring", "classic")
-    assert len(lesson.demos.acts) == 40
-    assert lesson.demos.acts[:4].tolist() == [0, 5, 1, 3]  # seat 0 and 1 of tick 0, then of tick 1
+    data = bc.own_games(recordings, "coordination_ring", "classic")
+    assert len(data.demos.acts) == 40
+    assert data.demos.acts[:4].tolist() == [0, 5, 1, 3]  # seat 0 and 1 of tick 0, then of tick 1
 
 
 def test_a_layout_nobody_played_is_refused(recordings):

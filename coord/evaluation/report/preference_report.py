@@ -172,8 +172,8 @@ def _table(comparison: TaskComparison, styles: Mapping[str, int]) -> tuple[list[
     common = [word for word in next(iter(changes.values()), []) if all(word in words for words in changes.values())]
     rows = []
     for one in comparison.learners:
-        told = tuple(common) + (("method.",) if one.form else ())
-        own = " ".join(word for word in changes[one.name] if not word.startswith(told))
+        shown = tuple(common) + (("method.",) if one.form else ())
+        own = " ".join(word for word in changes[one.name] if not word.startswith(shown))
         rows.append(_row(one, styles[one.name], comparison, own))
     return sorted(rows, key=lambda row: -row.mean.mean if row.mean else np.inf), common
 

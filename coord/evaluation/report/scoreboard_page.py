@@ -1,6 +1,6 @@
 """`coord scoreboard plot`: the whole scoreboard as one static HTML page, with everything inside it and no network.
 
-Best news first: who plays best with people-like strangers, all layouts in all variants, intervals per layout beside
+What matters first: who plays best with people-like strangers, all layouts in all variants, intervals per layout beside
 published figures, BR-Prox, cross-play, conduct; then how everybody was trained, and which command adds what is missing.
 """
 

@@ -170,7 +170,7 @@ class Feedback:
 
     # --------------------------------------------------------------------------------------------- sessions
 
-    def news(self, env_step: int) -> dict[str, Tensor]:
+    def poll(self, env_step: int) -> dict[str, Tensor]:
         """The session, or look at people's answers, that is due. Metrics [M]; {}: nothing was learned."""
         if env_step < self.cfg.begins_at:
             return {}
@@ -186,13 +186,13 @@ class Feedback:
         self._ask(self._missing(self.session_size(env_step)))
         self.last_session = self.last_look = env_step
         self._wait()
-        return self._learn_news() if self.asks_people else self.learn()
+        return self._learn_new_answers() if self.asks_people else self.learn()
 
     def look(self, env_step: int) -> dict[str, Tensor]:
         """See that people have something to do, and learn what they have said since. Metrics [M]; {}: nothing."""
         self._ask(self._missing(self.cfg.ask_ahead))
         self.last_look = env_step
-        return self._learn_news()
+        return self._learn_new_answers()
 
     def session_size(self, env_step: int) -> int:
         """Queries of a session at that step: as scheduled (B-Pref's reward_schedule 0, 1, 2), within the budget."""
@@ -315,7 +315,7 @@ class Feedback:
             raise RuntimeError("open the label store before the first session")
         return self.store
 
-    def _learn_news(self) -> dict[str, Tensor]:
+    def _learn_new_answers(self) -> dict[str, Tensor]:
         """Learns where people have said something new, and enough of it to begin with."""
         store = self._opened()
         if store.last_answer() == self.learned:
@@ -325,7 +325,7 @@ class Feedback:
 
     def learn(self) -> dict[str, Tensor]:
         """Train the reward model on all labels of the queries asked so far. Metrics [M]."""
-        self.learned = self._opened().last_answer() if self.asks_people else 0  # first: what comes now is news later
+        self.learned = self._opened().last_answer() if self.asks_people else 0  # first: what comes now is new later
         stored = [self._stored(m) for m in range(self.members)]
         if self.cfg.reward.scale_inputs and not self.model.is_scaled:  # once: rewards keep their meaning
             seen = [self.pool.episodes(m, running=True) for m in range(self.members)]

@@ -70,11 +70,11 @@ def written_out(env: OvercookedVectorEnv, seat: int, facts: np.ndarray, *, final
     return np.isin(facts, env.index_obs(final=final)[0, seat]).astype(np.float32)
 
 
-def pair_of(course: SeatTrajectory, starts: tuple[int, int], length: int, game: int) -> Queries:
+def pair_of(trajectory: SeatTrajectory, starts: tuple[int, int], length: int, game: int) -> Queries:
     """One query: `length` ticks from each of two starts of game number `game`, with all that a `Sight` may ask for."""
     cuts = [slice(start, start + length) for start in starts]
-    seen = np.concatenate([course.obs, course.beside, course.change], axis=1)
-    obs, act, rew = (np.stack([array[cut] for cut in cuts])[None] for array in (seen, course.act, course.rew))
+    seen = np.concatenate([trajectory.obs, trajectory.beside, trajectory.change], axis=1)
+    obs, act, rew = (np.stack([array[cut] for cut in cuts])[None] for array in (seen, trajectory.act, trajectory.rew))
     return Queries(obs, act, rew, np.full((1, 2), game), np.array([starts]))
 
 

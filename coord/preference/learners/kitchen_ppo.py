@@ -305,7 +305,7 @@ def ends(labels: LabelBatch, obs_dim: int) -> vm.Labelled:
 
 def poll(run: KitchenPPORun) -> None:
     """The session or the look at answers that is due; the first that teaches anything ends the pretraining."""
-    found = run.feedback.news(run.env_step) if run.feedback is not None else {}
+    found = run.feedback.poll(run.env_step) if run.feedback is not None else {}
     if not found:
         return
     if not run.switched:

@@ -139,7 +139,7 @@ def reward(run: PrefPPORun, raw: Tensor, act: Tensor) -> Tensor:
 
 def poll(run: PrefPPORun) -> None:
     """The session or the look at answers that is due; the first that teaches anything ends the pretraining."""
-    found = run.feedback.news(run.env_step)
+    found = run.feedback.poll(run.env_step)
     if found and not run.switched:
         run.switched, run.seen = True, run.seen[:, :0]
         ppo.reset_value(run.ppo)

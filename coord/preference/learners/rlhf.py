@@ -63,9 +63,9 @@ class RewardTraining:
         """Nothing played; one game in every kitchen comes before each session."""
         cfg = feedback.cfg
         sessions = -(-cfg.labels // cfg.session_labels)
-        course = StepBudget(sessions * env.env.max_episode_steps * env.rows)
+        budget = StepBudget(sessions * env.env.max_episode_steps * env.rows)
         gens = [seeding.torch_generator(seed, "comparison") for seed in seeds]
-        return RewardTraining(course, policy.requires_grad_(False), feedback, gens)
+        return RewardTraining(budget, policy.requires_grad_(False), feedback, gens)
 
     @property
     def members(self) -> int:

@@ -171,7 +171,7 @@ def poll(run: SACRun) -> None:
     if run.feedback is None:
         return
     sessions = run.feedback.sessions
-    found = run.feedback.news(run.env_step)
+    found = run.feedback.poll(run.env_step)
     if not found:
         return
     run.tally.add(found)

@@ -25,7 +25,7 @@ PUBLISHED = (103.5 + 110.0) / 2  # BC_train with H_proxy on cramped_room, mean o
 
 
 @pytest.fixture(scope="module")
-def lesson() -> bc.CloningData:
+def data() -> bc.CloningData:
     """One pass over rows that look like part of the games."""
     rng, kept = np.random.default_rng(0), 2000
     features, acts = rng.normal(size=(kept, 96)).astype(np.float32), rng.integers(0, 6, kept)
@@ -33,10 +33,10 @@ def lesson() -> bc.CloningData:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch, lesson: bc.CloningData) -> None:
+def short(monkeypatch: pytest.MonkeyPatch, data: bc.CloningData) -> None:
     """The real training, on few rows."""
-    kept = len(lesson.demos.acts)
-    monkeypatch.setattr(bc, "packaged_games", lambda layout, split: lesson)
+    kept = len(data.demos.acts)
+    monkeypatch.setattr(bc, "packaged_games", lambda layout, split: data)
     monkeypatch.setattr(bc, "held_back", lambda demos, fraction, seed: np.arange(kept) % 7 == 0)
 
 

@@ -136,7 +136,7 @@ def test_the_human_proxy_is_refused_in_training(capsys: pytest.CaptureFixture[st
     assert "human_proxy is for evaluation only" in capsys.readouterr().err
 
 
-def test_preferring_partners_and_a_contestant_of_ones_own(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_preferring_partners_and_an_entry_of_ones_own(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rival = NewMember(card("p", extra={"best_returns": [40.0, 40.0]}), constant_policy([0.0] * 6))
     pool.add_members(board / "bp" / "cramped_room", [rival])
     pool.add_members(board / "mine", [NewMember(card("m", human_data="train"), constant_policy([0.0] * 6))])

@@ -154,12 +154,12 @@ def test_observations_are_what_a_reward_model_reads(queue: MomentsQueue) -> None
     )
     env.env.ego_seat[:] = 1
     for tick in range(60):
-        kitchens.load_state_dict(0, queue.game.course.states[tick])
+        kitchens.load_state_dict(0, queue.game.trajectory.states[tick])
         env.env.view.invalidate()
         seen = env._written_out(torch.from_numpy(kitchens.index_obs()[:, 1]))[0]
-        assert (seen.numpy() == queue.game.course.obs[tick]).all(), tick
-    assert queue.game.course.act.shape == (TICKS, NUM_ACTIONS)
-    assert queue.game.course.obs.shape == (TICKS, env.obs_dim)
+        assert (seen.numpy() == queue.game.trajectory.obs[tick]).all(), tick
+    assert queue.game.trajectory.act.shape == (TICKS, NUM_ACTIONS)
+    assert queue.game.trajectory.obs.shape == (TICKS, env.obs_dim)
     assert game.rew.sum() > 0
 
 
@@ -175,7 +175,7 @@ def test_what_the_person_did_is_kept_for_rewards_that_see_the_partner(tmp_path: 
     assert query.run.endswith(" 40 with partner and change")
     assert (query.length, query.margin, queue.store.path) == (40, 5, run / "labels.sqlite")
     for side, start in enumerate(query.start):
-        after_facts = stored.obs[0, side, :, (facts := queue.game.course.obs.shape[1]) :]
+        after_facts = stored.obs[0, side, :, (facts := queue.game.trajectory.obs.shape[1]) :]
         assert (after_facts[:, :6].argmax(-1) == acts[start : start + 40, 0]).all()  # the person's
         seen = stored.obs[0, side, :, :facts]
         assert np.array_equal(after_facts[:-1, 6:], seen[1:] - seen[:-1])
@@ -245,7 +245,7 @@ def test_who_labels_clips_of_the_same_store_does_not_meet_them(queue: MomentsQue
 def test_labels_for_a_run(tmp_path: Path, queue: MomentsQueue) -> None:
     queue.give(queue.take(), Response(choice="right"))
     queue.give(queue.take(), Response(choice="skip"))
-    file, (facts, acts) = str(tmp_path / "labels.sqlite"), (queue.game.course.obs.shape[1], 6)
+    file, (facts, acts) = str(tmp_path / "labels.sqlite"), (queue.game.trajectory.obs.shape[1], 6)
     sight = moments.Sight(facts)
     found = moments.labels([file], queue.game.run, LENGTH, sight, acts)
     assert found.labels.obs.shape == (1, 2, LENGTH, facts)

@@ -1,4 +1,4 @@
-"""Lessons follow what the player does, one after the other, and can be skipped."""
+"""The tutorial follows what the player does, one after the other, and can be skipped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def play(session: Session, tutorial: Tutorial, *, until: str) -> None:
         assert not session.done, f"stuck in {tutorial.phase}"
 
 
-def test_a_cook_goes_through_all_lessons():
+def test_a_cook_goes_through_all_phases():
     tutorial = Tutorial()
     assert tutorial.new_kitchen
     play(Session(KITCHEN, [ScriptSeat(ALONE)], ticks=200, tick_hz=10), tutorial, until="partner")

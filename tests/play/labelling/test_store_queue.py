@@ -211,7 +211,7 @@ def test_asking_is_over_without_a_trainer_or_after_it(file: Path) -> None:
         assert asking_is_over(store)
 
 
-def test_no_store_no_desk(tmp_path: Path) -> None:
+def test_no_store_no_session(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no label store"):
         StoreQueue(tmp_path / "labels.sqlite", "ann")
     assert Response(choice="skip").unsafe == (False, False)

@@ -67,20 +67,20 @@ def build(members: int = 2) -> tuple[ppo.PPOState, cole.Generations, Training]:
 
 
 def test_the_population_grows_and_the_draws_follow_it() -> None:
-    state, course, training = build()
-    before = course.env.probs.copy()
+    state, generations, training = build()
+    before = generations.env.probs.copy()
     assert before[0, 0] == pytest.approx(0.25)
     assert (before[0] > 0).sum() == 1 + 3
     training.run(state, training.env, ppo.Hooks())
-    assert (course.count > 4).all()
+    assert (generations.count > 4).all()
     for m in range(2):
-        n = int(course.count[m])
-        mine = slice(1 + m * course.cap, 1 + m * course.cap + n)
-        assert course.env.probs[m].sum() == pytest.approx(1)
-        assert course.env.probs[m, mine].sum() == pytest.approx(0.75)  # nobody of the other ego's population
-        assert (course.env.probs[m, mine] > 0).all()
-    newest = int(course.count[0]) - 1
-    assert all(not np.array_equal(v[newest].numpy(), v[0].numpy()) for v in course.past.tensors().values())
+        n = int(generations.count[m])
+        mine = slice(1 + m * generations.cap, 1 + m * generations.cap + n)
+        assert generations.env.probs[m].sum() == pytest.approx(1)
+        assert generations.env.probs[m, mine].sum() == pytest.approx(0.75)  # nobody of the other ego's population
+        assert (generations.env.probs[m, mine] > 0).all()
+    newest = int(generations.count[0]) - 1
+    assert all(not np.array_equal(v[newest].numpy(), v[0].numpy()) for v in generations.past.tensors().values())
 
 
 def test_resume_is_exact() -> None:
