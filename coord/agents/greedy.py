@@ -19,6 +19,7 @@ from coord.agents.players import RowUniforms
 from coord.agents.views import KitchenView, Seeds
 from coord.overcooked.compiled import compiled
 from coord.overcooked.layouts import Layout
+from coord.overcooked.packed_row import COUNTER, FACING, HELD, INTERACT, PLAYER, POS, STAY, Array
 from coord.overcooked.planner import (
     FAR,
     HORIZON,
@@ -30,7 +31,6 @@ from coord.overcooked.planner import (
     reserve,
     walk,
 )
-from coord.overcooked.rules import COUNTER, FACING, HELD, INTERACT, PLAYER, POS, STAY, Array
 from coord.overcooked.task_allocation.allocate import allocate_tasks
 from coord.overcooked.task_allocation.kitchen import Allocation, Kit, Scene, build_kit
 

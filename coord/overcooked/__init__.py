@@ -11,10 +11,10 @@ import gymnasium
 
 from coord import plugins
 from coord.overcooked.events import EVENTS
+from coord.overcooked.index_spec import IndexSpec
 from coord.overcooked.layouts import LAYOUT_ALIASES, Layout, layout_names
 from coord.overcooked.loader import load_layout
-from coord.overcooked.observations import IndexSpec
-from coord.overcooked.rules import ACTIONS
+from coord.overcooked.packed_row import ACTIONS
 from coord.overcooked.vector_env import OvercookedVectorEnv
 
 __all__ = [

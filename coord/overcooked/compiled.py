@@ -18,11 +18,14 @@ from numba import config, njit
 from coord import compile_cache, forks
 
 _SOURCES = (
-    *("compiled.py", "events.py", "layouts.py", "rules.py", "observations.py", "vector_env.py", "features.py"),
+    *("compiled.py", "events.py", "layouts.py", "packed_row.py", "rules.py", "vector_env.py", "features.py"),
+    *("lossless.py", "index_spec.py", "index_obs.py"),
     *("planner.py", "../agents/greedy.py"),
     *(f"task_allocation/{name}.py" for name in ("kitchen", "open_work", "hand_overs", "full_hands", "free_hands")),
     *(f"task_allocation/{name}.py" for name in ("wrong_hands", "allocate")),
 )
+
+OBS_CHUNK = 128  # kitchens per piece of parallel work on observations; fewer than two run on the calling thread
 
 
 @lru_cache(maxsize=1)

@@ -32,8 +32,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
-from coord.overcooked import rules
-from coord.overcooked.compiled import compiled, is_split, loop, parallel_loop
+from coord.overcooked import packed_row
+from coord.overcooked.compiled import compiled, is_split, loop, parallel_loop, scalar
 from coord.overcooked.layouts import Layout
 from coord.types import FloatArray, IntArray
 
@@ -60,7 +60,7 @@ def num_features(num_players: int) -> int:
 
 
 def encode(
-    rows: IntArray, layouts: tuple[Layout, ...], layout_index: IntArray, tables: rules.Tables, num_players: int
+    rows: IntArray, layouts: tuple[Layout, ...], layout_index: IntArray, tables: packed_row.Tables, num_players: int
 ) -> FloatArray:
     """Features of every seat, float32 [N, P, 48 P].
 
@@ -95,8 +95,8 @@ def _batch_tables(layouts: tuple[Layout, ...]) -> PoseTables:
 @lru_cache(maxsize=256)
 def _layout_tables(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """(block [C * 4, BLOCK], pots [C * 4, NUM_POTS]) of one layout."""
-    tab = rules.build_tables([layout], "classic")
-    facing, floor = tab.facing[0], tab.terrain[0] == rules.FLOOR
+    tab = packed_row.build_tables([layout], "classic")
+    facing, floor = tab.facing[0], tab.terrain[0] == packed_row.FLOOR
     steps = steps_to_cells(facing, floor)  # [C * 4, C]
     block = np.zeros((len(steps), BLOCK), np.float32)
     pots = np.full((len(steps), NUM_POTS), -1, np.int16)
@@ -167,57 +167,57 @@ def steps_to_cells(facing: Array, floor: Array) -> Array:
 # --------------------------------------------------------------------------- kernel
 
 
-@rules.scalar
+@scalar
 def _write_held(held: int, block: Array) -> None:
     """Enters the held object (its code) into a block: what is in hand is closest, at (0, 0)."""
-    if held == rules.NOTHING:
+    if held == packed_row.NOTHING:
         return
-    kind = rules.object_kind(held)  # onion, tomato, dish, soup: the order of the CLOSEST entries
+    kind = packed_row.object_kind(held)  # onion, tomato, dish, soup: the order of the CLOSEST entries
     block[HELD_ONE_HOT + (0, 3, 2, 1)[kind]] = 1
     block[CLOSEST + 2 * kind] = 0
     block[CLOSEST + 2 * kind + 1] = 0
-    if held >= rules.SOUP:
-        seq = held & rules.SEQ_MASK
-        block[SOUP_INGREDIENTS] = rules.num_ingredients(seq) - rules.num_tomatoes(seq)
-        block[SOUP_INGREDIENTS + 1] = rules.num_tomatoes(seq)
+    if held >= packed_row.SOUP:
+        seq = held & packed_row.SEQ_MASK
+        block[SOUP_INGREDIENTS] = packed_row.num_ingredients(seq) - packed_row.num_tomatoes(seq)
+        block[SOUP_INGREDIENTS + 1] = packed_row.num_tomatoes(seq)
 
 
-@rules.scalar
-def _write_pot(content: int, tab: rules.Tables, layout: int, block: Array, entry: int) -> None:
+@scalar
+def _write_pot(content: int, tab: packed_row.Tables, layout: int, block: Array, entry: int) -> None:
     """Enters the state of one pot; its part of a block begins at `entry`. A pot that cooks counts as full."""
-    if content == rules.NOTHING:
+    if content == packed_row.NOTHING:
         block[entry + 1] = 1
         return
-    seq, tick = content & rules.SEQ_MASK, rules.cooking_tick(content)
-    ready = rules.is_ready(content, tab, layout)
-    block[entry + 2] = tick >= 0 or rules.num_ingredients(seq) == tab.max_ingredients[layout]
+    seq, tick = content & packed_row.SEQ_MASK, packed_row.cooking_tick(content)
+    ready = packed_row.is_ready(content, tab, layout)
+    block[entry + 2] = tick >= 0 or packed_row.num_ingredients(seq) == tab.max_ingredients[layout]
     block[entry + 3] = tick >= 0 and not ready
     block[entry + 4] = ready
-    block[entry + 5] = rules.num_ingredients(seq) - rules.num_tomatoes(seq)
-    block[entry + 6] = rules.num_tomatoes(seq)
+    block[entry + 5] = packed_row.num_ingredients(seq) - packed_row.num_tomatoes(seq)
+    block[entry + 6] = packed_row.num_tomatoes(seq)
     if tick >= 0:
         block[entry + 7] = max(0, tab.cook_time[layout, seq] - tick)
 
 
-@rules.scalar
-def _write_block(row: Array, seat: int, tab: rules.Tables, layout: int, poses: PoseTables, block: Array) -> None:
+@scalar
+def _write_block(row: Array, seat: int, tab: packed_row.Tables, layout: int, poses: PoseTables, block: Array) -> None:
     """Everything about one chef but where it is. block float32 [BLOCK]."""
-    chef = rules.PLAYER + 3 * seat
-    pose = row[chef + rules.POS] * 4 + row[chef + rules.FACING]
+    chef = packed_row.PLAYER + 3 * seat
+    pose = row[chef + packed_row.POS] * 4 + row[chef + packed_row.FACING]
     for k in range(BLOCK):
         block[k] = poses.block[layout, pose, k]
-    _write_held(row[chef + rules.HELD], block)
+    _write_held(row[chef + packed_row.HELD], block)
     for slot in range(NUM_POTS):
         pot = poses.pots[layout, pose, slot]
         if pot >= 0:
-            _write_pot(row[rules.CONTENT + pot], tab, layout, block, POTS + POT_ENTRIES * slot)
+            _write_pot(row[packed_row.CONTENT + pot], tab, layout, block, POTS + POT_ENTRIES * slot)
 
 
-@rules.scalar
+@scalar
 def _write_others(row: Array, seat: int, width: int, vectors: Array) -> None:
     """Completes a seat's vector once every seat's own block stands. vectors float32 [P, F]."""
     num_players = len(vectors)
-    cell = row[rules.PLAYER + 3 * seat + rules.POS]
+    cell = row[packed_row.PLAYER + 3 * seat + packed_row.POS]
     at, delta = BLOCK, num_players * BLOCK
     for other in range(num_players):
         if other == seat:
@@ -225,7 +225,7 @@ def _write_others(row: Array, seat: int, width: int, vectors: Array) -> None:
         for k in range(BLOCK):
             vectors[seat, at + k] = vectors[other, k]
         at += BLOCK
-        there = row[rules.PLAYER + 3 * other + rules.POS]
+        there = row[packed_row.PLAYER + 3 * other + packed_row.POS]
         vectors[seat, delta] = there % width - cell % width
         vectors[seat, delta + 1] = there // width - cell // width
         delta += 2
@@ -235,7 +235,7 @@ def _write_others(row: Array, seat: int, width: int, vectors: Array) -> None:
 
 @loop
 def _encode_range(
-    low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, poses: PoseTables, out: Array
+    low: int, high: int, state: Array, layout_index: Array, tab: packed_row.Tables, poses: PoseTables, out: Array
 ) -> None:
     """Features of kitchens low..high-1. out float32 [N, P, F]."""
     num_players = out.shape[1]
@@ -249,7 +249,7 @@ def _encode_range(
 
 @parallel_loop
 def _encode_parallel(
-    low: int, high: int, state: Array, layout_index: Array, tab: rules.Tables, poses: PoseTables, out: Array
+    low: int, high: int, state: Array, layout_index: Array, tab: packed_row.Tables, poses: PoseTables, out: Array
 ) -> None:
     for piece in prange((high - low + _CHUNK - 1) // _CHUNK):
         first = low + piece * _CHUNK

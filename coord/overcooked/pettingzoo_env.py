@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from coord.errors import UserError, unknown
+from coord.overcooked.packed_row import ACTIONS
 from coord.overcooked.render import render_frame
-from coord.overcooked.rules import ACTIONS
 from coord.overcooked.spaces import feature_space, lossless_space, stacked
 from coord.overcooked.vector_env import OvercookedVectorEnv, Source
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from coord.errors import UserError
 from coord.overcooked.compiled import compiled
-from coord.overcooked.rules import FLOOR, Array
+from coord.overcooked.packed_row import FLOOR, Array
 
 FAR = 10_000  # steps to a cell that cannot be reached
 HORIZON = 20  # ticks a route looks ahead
@@ -37,7 +37,7 @@ class Floorplan(NamedTuple):
 
 
 def build_floorplan(terrain: np.ndarray, facing: np.ndarray) -> Floorplan:
-    """Floorplan of one layout from its rows of `rules.Tables`: terrain int8 [C] and facing int16 [C, 4].
+    """Floorplan of one layout from its rows of `packed_row.Tables`: terrain int8 [C] and facing int16 [C, 4].
 
     Raises:
         UserError: the kitchen is too large for the steps between all its cells.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from gymnasium.spaces import Box
 
-from coord.overcooked import observations as planes
+from coord.overcooked import lossless
 from coord.overcooked.features import BLOCK, CLOSEST, POT_ENTRIES, POTS, SERVING_DELTA, SOUP_INGREDIENTS, WALLS
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def lossless_space(kitchen: OvercookedVectorEnv) -> Box:
     """
     shape = kitchen.lossless_obs().shape[2:]
     high = np.ones(shape, np.uint8)
-    amounts = (planes.ONIONS_IN_POT, planes.TOMATOES_IN_POT, planes.ONIONS_IN_SOUP, planes.TOMATOES_IN_SOUP)
+    amounts = (lossless.ONIONS_IN_POT, lossless.TOMATOES_IN_POT, lossless.ONIONS_IN_SOUP, lossless.TOMATOES_IN_SOUP)
     high[..., amounts] = kitchen.tables.max_ingredients.max()
-    high[..., planes.TIME_REMAINING] = kitchen.tables.cook_time.max()
+    high[..., lossless.TIME_REMAINING] = kitchen.tables.cook_time.max()
     return Box(np.zeros(shape, np.uint8), high, dtype=np.uint8)
 
 

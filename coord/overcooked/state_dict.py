@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from coord.errors import UserError
-from coord.overcooked import rules
+from coord.overcooked import packed_row as pr
 from coord.overcooked.layouts import CLASSIC_TIME, RECIPES, Layout
 
-Row = np.ndarray  # int16 [S], see rules.py
+Row = np.ndarray  # int16 [S], see packed_row.py
 ORIENTATIONS: tuple[tuple[int, int], ...] = ((0, -1), (0, 1), (1, 0), (-1, 0))  # north, south, east, west
 _LOOSE_NAMES = ("onion", "tomato", "dish")  # object codes 1, 2, 3
 MAX_TICK = 1000  # what fits beside the code in 16 bits
@@ -20,10 +20,10 @@ MAX_TICK = 1000  # what fits beside the code in 16 bits
 
 def row_size(cells: int) -> int:
     """Entries of a packed row for layouts of at most `cells` cells."""
-    return rules.CONTENT + 2 * cells
+    return pr.CONTENT + 2 * cells
 
 
-def start_row(layout: Layout, number: int, tables: rules.Tables, classic: bool) -> Row:
+def start_row(layout: Layout, number: int, tables: pr.Tables, classic: bool) -> Row:
     """The row an episode begins with: chefs on their start tiles facing north, or the layout's own start state."""
     state = layout.start_state or {
         "players": [{"position": p, "orientation": ORIENTATIONS[0]} for p in layout.start_positions],
@@ -41,17 +41,17 @@ def start_row(layout: Layout, number: int, tables: rules.Tables, classic: bool) 
 # --------------------------------------------------------------------------- row to mapping
 
 
-def unpack(row: Row, layout: Layout, number: int, tables: rules.Tables) -> dict[str, Any]:
+def unpack(row: Row, layout: Layout, number: int, tables: pr.Tables) -> dict[str, Any]:
     """The mapping that overcooked-ai's own state would give for this row, objects in the order they were put down."""
     cells = tables.terrain.shape[1]
     times = tables.cook_time[number]
-    loose = row[rules.CONTENT + cells :][: row[rules.NUM_LOOSE]]
+    loose = row[pr.CONTENT + cells :][: row[pr.NUM_LOOSE]]
     return {
         "players": [_player(row, seat, layout, times) for seat in range(layout.num_players)],
-        "objects": [_object(int(row[rules.CONTENT + cell]), _xy(int(cell), layout), times) for cell in loose],
-        "bonus_orders": _orders(int(row[rules.BONUS_ORDERS])),
-        "all_orders": _orders(int(row[rules.ALL_ORDERS])),
-        "timestep": int(row[rules.TIME]),
+        "objects": [_object(int(row[pr.CONTENT + cell]), _xy(int(cell), layout), times) for cell in loose],
+        "bonus_orders": _orders(int(row[pr.BONUS_ORDERS])),
+        "all_orders": _orders(int(row[pr.ALL_ORDERS])),
+        "timestep": int(row[pr.TIME]),
     }
 
 
@@ -60,21 +60,21 @@ def _xy(cell: int, layout: Layout) -> tuple[int, int]:
 
 
 def _player(row: Row, seat: int, layout: Layout, times: np.ndarray) -> dict[str, Any]:
-    cell, facing, held = (int(v) for v in row[rules.PLAYER + 3 * seat :][:3])
+    cell, facing, held = (int(v) for v in row[pr.PLAYER + 3 * seat :][:3])
     position = _xy(cell, layout)
     held_object = _object(held, position, times) if held else None
     return {"position": position, "orientation": ORIENTATIONS[facing], "held_object": held_object}
 
 
 def _object(content: int, position: tuple[int, int], times: np.ndarray) -> dict[str, Any]:
-    if content < rules.SOUP:
+    if content < pr.SOUP:
         return {"name": _LOOSE_NAMES[content - 1], "position": position}
-    seq, tick = content & rules.SEQ_MASK, (content >> rules.TICK_SHIFT) - 1
+    seq, tick = content & pr.SEQ_MASK, (content >> pr.TICK_SHIFT) - 1
     idle, ready = tick < 0, 0 <= tick >= times[seq]
     return {
         "name": "soup",
         "position": position,
-        "_ingredients": [{"name": name, "position": position} for name in rules.ingredients_of(seq)],
+        "_ingredients": [{"name": name, "position": position} for name in pr.ingredients_of(seq)],
         "cooking_tick": tick,
         "is_cooking": not idle and not ready,
         "is_ready": bool(ready),
@@ -91,7 +91,7 @@ def _orders(mask: int) -> list[dict[str, Any]]:
 # --------------------------------------------------------------------------- mapping to row
 
 
-def pack(state: Mapping[str, Any], layout: Layout, number: int, tables: rules.Tables, classic: bool) -> Row:
+def pack(state: Mapping[str, Any], layout: Layout, number: int, tables: pr.Tables, classic: bool) -> Row:
     """A packed row from a state mapping, also of the 2019 form (soups as `"state": ["onion", 3, 12]`, no orders).
 
     As in overcooked-ai's `from_dict`, a state without orders allows every recipe, and a cook time of a soup's own
@@ -114,21 +114,21 @@ def _pack(state: Mapping[str, Any], layout: Layout, number: int, tables: rules.T
     players = list(state["players"])
     if len(players) != layout.num_players:
         raise ValueError(f"state has {len(players)} chefs, layout '{layout.name}' has {layout.num_players}")
-    row[rules.TIME] = _in_range("timestep", state.get("timestep", 0), 0, 32766)
-    row[rules.ALL_ORDERS] = _order_mask(state.get("all_orders") or ()) or _every_recipe(layout)
-    row[rules.BONUS_ORDERS] = _order_mask(state.get("bonus_orders") or ())
+    row[pr.TIME] = _in_range("timestep", state.get("timestep", 0), 0, 32766)
+    row[pr.ALL_ORDERS] = _order_mask(state.get("all_orders") or ()) or _every_recipe(layout)
+    row[pr.BONUS_ORDERS] = _order_mask(state.get("bonus_orders") or ())
     packer = _Packer(layout, tables.cook_time[number], classic)
     for seat, player in enumerate(players):
-        row[rules.PLAYER + 3 * seat :][:3] = packer.player(player)
+        row[pr.PLAYER + 3 * seat :][:3] = packer.player(player)
     if len({tuple(player["position"]) for player in players}) != len(players):
         raise ValueError("two chefs stand on one tile")
     for k, obj in enumerate(state["objects"]):
         cell, content = packer.loose(obj)
-        if row[rules.CONTENT + cell]:
+        if row[pr.CONTENT + cell]:
             raise ValueError(f"two objects lie at {tuple(obj['position'])}")
-        row[rules.CONTENT + cell] = content
-        row[rules.CONTENT + cells + k] = cell
-    row[rules.NUM_LOOSE] = len(state["objects"])
+        row[pr.CONTENT + cell] = content
+        row[pr.CONTENT + cells + k] = cell
+    row[pr.NUM_LOOSE] = len(state["objects"])
     return row
 
 
@@ -168,17 +168,17 @@ class _Packer:
         if tuple(player["orientation"]) not in ORIENTATIONS:
             raise ValueError(f"orientation {player['orientation']} is none of {ORIENTATIONS}")
         held = player.get("held_object")
-        return cell, ORIENTATIONS.index(tuple(player["orientation"])), self.content(held) if held else rules.NOTHING
+        return cell, ORIENTATIONS.index(tuple(player["orientation"])), self.content(held) if held else pr.NOTHING
 
     def loose(self, obj: Mapping[str, Any]) -> tuple[int, int]:
         """(cell, content) of an object on a counter or in a pot."""
         cell, content = self.cell(obj["position"]), self.content(obj)
-        allowed = "XP" if content >= rules.SOUP else "X"
+        allowed = "XP" if content >= pr.SOUP else "X"
         if self.tile(cell) not in allowed:
             raise ValueError(f"{obj['name']} at {tuple(obj['position'])}: there is '{self.tile(cell)}', not {allowed}")
-        if self.tile(cell) == "P" and self.classic and content >> rules.TICK_SHIFT == 0:
-            full = len(rules.ingredients_of(content & rules.SEQ_MASK)) >= self.layout.classic_items
-            content += full << rules.TICK_SHIFT  # under the classic rules a full pot is never idle
+        if self.tile(cell) == "P" and self.classic and content >> pr.TICK_SHIFT == 0:
+            full = len(pr.ingredients_of(content & pr.SEQ_MASK)) >= self.layout.classic_items
+            content += full << pr.TICK_SHIFT  # under the classic rules a full pot is never idle
         return cell, content
 
     def cell(self, position: Sequence[int]) -> int:
@@ -225,4 +225,4 @@ def _soup(seq: int, tick: int) -> int:
     _in_range("cooking tick", tick, -1, MAX_TICK)
     if seq == 1 and tick >= 0:
         raise ValueError("a soup without ingredients cannot cook")
-    return rules.SOUP + seq + (tick + 1 << rules.TICK_SHIFT)
+    return pr.SOUP + seq + (tick + 1 << pr.TICK_SHIFT)

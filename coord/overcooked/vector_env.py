@@ -12,13 +12,13 @@ from numba import prange
 
 from coord import memory
 from coord.errors import UserError, unknown
-from coord.overcooked import observations, rules
+from coord.overcooked import index_obs, lossless, packed_row, rules
 from coord.overcooked.compiled import is_split, loop, parallel_loop
 from coord.overcooked.events import NUM_EVENTS
+from coord.overcooked.index_spec import IndexSpec
 from coord.overcooked.layouts import Layout
 from coord.overcooked.loader import load_layout
-from coord.overcooked.observations import IndexSpec
-from coord.overcooked.rules import Array, build_tables
+from coord.overcooked.packed_row import Array, build_tables
 from coord.overcooked.state_dict import pack, start_row, unpack
 from coord.types import BoolArray, FloatArray, IntArray, StepResult
 
@@ -74,7 +74,7 @@ def _step_range(
     high: int,
     joint_act: Array,
     batch: VectorState,
-    tab: rules.Tables,
+    tab: packed_row.Tables,
     setting: VectorParams,
     rew: Array,
     shaped: Array,
@@ -89,14 +89,14 @@ def _step_range(
         )
         rew[n] = points
         batch.ret[n] += points
-        batch.ended[n] = row[rules.TIME] >= setting.horizon
+        batch.ended[n] = row[packed_row.TIME] >= setting.horizon
         if batch.ended[n]:
             _end_episode(n, batch, setting.start[layout])
 
 
 @parallel_loop
 def _step_parallel(
-    joint_act: Array, batch: VectorState, tab: rules.Tables, setting: VectorParams, rew: Array, shaped: Array
+    joint_act: Array, batch: VectorState, tab: packed_row.Tables, setting: VectorParams, rew: Array, shaped: Array
 ) -> None:
     total = len(joint_act)
     for piece in prange((total + _CHUNK - 1) // _CHUNK):
@@ -105,7 +105,7 @@ def _step_parallel(
 
 
 @loop
-def _available(state: Array, tab: rules.Tables, setting: VectorParams, out: Array) -> None:
+def _available(state: Array, tab: packed_row.Tables, setting: VectorParams, out: Array) -> None:
     """Which actions are useful; out bool [N, P, 6]."""
     for n in range(len(state)):
         layout = setting.layout_index[n]
@@ -156,7 +156,7 @@ class OvercookedVectorEnv:
         self.tables = build_tables(self.layouts, rules)
         self._setting = self._make_setting()
         self._batch = self._make_batch()
-        self._encoders: dict[IndexSpec, observations.IndexCode] = {}
+        self._encoders: dict[IndexSpec, index_obs.IndexCode] = {}
         self.reset()
 
     def _make_setting(self) -> VectorParams:
@@ -179,7 +179,7 @@ class OvercookedVectorEnv:
 
     @property
     def state(self) -> IntArray:
-        """int16 [N, S] packed rows (see rules.py)."""
+        """int16 [N, S] packed rows (see packed_row.py)."""
         return self._batch.state
 
     @property
@@ -198,8 +198,8 @@ class OvercookedVectorEnv:
         return IndexSpec.for_layouts(self.layouts, self.rules, self.num_players)
 
     @cached_property
-    def _planes(self) -> observations.PlaneCode:
-        return observations.plane_code(self.layouts, self.width, self.height)
+    def _planes(self) -> lossless.PlaneCode:
+        return lossless.plane_code(self.layouts, self.width, self.height)
 
     # ------------------------------------------------------------------ play
 
@@ -229,7 +229,7 @@ class OvercookedVectorEnv:
         act = np.ascontiguousarray(act, np.int64)
         if _any_invalid(act):
             n, seat = np.argwhere((act < 0) | (act > 5))[0]
-            raise ValueError(f"joint_act[{n}, {seat}] is {act[n, seat]}, allowed: 0 to 5 {rules.ACTIONS}")
+            raise ValueError(f"joint_act[{n}, {seat}] is {act[n, seat]}, allowed: 0 to 5 {packed_row.ACTIONS}")
         return act
 
     def available_actions(self, final: bool = False) -> BoolArray:
@@ -252,10 +252,10 @@ class OvercookedVectorEnv:
         spec = self.spec if spec is None else spec
         code = self._encoders.get(spec)
         if code is None:
-            code = self._encoders[spec] = observations.index_code(spec, self.layouts, self.rules)
+            code = self._encoders[spec] = index_obs.index_code(spec, self.layouts, self.rules)
         if out is None:
             out = np.empty((self.num_envs, self.num_players, spec.max_facts), np.int16)
-        observations.encode_index(self.rows(final), self.layout_index, self.tables, code, self.horizon, out)
+        index_obs.encode_index(self.rows(final), self.layout_index, self.tables, code, self.horizon, out)
         return out
 
     def lossless_obs(self, out: IntArray | None = None, final: bool = False) -> IntArray:
@@ -263,10 +263,10 @@ class OvercookedVectorEnv:
 
         W x H is the largest layout of the batch; cells beyond a smaller one are zero. Raises UserError unless P is 2.
         """
-        shape = (self.num_envs, self.num_players, self.width, self.height, observations.NUM_PLANES)
+        shape = (self.num_envs, self.num_players, self.width, self.height, lossless.NUM_PLANES)
         out = np.empty(shape, np.uint8) if out is None else out
         flat = out.reshape(self.num_envs, self.num_players, -1)
-        observations.encode_planes(self.rows(final), self.layout_index, self.tables, self._planes, self.horizon, flat)
+        lossless.encode_planes(self.rows(final), self.layout_index, self.tables, self._planes, self.horizon, flat)
         return out
 
     def feature_obs(self, final: bool = False) -> FloatArray:
@@ -325,8 +325,8 @@ def _check_numbers(num_envs: int, horizon: int, rule_set: str) -> None:
         if not whole or number < 1 or (most is not None and number > most):
             allowed = f"1 to {most}" if most else "at least 1"
             raise UserError(f"{name} is {number!r}, allowed: whole numbers, {allowed}")
-    if rule_set not in rules.RULES:
-        raise unknown("rules", rule_set, rules.RULES)
+    if rule_set not in packed_row.RULES:
+        raise unknown("rules", rule_set, packed_row.RULES)
 
 
 def _unique_layouts(layout: Source | Sequence[Source], num_envs: int) -> tuple[list[Layout], IntArray]:

@@ -20,8 +20,8 @@ import numpy as np
 from coord.errors import UserError
 from coord.overcooked.layouts import MAX_COOK_TIME, Layout, layout_names
 from coord.overcooked.loader import load_layout
+from coord.overcooked.packed_row import RULES
 from coord.overcooked.recorded import layout_to_json, state_hash
-from coord.overcooked.rules import RULES
 from coord.overcooked.vector_env import MAX_HORIZON, OvercookedVectorEnv
 from play.game.record import Store, utc_now, versions
 from play.game.seats import SeatInfo

@@ -22,7 +22,7 @@ from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.limits import Count, Share
 from coord.overcooked import OvercookedVectorEnv
-from coord.overcooked.rules import TIME
+from coord.overcooked.packed_row import TIME
 from coord.partner_env import Episodes, RowStep, SelfPlayEnv, as_pool
 from populations.training import Setup, Training, final_agents, self_play
 

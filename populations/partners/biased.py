@@ -21,8 +21,7 @@ import numpy as np
 from coord import seeding
 from coord.agents.views import KitchenView
 from coord.compile_cache import EXACT
-from coord.overcooked.planner import FAR, walk
-from coord.overcooked.rules import (
+from coord.overcooked.packed_row import (
     CONTENT,
     COUNTER,
     DISH,
@@ -41,6 +40,7 @@ from coord.overcooked.rules import (
     TOMATO,
     cooking_tick,
 )
+from coord.overcooked.planner import FAR, walk
 from coord.overcooked.task_allocation.kitchen import Kit, build_kit
 
 FETCH, FILL, PLATE, SERVE, PUT_DOWN, PICK_UP, LINGER = range(7)  # kinds of errand

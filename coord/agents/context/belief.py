@@ -39,7 +39,7 @@ from torch import Tensor
 from coord.compile_cache import EXACT
 from coord.nets.population import Arch, PopulationNet
 from coord.overcooked import IndexSpec
-from coord.overcooked.observations import NUM_HOLDS
+from coord.overcooked.index_spec import NUM_HOLDS
 from coord.types import NUM_ACTIONS
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from coord.overcooked.packed_row import POT, SERVING
 from coord.overcooked.planner import inner_alloc
-from coord.overcooked.rules import POT, SERVING
 from coord.overcooked.task_allocation.free_hands import assign_free_hands
 from coord.overcooked.task_allocation.full_hands import (
     carry_soups,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from coord.overcooked.packed_row import COUNTER, DISH, NOTHING, ONION, ONION_DISPENSER, SERVING, SOUP, TOMATO, Array
 from coord.overcooked.planner import FAR, inner, inner_alloc
-from coord.overcooked.rules import COUNTER, DISH, NOTHING, ONION, ONION_DISPENSER, SERVING, SOUP, TOMATO, Array
 from coord.overcooked.task_allocation.hand_overs import (
     count_ways,
     hand_over,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from coord.overcooked.packed_row import DISH, NOTHING, ONION, SEQ_MASK, SERVING, SOUP
 from coord.overcooked.planner import FAR, inner
-from coord.overcooked.rules import DISH, NOTHING, ONION, SEQ_MASK, SERVING, SOUP
 from coord.overcooked.task_allocation.hand_overs import hand_over, is_import, lying_ahead, lying_soup, pass_on
 from coord.overcooked.task_allocation.kitchen import SOON, TO_POT, TO_POT_K, TO_SERVING, Allocation, Kit, Scene
 from coord.overcooked.task_allocation.open_work import content, missing, nearest, take_wanted, wants

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from coord.overcooked.packed_row import COUNTER, NOTHING, ONION, ONION_DISPENSER, POT, SERVING, SOUP, Array
 from coord.overcooked.planner import FAR, inner
-from coord.overcooked.rules import COUNTER, NOTHING, ONION, ONION_DISPENSER, POT, SERVING, SOUP, Array
 from coord.overcooked.task_allocation.kitchen import TO_POT, TO_POT_K, TO_SERVING, Allocation, Kit, Scene
 from coord.overcooked.task_allocation.open_work import content, nearest, wants
 

@@ -8,8 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 from coord.overcooked.layouts import RECIPES, Layout
+from coord.overcooked.packed_row import (
+    DISH_DISPENSER,
+    ONION_DISPENSER,
+    POT,
+    SERVING,
+    Tables,
+    build_tables,
+    ingredients_of,
+)
 from coord.overcooked.planner import FAR, Floorplan, build_floorplan
-from coord.overcooked.rules import DISH_DISPENSER, ONION_DISPENSER, POT, SERVING, Tables, build_tables, ingredients_of
 
 TO_POT, TO_SERVING, TO_POT_K = 0, 1, 2  # rows of Allocation.hop; from TO_POT_K on, one for each pot
 SOON = 99  # ticks to wait for something whose time is not known yet

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from coord.overcooked.packed_row import CONTENT, COUNTER, ONION, ONION_DISPENSER, SEQ_MASK, TOMATO, Array, cooking_tick
 from coord.overcooked.planner import FAR, inner
-from coord.overcooked.rules import CONTENT, COUNTER, ONION, ONION_DISPENSER, SEQ_MASK, TOMATO, Array, cooking_tick
 from coord.overcooked.task_allocation.kitchen import Allocation, Kit, Scene
 
 

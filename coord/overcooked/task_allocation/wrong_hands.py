@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from coord.overcooked.packed_row import COUNTER, DISH, NOTHING, ONION, SEQ_MASK, SOUP, TOMATO
 from coord.overcooked.planner import FAR, inner, inner_alloc
-from coord.overcooked.rules import COUNTER, DISH, NOTHING, ONION, SEQ_MASK, SOUP, TOMATO
 from coord.overcooked.task_allocation.free_hands import FILL_LATER, PLATE_LATER, offer_tasks
 from coord.overcooked.task_allocation.hand_overs import hand_over, leads_on, lying_soup
 from coord.overcooked.task_allocation.kitchen import SOON, TO_POT, TO_SERVING, Allocation, Kit, Scene

@@ -14,7 +14,7 @@ from coord.agents.players import Agent, RandomAgent, StayAgent
 from coord.agents.views import KitchenView
 from coord.errors import UserError
 from coord.overcooked import EVENTS, Layout, OvercookedVectorEnv, layout_names, load_layout
-from coord.overcooked import rules as r
+from coord.overcooked import packed_row as r
 from coord.overcooked.planner import FAR, walk
 from coord.overcooked.task_allocation.kitchen import build_kit
 

@@ -7,7 +7,7 @@ import pytest
 
 from coord.overcooked import OvercookedVectorEnv, load_layout
 from coord.overcooked.features import UNREACHABLE, num_features, steps_to_cells
-from coord.overcooked.rules import FLOOR, build_tables
+from coord.overcooked.packed_row import FLOOR, build_tables
 
 # cramped_room: seat 0 starts at (1, 2), seat 1 at (3, 1), both facing north.
 #   XXPXX

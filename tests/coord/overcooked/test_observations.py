@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coord.errors import UserError
 from coord.overcooked import IndexSpec, OvercookedVectorEnv, layout_names, load_layout
-from coord.overcooked.observations import TERRAIN_PLANES
+from coord.overcooked.lossless import TERRAIN_PLANES
 
 BUSY = [0.14, 0.14, 0.14, 0.14, 0.04, 0.4]
 TWO_SEATS = [name for name in layout_names() if load_layout(name).num_players == 2]

@@ -17,7 +17,7 @@ from coord.agents.greedy import GreedyAgent
 from coord.agents.players import KitchenView
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv, parallel_env
-from coord.overcooked.rules import RULES
+from coord.overcooked.packed_row import RULES
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from coord import plugins
 from coord.agents.files import StoredAgent
 from coord.algos import ppo
 from coord.errors import UserError
-from coord.overcooked.rules import TIME
+from coord.overcooked.packed_row import TIME
 from coord.partner_env import Episodes
 from populations.methods import ppo_bc, self_play, state_aug, upd
 from populations.methods.ppo_bc import PPOBCConfig

@@ -7,7 +7,7 @@ import pytest
 
 from coord.agents.views import KitchenView
 from coord.overcooked import EVENTS, OvercookedVectorEnv
-from coord.overcooked.rules import (
+from coord.overcooked.packed_row import (
     COUNTER,
     DISH,
     DISH_DISPENSER,

@@ -10,7 +10,7 @@ from coord.agents.files import StoredAgent
 from coord.errors import UserError
 from coord.overcooked import EVENTS, OvercookedVectorEnv
 from coord.overcooked.frames import frames_of_kitchen
-from coord.overcooked.observations import NUM_RECIPES
+from coord.overcooked.index_spec import NUM_RECIPES
 from coord.pair_env import Utility
 from coord.preference.labels.answerers import TeacherConfig
 from coord.preference.learners.sac import evaluate
