@@ -1,9 +1,9 @@
 """Random kitchens in which a soup can be served, so that training may meet a new one in every episode.
 
 A kitchen is drawn from its seed alone: size, shape family, counters and stations, start tiles. It is kept only if a
-delivery can be completed by its cooks together (`find_problem`): each of onion, pot, dish and hatch must be in reach of
-the right hands, and where the floor falls into several rooms, things pass over counters that two rooms share. The
-five classic kitchens, however mirrored or turned, are never drawn, so that they stay held out.
+delivery can be completed by its cooks together (`solvable.find_problem`): each of onion, pot, dish and hatch must be in
+reach of the right hands, and where the floor falls into several rooms, things pass over counters that two rooms share.
+The five classic kitchens, however mirrored or turned, are never drawn, so that they stay held out.
 
 By name, wherever a layout is accepted: `generated:7`, or with any of size, family and number of cooks in front of the
 seed: `generated:9x6:7`, `generated:divided:7`, `generated:7x5:ring:3p:7`.
@@ -23,6 +23,7 @@ from coord import seeding
 from coord.errors import UserError, share_below_one, unknown
 from coord.overcooked.layout_text import MAX_PLAYERS
 from coord.overcooked.layouts import Layout, from_grid, read_layout
+from coord.overcooked.solvable import Cell, connected_rooms, problem_of, sides_of, survey_rooms
 
 PREFIX = "generated"
 HELD_OUT = (
@@ -37,8 +38,6 @@ MAX_TRIES = 3000  # drawings of one kitchen before its configuration is refused
 SIDES = (3, 64)  # columns or rows: the least that has floor, the most that is drawn in a moment
 MAX_COUNT = (SET_SIZE - 100) // 10  # kitchens of one set: a tenth of its seeds, as some draw the same one
 MAX_SET = 10**11  # sets whose seeds a name can hold
-
-Cell = tuple[int, int]  # (x, y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +77,6 @@ class GeneratorConfig:
         for name, side in sides:
             if not SIDES[0] <= side <= SIDES[1]:
                 raise UserError(f"{name}={side}: allowed are {SIDES[0]} to {SIDES[1]}")
-
-
-# --------------------------------------------------------------------------- shapes
-# Each carves the floor out of an inner area of w x h cells (x, y from 0), which a border of counters will surround.
 
 
 def _carve_open(rng: np.random.Generator, w: int, h: int) -> set[Cell]:
@@ -129,9 +124,6 @@ FAMILIES: dict[str, _Family] = {
 }
 
 
-# --------------------------------------------------------------------------- names
-
-
 def name_of(seed: int, config: GeneratorConfig) -> str:
     """The name by which `loader.load_layout` finds this kitchen; "" if the name cannot say all of the configuration."""
     size = f"{config.width}x{config.height}" if config.width else ""
@@ -160,9 +152,6 @@ def parse_name(name: str) -> tuple[int, GeneratorConfig]:
         else:
             raise unknown(f"part of layout '{name}'", part, [*FAMILIES, "9x6", "2p"])
     return int(seed), config
-
-
-# --------------------------------------------------------------------------- drawing
 
 
 def generate_layout(seed: int, config: GeneratorConfig | None = None) -> Layout:
@@ -250,10 +239,10 @@ def _carve(rng: np.random.Generator, family: _Family, w: int, h: int) -> set[Cel
 
 def _clutter(rng: np.random.Generator, floor: set[Cell], density: float) -> None:
     """Turns some floor into counters, as long as no room is parted or lost."""
-    rooms, cells = len(_rooms(floor)), sorted(floor)
+    rooms, cells = len(connected_rooms(floor)), sorted(floor)
     for i in rng.permutation(len(cells))[: rng.binomial(len(cells), density)]:
         floor.remove(cells[i])
-        if len(_rooms(floor)) != rooms:
+        if len(connected_rooms(floor)) != rooms:
             floor.add(cells[i])
 
 
@@ -264,7 +253,7 @@ def _place_stations(
     tiles = {(x, y): " " if (x, y) in floor else "X" for x in range(w + 2) for y in range(h + 2)}
     ranges = {"P": config.pots, "O": config.onions, "D": config.dishes, "S": config.servings}
     wanted = [kind for kind, (low, high) in ranges.items() for _ in range(int(rng.integers(low, high + 1)))]
-    places = [cell for cell, tile in tiles.items() if tile == "X" and any(side in floor for side in _sides(cell))]
+    places = [cell for cell, tile in tiles.items() if tile == "X" and any(side in floor for side in sides_of(cell))]
     if len(places) < len(wanted):
         return None
     for kind, i in zip(wanted, rng.permutation(len(places)), strict=False):
@@ -274,104 +263,19 @@ def _place_stations(
 
 def _place_cooks(rng: np.random.Generator, floor: set[Cell], players: int) -> dict[Cell, str]:
     """Start tiles in a random order; no room gets a second cook while another has none."""
-    queues = [[room[i] for i in rng.permutation(len(room))] for room in map(sorted, _rooms(floor))]
+    queues = [[room[i] for i in rng.permutation(len(room))] for room in map(sorted, connected_rooms(floor))]
     turns = [queue[k] for k in range(max(map(len, queues))) for queue in queues if k < len(queue)][:players]
     digits = rng.permutation(len(turns)) + 1
     return {cell: str(digit) for cell, digit in zip(turns, digits, strict=True)}
 
 
 def _is_wanted(rows: tuple[str, ...], family: _Family, config: GeneratorConfig) -> bool:
-    kitchen = _survey(rows)
+    kitchen = survey_rooms(rows)
     if sum(char.isdigit() for row in rows for char in row) < config.players or not all(kitchen.staffed):
         return False
     if family.complete is not None and family.complete != any({"O", "P", "D", "S"} <= t for t in kitchen.touched):
         return False
-    return not _problem(kitchen, allow_idle=config.allow_idle)
-
-
-# --------------------------------------------------------------------------- can a soup be served?
-
-
-class _Survey(NamedTuple):
-    """Rooms of a kitchen (pieces of connected floor), R of them."""
-
-    staffed: list[bool]  # [R] whether a cook starts there
-    touched: list[set[str]]  # [R] kinds of tiles beside the room's floor
-    group: list[int]  # [R] rooms with cooks that can hand things on to each other have one number
-    pots: list[set[int]]  # per pot the rooms beside it
-
-
-def find_problem(layout: Layout, *, allow_idle: bool = False) -> str:
-    """Why the cooks of a kitchen cannot serve a soup, or one of them cannot help; "" if all is well.
-
-    A soup needs a pot p; ingredients that reach p; a dish that reaches the soup (at p, from whatever side) and the soup
-    a hatch. Things go wherever a cook walks, and over a plain counter that two rooms with cooks share.
-    """
-    return _problem(_survey(layout.grid), allow_idle=allow_idle)
-
-
-def _problem(kitchen: _Survey, *, allow_idle: bool) -> str:
-    within: dict[int, set[str]] = {}
-    for number, touched in zip(kitchen.group, kitchen.touched, strict=True):
-        within.setdefault(number, set()).update(touched)
-    busy = set()
-    for rooms in kitchen.pots:
-        groups = {kitchen.group[room] for room in rooms if kitchen.staffed[room]}
-        supply = {g for g in groups if within[g] & {"O", "T"}}
-        serve = {g for g in groups if {"D", "S"} <= within[g]}
-        if supply and serve:
-            busy |= supply | serve
-    if not busy:
-        return "no cooks can bring ingredients to a pot and its soup on a dish to a hatch"
-    for number, (room, touched) in enumerate(zip(kitchen.group, kitchen.touched, strict=True)):
-        if kitchen.staffed[number] and not allow_idle and (room not in busy or not touched - {"X"}):
-            return f"a cook in room {number + 1} (from the top left) can do nothing"
-    return ""
-
-
-def _survey(grid: tuple[str, ...]) -> _Survey:
-    tiles = {(x, y): char for y, row in enumerate(grid) for x, char in enumerate(row)}
-    rooms = _rooms({cell for cell, char in tiles.items() if char == " " or char.isdigit()})
-    beside: dict[Cell, set[int]] = {}
-    for number, room in enumerate(rooms):
-        for cell in room:
-            for side in _sides(cell):
-                if side not in room:
-                    beside.setdefault(side, set()).add(number)
-    staffed = [any(tiles[cell].isdigit() for cell in room) for room in rooms]
-    group = list(range(len(rooms)))
-    for cell, neighbours in beside.items():
-        joined = {group[n] for n in neighbours if staffed[n]}
-        if tiles[cell] == "X" and len(joined) > 1:
-            group = [min(joined) if g in joined else g for g in group]
-    touched = [{tiles[cell] for cell, near in beside.items() if number in near} for number in range(len(rooms))]
-    return _Survey(staffed, touched, group, [near for cell, near in beside.items() if tiles[cell] == "P"])
-
-
-def _sides(cell: Cell) -> tuple[Cell, ...]:
-    x, y = cell
-    return (x, y - 1), (x, y + 1), (x + 1, y), (x - 1, y)
-
-
-def _rooms(floor: set[Cell]) -> list[set[Cell]]:
-    """Connected pieces, in the order of their first cell row by row."""
-    left, rooms = set(floor), []
-    for first in sorted(floor, key=lambda cell: cell[::-1]):
-        if first not in left:
-            continue
-        room, queue = {first}, [first]
-        left.remove(first)
-        while queue:
-            for side in _sides(queue.pop()):
-                if side in left:
-                    left.remove(side)
-                    room.add(side)
-                    queue.append(side)
-        rooms.append(room)
-    return rooms
-
-
-# --------------------------------------------------------------------------- equality of shape
+    return not problem_of(kitchen, allow_idle=config.allow_idle)
 
 
 def shape_key(layout: Layout) -> tuple[str, ...]:
@@ -382,7 +286,7 @@ def shape_key(layout: Layout) -> tuple[str, ...]:
     """
     rows = layout.terrain
     floor = {(x, y) for y, row in enumerate(rows) for x, char in enumerate(row) if char == " "}
-    known = {side for cell in floor for side in _sides(cell)} | floor
+    known = {side for cell in floor for side in sides_of(cell)} | floor
     xs, ys = [x for x, _ in floor], [y for _, y in floor]
     cut = tuple(
         "".join(rows[y][x] if (x, y) in known else "X" for x in range(min(xs) - 1, max(xs) + 2))

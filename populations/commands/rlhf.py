@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from coord.errors import UserError, unknown
 from coord.limits import Count, CountOrNone, Horizon, Members, Seconds, Seed, Steps
-from coord.preference.steps import RESULT_FILE, SCORE_FILE, STEPS
+from coord.preference.steps import RESULT_FILE, SCORE_FILE, STEPS, result, summary
 
 if TYPE_CHECKING:
     from coord.agents.files import StoredAgent
@@ -36,7 +36,6 @@ EXAMPLES = (
     "coord rlhf layout=cramped_room refresh_labels=250 out=runs/refreshed",
     "coord rlhf resume=runs/rlhf",
 )
-SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +145,9 @@ def pipeline(cfg: RLHFConfig) -> Path:
 
 def do_steps(whole: Pipeline) -> None:
     """What of the steps is not done, and `result.json`."""
+    from coord.checkpoint import provenance
     from coord.files import atomic_write_json
+    from coord.run.config import to_dict
 
     actions: dict[str, Callable[[Pipeline], dict[str, Any]]] = {
         "imitation": imitate,
@@ -158,7 +159,8 @@ def do_steps(whole: Pipeline) -> None:
             whole.step(name).mkdir(exist_ok=True)
             score = actions[name](whole)
             atomic_write_json(whole.step(name) / SCORE_FILE, score)
-    atomic_write_json(whole.folder / RESULT_FILE, result(whole))
+    found = result(whole.home.name, whole.cfg.proxies, {name: whole.step(name) for name in STEPS})
+    atomic_write_json(whole.folder / RESULT_FILE, {**found, "provenance": provenance(to_dict(whole.cfg))})
 
 
 def inputs_of(cfg: RLHFConfig, partners: tuple[StoredAgent, ...], proxies: tuple[StoredAgent, ...]) -> dict[str, Any]:
@@ -383,44 +385,3 @@ def scored(whole: Pipeline, step: str) -> dict[str, Any]:
     where = MatchRules(layout=whole.home, rules=cfg.rules, horizon=cfg.horizon)
     egos, proxies = (load_agents(refs, whole.home, cfg.rules) for refs in ([ref], cfg.proxies))
     return score(egos, proxies, ScoreRequest(where=where, episodes=cfg.episodes, seed=cfg.seed))
-
-
-def result(whole: Pipeline) -> dict[str, Any]:
-    """What the steps came to, for `result.json`."""
-    from coord import checkpoint
-    from coord.files import parse_json, read_text, reading_kept
-    from coord.run.config import to_dict
-
-    steps = {}
-    for name in STEPS:
-        path = whole.step(name) / SCORE_FILE
-        with reading_kept(path, "remove it and resume that run"):
-            steps[name] = {key: v for key, v in parse_json(read_text(path)).items() if key != "rows"}
-    head = {"schema": SCHEMA, "layout": whole.home.name, "proxies": list(whole.cfg.proxies)}
-    return {**head, "steps": steps, "provenance": checkpoint.provenance(to_dict(whole.cfg))}
-
-
-def summary(folder: Path) -> str:
-    """The scores of the three steps as text."""
-    from coord.files import parse_json, read_text, reading_kept
-
-    path = folder / RESULT_FILE
-    with reading_kept(path, "remove it and resume that run"):
-        return "\n".join([*_summary_lines(parse_json(read_text(path))), f"agents in {folder}"])
-
-
-def _summary_lines(found: Any) -> list[str]:
-    lines = [f"{found['layout']} with {', '.join(found['proxies'])}"]
-    for name in ("imitation", "policy"):
-        mean, (low, high) = (found["steps"][name]["summary"][key] for key in ("mean_return", "ci95"))
-        lines.append(f"{name:<10} return {mean:7.1f}  [{low:.1f}, {high:.1f}]")
-    reward = found["steps"]["reward"]
-    figures = [f"{name.replace('_', ' ')} {_mean(reward[name])}" for name in ("accuracy", "rank_correlation", "labels")]
-    lines.insert(2, f"{'reward':<10} {', '.join(figures)}")
-    return lines
-
-
-def _mean(values: Sequence[float | None]) -> str:
-    """Mean over the members that have a value."""
-    numbers = [value for value in values if value is not None]
-    return f"{sum(numbers) / len(numbers):.3g}" if numbers else "-"

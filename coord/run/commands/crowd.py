@@ -67,7 +67,8 @@ def experiment(cfg: CrowdCommandConfig) -> str:
     from coord.files import atomic_write_json, check_folder
     from coord.locks import locked_folder
     from coord.run.config import to_dict
-    from coord.studies.crowd_experiment import draw_figure, reward_config, run_crowds, summary
+    from coord.studies.crowd_experiment import reward_config, run_crowds
+    from coord.studies.crowd_figures import draw_figure, summary
 
     out = Path(cfg.out)
     check_folder(out)

@@ -18,7 +18,6 @@ from coord.overcooked.generator import (
     FAMILIES,
     HELD_OUT,
     GeneratorConfig,
-    find_problem,
     generate_layout,
     generate_layouts,
     name_of,
@@ -27,6 +26,7 @@ from coord.overcooked.generator import (
 )
 from coord.overcooked.layouts import from_grid
 from coord.overcooked.render import render_frame
+from coord.overcooked.solvable import find_problem
 
 SIDES = ((0, -1), (0, 1), (1, 0), (-1, 0))  # of the actions 0..3
 INTERACT = 5

@@ -14,8 +14,9 @@ from coord.agents.players import RandomAgent, StayAgent
 from coord.errors import UserError
 from coord.evaluation.crossplay import cross_play
 from coord.evaluation.matches import MatchRules, both_seats, play_matches
-from coord.evaluation.report.build import AgentNames, build_report
+from coord.evaluation.report.build import build_report
 from coord.evaluation.report.replay import Game, replay, save_game, sprite_sheet
+from coord.evaluation.report.score_parts import AgentNames
 from coord.evaluation.run_folder import Interval, combine, difference, read_folder
 from coord.evaluation.scores import ScoreRequest, score
 from coord.overcooked import EVENTS, load_layout

@@ -21,6 +21,7 @@ from coord.preference.reward.model import AnswerNoise, RewardConfig, RewardModel
 from coord.run import config
 from coord.run.cli import main
 from coord.studies import crowd_experiment as experiment
+from coord.studies import crowd_figures
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -175,8 +176,8 @@ def test_the_experiment_finds_who_is_who_and_gains_by_it(tmp_path: Path) -> None
         ways = result["crowds"][crowd]["ways"]
         assert ways["mixture"]["rank_correlation_over_pooled"]["interval95"][0] > 0
         assert ways["mixture"]["who"]["mean"] > 0.95
-    assert "who is who" in experiment.summary(result)
-    experiment.draw_figure(result, tmp_path / "crowd.png")
+    assert "who is who" in crowd_figures.summary(result)
+    crowd_figures.draw_figure(result, tmp_path / "crowd.png")
     assert (tmp_path / "crowd.png").stat().st_size > 10_000
 
 
