@@ -26,8 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,9 +39,9 @@ from coord.nets.population import PopulationNet, sample_actions
 from coord.partner_env import Episodes, RowStep
 from coord.preference.config import PreferConfig
 from coord.preference.labels.feedback import Feedback
-from coord.preference.labels.store import LabelStore
 from coord.preference.learners import warm_start
 from coord.preference.learners.intrinsic import RunningStd, knn_reward
+from coord.preference.learners.run import LearnerRun
 from coord.preference.learners.sac import crossed, evaluate
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
 from coord.preference.methods.method import PreferenceMethod, check_learner
@@ -113,8 +111,10 @@ def policy_obs(env: KitchenTaskEnv, kind: str, *, final: bool = False) -> Tensor
 
 
 @dataclass
-class KitchenPPORun:
+class KitchenPPORun(LearnerRun):
     """Everything that training changes, except the environments."""
+
+    PARTS = ("ppo", "feedback", "extra", "novelty", "scale", "tally", "episodes")
 
     cfg: PreferConfig
     ppo: PPOState
@@ -147,33 +147,18 @@ class KitchenPPORun:
         return self.ppo.env_step
 
     @property
-    def phase(self) -> str:
-        """Where the run stands, in words."""
-        if self.feedback is None:
-            return "true reward"
-        return self.feedback.phase(self.switched)
-
-    @property
     def learns(self) -> bool:
         """Whether rollouts move the policy: one that begins as another waits for the first answers, if any come."""
         return self.feedback is None or not self.cfg.init_from or (self.switched and self.cfg.labels > 0)
 
-    def open(self, folder: Path) -> LabelStore | None:
-        """Opens the label store of the run folder, from which labels are read and to which queries go."""
-        return self.feedback.open(folder) if self.feedback is not None else None
-
-    def _parts(self) -> dict[str, Any]:
-        names = ("ppo", "feedback", "extra", "novelty", "scale", "tally", "episodes")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-
     def state_dict(self) -> dict[str, Tensor | np.ndarray]:
         """Flat mapping of tensors and arrays; `load_state_dict` restores it exactly."""
-        out = state_of(self._parts()) | {f"judge.{m}": gen.get_state() for m, gen in enumerate(self.judges)}
+        out = state_of(self.parts()) | {f"judge.{m}": gen.get_state() for m, gen in enumerate(self.judges)}
         return out | {"seen": self.seen, "switched": torch.tensor(int(self.switched))}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
-        restore(self._parts(), state)
+        restore(self.parts(), state)
         for m, gen in enumerate(self.judges):
             gen.set_state(state[f"judge.{m}"])
         self.seen = state["seen"].clone()

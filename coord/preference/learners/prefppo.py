@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +24,8 @@ from coord.algos import ppo_gaussian as ppo
 from coord.algos.ppo import Hooks
 from coord.preference.config import PreferConfig
 from coord.preference.labels.feedback import Feedback
-from coord.preference.labels.store import LabelStore
 from coord.preference.learners.intrinsic import RunningStd, knn_reward
+from coord.preference.learners.run import LearnerRun
 from coord.preference.learners.sac import crossed, evaluate
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
 from coord.preference.methods.method import PreferenceMethod
@@ -36,8 +34,10 @@ from coord.rollout import Rollout
 
 
 @dataclass
-class PrefPPORun:
+class PrefPPORun(LearnerRun):
     """Everything that training changes, except the environments."""
+
+    PARTS = ("ppo", "feedback", "novelty", "tally", "episodes")
 
     cfg: PreferConfig
     ppo: ppo.PPOContinuousState
@@ -59,27 +59,14 @@ class PrefPPORun:
         """M."""
         return len(self.ppo.seeds)
 
-    @property
-    def phase(self) -> str:
-        """Where the run stands, in words."""
-        return self.feedback.phase(self.switched)
-
-    def open(self, folder: Path) -> LabelStore:
-        """Opens the label store of the run folder, from which labels are read and to which queries go."""
-        return self.feedback.open(folder)
-
-    def _parts(self) -> dict[str, Any]:
-        names = ("ppo", "feedback", "novelty", "tally", "episodes")
-        return {name: getattr(self, name) for name in names}
-
     def state_dict(self) -> dict[str, Tensor | np.ndarray]:
         """Flat mapping of tensors and arrays; `load_state_dict` restores it exactly."""
         counters = torch.tensor((self.env_step, int(self.switched)))
-        return state_of(self._parts()) | {"seen": self.seen, "counters": counters}
+        return state_of(self.parts()) | {"seen": self.seen, "counters": counters}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
-        restore(self._parts(), state)
+        restore(self.parts(), state)
         self.seen = state["seen"].clone()
         self.env_step, switched = (int(count) for count in state["counters"])
         self.switched = bool(switched)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,8 +32,8 @@ from coord.buffers import ReplayBatch, ReplayBuffer
 from coord.checkpoint import Savable
 from coord.preference.config import PreferConfig
 from coord.preference.labels.feedback import Feedback
-from coord.preference.labels.store import LabelStore
 from coord.preference.learners.intrinsic import RunningStd, knn_reward
+from coord.preference.learners.run import LearnerRun
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
 from coord.preference.methods.method import PreferenceMethod
 from coord.preference.tasks.config import KITCHENS
@@ -52,8 +51,10 @@ RELABEL_CHUNK = 4096  # rows per member at a time
 
 
 @dataclass
-class SACRun:
+class SACRun(LearnerRun):
     """Everything that training changes, except the environments."""
+
+    PARTS = ("sac", "buffer", "novelty", "tally", "episodes", "feedback", "extra")
 
     cfg: PreferConfig
     method: PreferenceMethod
@@ -83,19 +84,12 @@ class SACRun:
         """M."""
         return len(self.explorers)
 
-    def _parts(self) -> dict[str, Any]:
-        """Whatever has a state of its own."""
-        names = ("sac", "buffer", "novelty", "tally", "episodes", "feedback", "extra")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-
     @property
     def phase(self) -> str:
         """Where the run stands, in words."""
         if self.env_step < self.cfg.seed_steps:
             return "random actions"
-        if self.feedback is None:
-            return "true reward"
-        return self.feedback.phase(self.switched)
+        return super().phase
 
     @property
     def own(self) -> Any:
@@ -113,20 +107,16 @@ class SACRun:
         assert self.feedback is not None
         self.buffer.relabel(self.feedback.reward, RELABEL_CHUNK)
 
-    def open(self, folder: Path) -> LabelStore | None:
-        """Opens the label store of the run folder, from which labels are read and to which queries go."""
-        return self.feedback.open(folder) if self.feedback is not None else None
-
     def state_dict(self) -> dict[str, Tensor | np.ndarray]:
         """Flat mapping of tensors and arrays; `load_state_dict` restores it exactly."""
-        out = state_of(self._parts())
+        out = state_of(self.parts())
         out |= {f"explorer.{m}": gen.get_state() for m, gen in enumerate(self.explorers)}
         counters = (self.env_step, int(self.switched), self.last_extra, self.updates)
         return out | {"counters": torch.tensor(counters)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of `state_dict`."""
-        restore(self._parts(), state)
+        restore(self.parts(), state)
         for m, gen in enumerate(self.explorers):
             gen.set_state(state[f"explorer.{m}"])
         counters = [int(count) for count in state["counters"]]
