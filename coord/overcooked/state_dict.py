@@ -101,11 +101,11 @@ def pack(state: Mapping[str, Any], layout: Layout, number: int, tables: pr.Table
         return _pack(state, layout, number, tables, classic)
     except (TypeError, KeyError, AttributeError, OverflowError) as error:
         # of a mapping from elsewhere: a list where a mapping belongs, a missing key, a text for a number
-        told = f"no '{error.args[0]}'" if isinstance(error, KeyError) else error
-        raise ValueError(f"the state is not of the form of OvercookedState.to_dict: {told}") from error
+        reason = f"no '{error.args[0]}'" if isinstance(error, KeyError) else error
+        raise ValueError(f"the state is not of the form of OvercookedState.to_dict: {reason}") from error
 
 
-def _pack(state: Mapping[str, Any], layout: Layout, number: int, tables: rules.Tables, classic: bool) -> Row:
+def _pack(state: Mapping[str, Any], layout: Layout, number: int, tables: packed_row.Tables, classic: bool) -> Row:
     cells = tables.terrain.shape[1]
     row = np.zeros(row_size(cells), np.int16)
     for key in ("players", "objects"):
