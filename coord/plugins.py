@@ -51,7 +51,7 @@ def find(group: str, name: str, what: str) -> Any:
     try:
         return first.load()
     except Exception as error:  # whatever a package of somebody else does while it is imported
-        raise UserError(f"{what} '{name}' ({first.value}) cannot be loaded: {_told(error)}") from error
+        raise UserError(f"{what} '{name}' ({first.value}) cannot be loaded: {_reason(error)}") from error
 
 
 def loaded(groups: Iterable[str], what: str, like: str = "") -> Iterator[tuple[str, Any]]:
@@ -76,8 +76,8 @@ def config_of(plugin: Any) -> type:
         return getattr(importlib.import_module(module), name)
     except Exception as error:
         who = getattr(plugin, "__name__", type(plugin).__name__)
-        raise UserError(f"{who} has no configuration that can be loaded: {_told(error)}") from error
+        raise UserError(f"{who} has no configuration that can be loaded: {_reason(error)}") from error
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"

@@ -178,15 +178,15 @@ class RecordedGame:
         return states
 
 
-def _kitchen_told(header: GameHeader, asked: Layout) -> str:
+def _described(header: GameHeader, asked: Layout) -> str:
     """A recorded game's kitchen and rules, and in what it differs where its grid is the one that was asked for."""
     kitchen = header.kitchen()
-    told = f"{kitchen.name} with rules={header.rules}"
+    text = f"{kitchen.name} with rules={header.rules}"
     if kitchen.grid != asked.grid or kitchen.hash == asked.hash:
-        return told
+        return text
     ours, theirs = asdict(asked), asdict(kitchen)
     different = [name for name in ours if name not in ("name", "start_state") and ours[name] != theirs[name]]
-    return f"{told} (the same grid, other {', '.join(different) or 'start'})"
+    return f"{text} (the same grid, other {', '.join(different) or 'start'})"
 
 
 def state_hash(state: Mapping[str, Any]) -> str:
@@ -368,7 +368,7 @@ def games_on(path: str | Path, layout: Layout, rules: str) -> list[RecordedGame]
     played = [game for game in read_games(path) if game.human_seats and len(game.rew)]
     games = [game for game in played if game.header.layout_hash == layout.hash and game.header.rules == rules]
     if not games:
-        others = ", ".join(sorted({_kitchen_told(game.header, layout) for game in played})) or "no other kitchen either"
+        others = ", ".join(sorted({_described(game.header, layout) for game in played})) or "no other kitchen either"
         raise UserError(f"{path} holds no game of a person on {layout.name} with rules={rules}, but on {others}")
     return games
 

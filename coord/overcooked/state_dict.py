@@ -105,7 +105,7 @@ def pack(state: Mapping[str, Any], layout: Layout, number: int, tables: pr.Table
         raise ValueError(f"the state is not of the form of OvercookedState.to_dict: {reason}") from error
 
 
-def _pack(state: Mapping[str, Any], layout: Layout, number: int, tables: packed_row.Tables, classic: bool) -> Row:
+def _pack(state: Mapping[str, Any], layout: Layout, number: int, tables: pr.Tables, classic: bool) -> Row:
     cells = tables.terrain.shape[1]
     row = np.zeros(row_size(cells), np.int16)
     for key in ("players", "objects"):
