@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from coord.overcooked.rules import EAST, INTERACT, NORTH, STAY, WEST
+from coord.overcooked.packed_row import EAST, INTERACT, NORTH, STAY, WEST
 from coord.run.cli import main
 from play.game.export import COLUMNS
 from play.game.record import Store
