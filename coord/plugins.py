@@ -7,16 +7,15 @@ everybody else's; looking at the names imports nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 from coord.errors import UserError, unknown
-
-METHOD_GROUPS = ("coord.pool_methods", "coord.ego_methods", "coord.preference_methods")
 
 
 @functools.cache
@@ -69,11 +68,7 @@ def config_of(plugin: Any) -> type:
         UserError: the package gives none.
     """
     try:
-        named = plugin.Config
-        if not isinstance(named, str):
-            return named
-        module, _, name = named.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return imported(plugin.Config) if isinstance(plugin.Config, str) else plugin.Config
     except Exception as error:
         who = getattr(plugin, "__name__", type(plugin).__name__)
         raise UserError(f"{who} has no configuration that can be loaded: {_reason(error)}") from error
@@ -81,3 +76,62 @@ def config_of(plugin: Any) -> type:
 
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+
+
+def imported(name: str) -> Any:
+    """What "package.module:Name" stands for."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+class Choice(NamedTuple):
+    """What a field may be that is one of several configurations, `algo=ppo`; nothing is imported before it is asked."""
+
+    default: str
+    offered: Mapping[str, str] | str  # name -> "package.module:Config"; or a group of entry points, each with a Config
+
+    def names(self) -> list[str]:
+        """All there are, sorted."""
+        return sorted(self.offered if isinstance(self.offered, Mapping) else entries(self.offered))
+
+    def config(self, name: str, what: str) -> type:
+        """The dataclass of that name; `what` is the word for it in the error.
+
+        Raises:
+            UserError: there is none of that name, or its package cannot be imported.
+        """
+        if isinstance(self.offered, str):
+            return config_of(find(self.offered, name, what))
+        if name not in self.offered:
+            raise unknown(what, name, self.names())
+        return imported(self.offered[name])
+
+    def name_of(self, cls: type) -> str:
+        """The name of a dataclass among them; an empty text if it is none."""
+        if isinstance(self.offered, Mapping):
+            target = f"{cls.__module__}:{cls.__qualname__}"
+            return next((name for name, one in self.offered.items() if one == target), "")
+        for name, plugin in loaded([self.offered], "method", like=cls.__module__):  # most stand beside it
+            with suppress(UserError):
+                if config_of(plugin) is cls:
+                    return name
+        return ""
+
+
+def choice(default: str, offered: Mapping[str, str] | str, *, added_later: bool = False) -> Any:
+    """A field of a configuration that is one of several: `choice("ppo", {"ppo": "coord.algos.ppo:PPOConfig"})`.
+
+    Args:
+        default: what is chosen where nothing is said.
+        offered: see `Choice`.
+        added_later: runs were saved before the field was there, and mean the default.
+    """
+    made = Choice(default, offered)
+    later: dict[str, Any] = {"default_factory": lambda: made.config(default, default)()} if added_later else {}
+    return dataclasses.field(metadata={"choice": made}, **later)
+
+
+def choices_of(cls: type) -> dict[str, Choice]:
+    """Field -> its choice, of the fields of a dataclass that are one."""
+    found = {field.name: field.metadata.get("choice") for field in dataclasses.fields(cls)}
+    return {name: one for name, one in found.items() if one is not None}

@@ -69,16 +69,14 @@ def recorded_layout(layout: Layout) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class BCConfig:
-    """split: half of the human games, train or test (held out); epochs: passes over the games, 0 for the published
-    number; val_fraction: share of *games* held back to watch the accuracy on.
-    """
+    """Behaviour cloning of human-human games."""
 
-    split: str = "train"
-    epochs: CountOrNone = 0
-    batch_size: Count = 256
-    lr: ShareAboveZero = 1e-3
-    hidden: Widths = (64, 64)
-    val_fraction: ShareBelowOne = 0.15
+    split: str = "train"  # half of the games: train, or test (held out; gives human_proxy, which training refuses)
+    epochs: CountOrNone = 0  # passes over the games; 0: the published number for the layout, 90..120
+    batch_size: Count = 256  # rows per step of Adam
+    lr: ShareAboveZero = 1e-3  # Adam step size
+    hidden: Widths = (64, 64)  # widths of the dense layers
+    val_fraction: ShareBelowOne = 0.15  # share of the games held back to watch the accuracy on, at least one game
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))

@@ -34,7 +34,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRequest:
-    """What to play: see the fields of configs/evaluate.yaml."""
+    """What to play; `coord evaluate` says what each field means."""
 
     where: MatchRules
     episodes: int

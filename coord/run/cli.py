@@ -172,30 +172,24 @@ def command_help(name: str, overrides: Sequence[str] = ()) -> str:
 
 def _field_lines(command: str, overrides: Sequence[str]) -> list[str]:
     """Sections of help: the command's own fields, then those of each choice it makes."""
-    from coord.run import config, field_help
+    from coord.run import config
+    from coord.run.fields import fields_of, fields_of_choice
 
-    rows = field_help.field_help(command)
-    sections = [("fields (name = default):", rows)]
-    for group, choice in config.default_groups(command).items():
+    cls = config.config_class(command)
+    sections = [("fields (name = default):", "", fields_of(cls))]
+    for group, offered in plugins.choices_of(cls).items():
         asked = [word.partition("=")[2] for word in overrides if word.startswith(f"{group}=")]
-        choice = asked[-1] if asked else choice
-        if choice not in config.choices(command, group):
-            raise unknown(group, choice, config.choices(command, group))
-        others = ", ".join(f"{group}={name}" for name in config.choices(command, group))
-        sections.append(
-            (
-                f"fields of {group}={choice} (choices: {others}):",
-                field_help.choice_help(command, group, choice),
-            )
-        )
+        name = asked[-1] if asked else offered.default
+        if name not in offered.names():
+            raise unknown(group, name, offered.names())
+        others = ", ".join(f"{group}={one}" for one in offered.names())
+        title = f"fields of {group}={name} (choices: {others}):"
+        sections.append((title, f"{group}.", fields_of_choice(offered, name, group)))
     lines = []
-    for title, rows in sections:
-        width = max((len(f"{row.name} = {row.default}") for row in rows), default=0)
-        lines += [
-            "",
-            title,
-            *(f"  {f'{row.name} = {row.default}':<{min(width, 44)}}  {row.meaning}" for row in rows),
-        ]
+    for title, prefix, fields in sections:
+        rows = [(f"{prefix}{field.name} = {field.shown}", field.explained) for field in fields]
+        width = min(max((len(left) for left, _ in rows), default=0), 44)
+        lines += ["", title, *(f"  {left:<{width}}  {meaning}" for left, meaning in rows)]
     return lines
 
 

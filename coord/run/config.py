@@ -1,9 +1,10 @@
 """From `name=value` words and YAML files to frozen dataclasses.
 
-Each command has one YAML file in `configs/` that lists every field with its default and, as a comment, its
-meaning; choices such as `algo=ppo` are folders (Hydra groups). Hydra composes them; `from_dict` then turns
-the plain result into the dataclass named in `CONFIGS`, checking every name; `coord.run.convert` does types and bounds.
-Below this module nobody sees OmegaConf. Words stand as they were typed until they meet the type of their field.
+A command's dataclass and those of its choices (`algo=ppo`, see `coord.plugins.choice`) are the one place of every
+default and its meaning (`coord.run.fields`). Hydra puts the presets and overlays of `configs/` on top of them
+(`coord.run.config_files`), words of the command line come last; `from_dict` then turns the plain result into the
+dataclasses, checking every name; `coord.run.convert` does types and bounds. Below this module nobody sees OmegaConf.
+Words stand as they were typed until they meet the type of their field.
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib
 import json
 import operator
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -26,27 +25,11 @@ from coord import plugins, yaml_files
 from coord.errors import UserError, shortened, unknown
 from coord.places import CONFIG_FOLDER
 from coord.run import renames
-from coord.run.config_files import command_file, exists, options, overlays, own_overlays
+from coord.run.config_files import files_on_top, own_files_on_top
+from coord.run.fields import fields_of, fields_of_choice
 from coord.run.merging import check_names, merge
 from coord.threads import resolve
 from coord.yaml_files import read_yaml
-
-# What a choice of a group is turned into. Names, not classes: help must not import torch. Commands and the methods of
-# other packages are plug-ins (see coord/plugins.py).
-CONFIGS: dict[str, str] = {
-    "crowd/pooled": "coord.preference.reward.annotators:PooledConfig",
-    "crowd/reliability": "coord.preference.reward.annotators:ReliabilityConfig",
-    "crowd/mixture": "coord.preference.reward.annotators:MixtureConfig",
-    "algo/ppo": "coord.algos.ppo:PPOConfig",
-    "algo/bc": "coord.algos.bc:BCConfig",
-    "algo/sac": "coord.algos.sac:SACConfig",
-    "reward/ensemble": "coord.preference.reward.model:RewardConfig",
-    "query/pairs": "coord.preference.labels.queries:QueryConfig",
-    "imitation/clone": "coord.preference.learners.imitation:ImitationConfig",
-    "kl/penalty": "coord.preference.learners.kl:KLConfig",
-    "teacher/bpref": "coord.preference.labels.answerers:TeacherConfig",
-    "safety/hazards": "coord.preference.reward.safety:SafetyConfig",
-}
 
 # Fields that never change what a run computes, and with them those that may be given when a saved run is continued: the
 # number of threads makes it another run, so it takes change_threads=true as well.
@@ -136,20 +119,28 @@ def _settled(cfg: Any) -> Any:
 
 
 def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
-    """Merge the YAML files by Hydra and put `words` (field -> text) on top; names are checked, types not yet."""
-    groups = _choices(command, words)
-    merged = _composed(command, groups, words) if exists(command) else plain_defaults(config_class(command))
-    foreign = {group: choice for group, choice in groups.items() if not exists(f"{group}/{choice}")}
-    merged |= {group: plain_defaults(choice_class(command, group, choice)) for group, choice in foreign.items()}
-    for file, place in own_overlays(command, groups, words):
+    """Defaults, YAML files by Hydra, and `words` (field -> text) on top; names are checked, types not yet."""
+    cls = config_class(command)
+    values = defaults_of(cls)
+    groups = _chosen(cls, words, values.get("learner"))
+    for group, choice in groups.items():
+        rows = fields_of_choice(plugins.choices_of(cls)[group], choice, group)
+        values[group] = {row.name: row.default for row in rows}
+    merged = _composed(values, files_on_top(command, values, groups, words))
+    for file, place in own_files_on_top(command, values, groups, words):
         merge(merged, read_yaml(file) or {}, str(file), () if place == "_global_" else (place,))
-    values = {key: text for key, text in words.items() if key not in groups}
-    check_names(command, groups, values, merged)
-    for key, text in values.items():
+    typed = {key: text for key, text in words.items() if key not in groups}
+    check_names(command, groups, typed, merged)
+    for key, text in typed.items():
         *path, leaf = key.split(".")
         functools.reduce(operator.getitem, path, merged)[leaf] = text
-    merged = _interpolated(merged, values)
+    merged = _interpolated(merged, typed)
     return merged | {group: {"name": choice, **(merged.get(group) or {})} for group, choice in groups.items()}
+
+
+def defaults_of(cls: type) -> dict[str, Any]:
+    """The defaults of a dataclass as plain values, without its choices."""
+    return {row.name: row.default for row in fields_of(cls)}
 
 
 def _interpolated(values: dict[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
@@ -167,32 +158,23 @@ def _interpolated(values: dict[str, Any], words: Mapping[str, str]) -> dict[str,
         raise UserError(f"cannot resolve {shortened(', '.join(typed))}: {reason}") from error
 
 
-def _composed(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> dict[str, Any]:
-    """What Hydra makes of our files; a choice of another package, which has none, is left out."""
+def _composed(values: Mapping[str, Any], files: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """What Hydra makes of plain values and the files of configs/ (name, part that it is about) that lie on top."""
     import hydra
+    from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
-    chosen = [f"{group}={choice}" if exists(f"{group}/{choice}") else f"~{group}" for group, choice in groups.items()]
+    on_top = [f"{name}@{place}" for name, place in files]
+    ConfigStore.instance().store("coord_defaults", {"defaults": ["_self_", *on_top], **values})
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        node = hydra.compose(command, chosen + overlays(command, groups, words))
+        node = hydra.compose("coord_defaults")
     return typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
-
-
-def plain_defaults(cls: type) -> dict[str, Any]:
-    """The defaults of a dataclass of another package, as a file of ours would hold them."""
-    values = {}
-    for item in dataclasses.fields(cls):
-        if item.default_factory is not dataclasses.MISSING:
-            values[item.name] = item.default_factory()
-        else:
-            values[item.name] = None if item.default is dataclasses.MISSING else item.default
-    return json.loads(json.dumps(values))
 
 
 def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
     """Build dataclass `cls` from plain values, checking that names and types fit.
 
-    A field that is a group in `CONFIGS` (such as `algo`) becomes the dataclass that its entry `name` chooses.
+    A field that is a choice (such as `algo`) becomes the dataclass that its entry `name` chooses.
 
     Raises:
         UserError: names the field, the value and what is allowed.
@@ -214,54 +196,40 @@ def from_dict(cls: type, values: Mapping[str, Any], where: str = "") -> Any:
 
 @functools.cache
 def hints(cls: type) -> dict[str, Any]:
-    """Field -> type; what is imported for types only is found among the choices of the groups."""
-    groups = {field.name for field in dataclasses.fields(cls)}
-    chosen = [config_class(name) for name in CONFIGS if name.partition("/")[0] in groups]
-    return typing.get_type_hints(cls, localns={one.__name__: one for one in chosen}, include_extras=True)
+    """Field -> type; what is imported for types only is found among the choices."""
+    offered = [one.offered for one in plugins.choices_of(cls).values() if isinstance(one.offered, Mapping)]
+    classes = [plugins.imported(name) for names in offered for name in names.values()]
+    return typing.get_type_hints(cls, localns={one.__name__: one for one in classes}, include_extras=True)
 
 
 def _part(field: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> Any:
-    """A field's value; one that is a group, or a part of its own, becomes a dataclass."""
+    """A field's value; one that is a choice, or a part of its own, becomes a dataclass."""
     from coord.run.convert import convert
 
-    is_group = "plugins" in field.metadata or any(key.startswith(f"{field.name}/") for key in CONFIGS)
-    if not is_group and not dataclasses.is_dataclass(hint):
+    choice: plugins.Choice | None = field.metadata.get("choice")
+    if choice is None and not dataclasses.is_dataclass(hint):
         return convert(hint, value, where)
-    rest = {"name": value} if is_group and isinstance(value, str) else value  # a choice with its defaults
+    rest = {"name": value} if choice and isinstance(value, str) else value  # a choice with its defaults
     if not isinstance(rest, Mapping):
         raise UserError(f"{where}={shortened(value)}: expected a mapping")
-    if not is_group:
+    if choice is None:
         return from_dict(typing.cast("type", hint), rest, f"{where}.")
-    cls = _class_of(field, str(rest.get("name")))
+    cls = choice.config(str(rest.get("name")), field.name)
     return from_dict(cls, {key: one for key, one in rest.items() if key != "name"}, f"{where}.")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain values of a config dataclass, tuples as lists; `from_dict` of it gives an equal config."""
     values = json.loads(json.dumps(dataclasses.asdict(config)))
-    for key in values:
-        group, choice = choice_of(getattr(config, key))
-        if group == key:
-            values[key] = {"name": choice, **values[key]}
+    for field in plugins.choices_of(type(config)):
+        if name := chosen(config, field):
+            values[field] = {"name": name, **values[field]}
     return values
 
 
-def choice_of(part: Any) -> tuple[str, str]:
-    """Group and choice that a part of a configuration stands for, ("algo", "ppo"); two empty texts if it is none."""
-    names = {target: name for name, target in CONFIGS.items()}
-    group, _, choice = names.get(f"{type(part).__module__}:{type(part).__qualname__}", "").partition("/")
-    return (group, choice) if group else _plugin_of(type(part))
-
-
-def _plugin_of(cls: type) -> tuple[str, str]:
-    """("method", its name) if `cls` is the configuration of a method that some package offers."""
-    if not dataclasses.is_dataclass(cls):
-        return "", ""
-    for name, plugin in plugins.loaded(plugins.METHOD_GROUPS, "method", like=cls.__module__):  # most stand beside it
-        with suppress(UserError):
-            if plugins.config_of(plugin) is cls:
-                return "method", name
-    return "", ""
+def chosen(config: Any, field: str) -> str:
+    """The name of what a choice of a configuration is set to: `chosen(cfg, "algo") == "ppo"`."""
+    return plugins.choices_of(type(config))[field].name_of(type(getattr(config, field)))
 
 
 def to_yaml(config: Any) -> str:
@@ -300,14 +268,9 @@ def fingerprint(config: Any, *, without: Sequence[str] = ("seed", "out", *INCIDE
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def config_class(name: str) -> type:
-    """The dataclass of a command, or of a key of `CONFIGS`; imported now."""
-    if "/" not in name:
-        return plugins.config_of(plugins.find("coord.commands", name, "command"))
-    if name not in CONFIGS:
-        raise unknown("configuration", name, CONFIGS)
-    module, _, cls = CONFIGS[name].partition(":")
-    return getattr(importlib.import_module(module), cls)
+def config_class(command: str) -> type:
+    """The dataclass of a command; imported now."""
+    return plugins.config_of(plugins.find("coord.commands", command, "command"))
 
 
 def split_overrides(overrides: Sequence[str], positional: Sequence[str] = ()) -> dict[str, str]:
@@ -326,9 +289,8 @@ def split_overrides(overrides: Sequence[str], positional: Sequence[str] = ()) ->
 
 
 def default_groups(command: str) -> dict[str, str]:
-    """The groups of a command and what is chosen when nothing is said, e.g. `{"algo": "ppo"}`."""
-    groups = [entry for entry in command_file(command).get("defaults", []) if isinstance(entry, dict)]
-    return {group: choice for entry in groups for group, choice in entry.items()}
+    """The choices of a command and what is chosen when nothing is said, e.g. `{"algo": "ppo"}`."""
+    return {field: choice.default for field, choice in plugins.choices_of(config_class(command)).items()}
 
 
 def _load_resumed(command: str, words: Mapping[str, str]) -> Any:
@@ -356,42 +318,27 @@ def _check_threads(saved: Any, resumed: Any, words: Mapping[str, str]) -> None:
 
 
 def choices(command: str, group: str) -> list[str]:
-    """Choices of a group that a command has: those whose dataclass the annotation of its field names; else all."""
-    field = next(field for field in dataclasses.fields(config_class(command)) if field.name == group)
-    if "plugins" in field.metadata:
-        return list(plugins.entries(field.metadata["plugins"]))
-    named = re.findall(r"\w+", str(field.type))
-    found = [name for name in options(group) if CONFIGS.get(f"{group}/{name}", "").partition(":")[2] in named]
-    return found or options(group)
+    """What a choice of a command may be, `choices("train", "algo") == ["bc", "ppo"]`."""
+    return plugins.choices_of(config_class(command))[group].names()
 
 
-def choice_class(command: str, group: str, choice: str) -> type:
-    """The dataclass of one choice of a command's group."""
-    return _class_of(next(item for item in dataclasses.fields(config_class(command)) if item.name == group), choice)
-
-
-def _class_of(field: dataclasses.Field[Any], choice: str) -> type:
-    if "plugins" in field.metadata:
-        return plugins.config_of(plugins.find(field.metadata["plugins"], choice, field.name))
-    return config_class(f"{field.name}/{choice}")
-
-
-def _choices(command: str, words: Mapping[str, str]) -> dict[str, str]:
-    """What each group of the command is set to.
+def _chosen(cls: type, words: Mapping[str, str], learner: str | None) -> dict[str, str]:
+    """What each choice of a command is set to; `learner` is the default of its field of that name, where it has one.
 
     Raises:
         UserError: a choice that does not exist.
     """
-    groups = default_groups(command)
-    learner = words.get("learner", command_file(command).get("learner"))
+    offered = plugins.choices_of(cls)
+    groups = {group: choice.default for group, choice in offered.items()}
+    learner = words.get("learner", learner)
     if learner is not None:  # it decides whose fields algo has
         groups["algo"] = learner
-        if learner not in choices(command, "algo"):
-            raise unknown("learner", learner, choices(command, "algo"))
+        if learner not in offered["algo"].names():
+            raise unknown("learner", learner, offered["algo"].names())
     for group in groups:
         choice = groups[group] = words.get(group, groups[group])
-        if choice not in choices(command, group):
-            raise unknown(group, choice, choices(command, group))
+        if choice not in offered[group].names():
+            raise unknown(group, choice, offered[group].names())
     if learner is not None and groups["algo"] != learner:
         raise UserError(f"algo={groups['algo']} goes with learner={groups['algo']}: say that instead")
     return groups

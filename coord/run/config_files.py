@@ -1,11 +1,12 @@
-"""The files in configs/: which there are, and which of them lie on top of the defaults for a layout, task or method.
+"""The files in configs/: presets and overlays, which lie on top of the defaults for a layout, a task or a method.
 
-A choice may be tuned per layout: `configs/algo/ppo/<layout>.yaml` replaces some defaults of `algo/ppo.yaml`
-when that layout is asked for, and `configs/<command>/<method>.yaml` those of any part of a command when that method
-is (see `_layout_overlays`). A command that trains on tasks is tuned as a whole: `configs/prefer/<method>.yaml`,
-then `configs/prefer/<preset>/<suite>.yaml`, `.../<task>.yaml`, `.../<suite>/<method>.yaml` and
-`.../<task>/<method>.yaml` replace fields of any of its parts, where they exist; the suite `overcooked_ppo` is that of
-kitchens with learner=ppo. Words on the command line win.
+`configs/<command>.yaml` and `configs/<group>/<choice>.yaml` always apply, where they exist (`rlhf.yaml` has settings of
+the parts that suit that command). A choice may be tuned per layout: `configs/algo/ppo/<layout>.yaml` replaces some of
+its defaults when that layout is asked for, and `configs/<command>/<method>.yaml` those of any part of a command when
+that method is (see `_layout_overlays`). A command that trains on tasks is tuned as a whole:
+`configs/prefer/<preset>/<suite>.yaml`, `.../<task>.yaml`, `configs/prefer/<method>.yaml`, `.../<suite>/<method>.yaml`
+and `.../<task>/<method>.yaml` replace fields of any of its parts, where they exist; the suite `overcooked_ppo` is that
+of kitchens with learner=ppo. Words on the command line win.
 """
 
 from __future__ import annotations
@@ -20,20 +21,14 @@ from typing import Any
 
 from coord.errors import UserError, unknown
 from coord.places import CONFIG_FOLDER
-from coord.yaml_files import read_yaml
 
 OWN_SUITES = ("island", "overcooked")  # tasks of `coord prefer` that are no control tasks
 
 
 def options(group: str) -> list[str]:
-    """Choices of a group, e.g. `options("algo") == ["bc", "ppo"]`."""
+    """Names of the files of a folder of configs/, e.g. `options("algo/ppo/published")`."""
     folder = CONFIG_FOLDER / group
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-
-
-def command_file(command: str) -> dict[str, Any]:
-    """The file of a command; nothing for a command of another package."""
-    return read_yaml(CONFIG_FOLDER / f"{command}.yaml") if exists(command) else {}
 
 
 _added: ContextVar[Path | None] = ContextVar("added", default=None)
@@ -55,23 +50,25 @@ def added(folder: str | Path) -> Iterator[None]:
         _added.reset(token)
 
 
-def overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
-    """Hydra words that put files on top of the defaults."""
-    found = [(name, place) for name, place in _layers(command, groups, words) if exists(name)]
-    return [f"+{folder}@{place}={leaf}" for name, place in found for folder, _, leaf in [name.rpartition("/")]]
+def files_on_top(
+    command: str, defaults: Mapping[str, Any], groups: Mapping[str, str], words: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Files of configs/ that apply, and which part of the command each is about, from general to particular."""
+    return [(name, place) for name, place in _layers(command, defaults, groups, words) if exists(name)]
 
 
-def own_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[tuple[Path, str]]:
-    """Files of the added folder that apply, and which part of the command they are about, from general to particular.
+def own_files_on_top(
+    command: str, defaults: Mapping[str, Any], groups: Mapping[str, str], words: Mapping[str, str]
+) -> list[tuple[Path, str]]:
+    """The same of the added folder.
 
     Raises:
-        UserError: none of them does.
+        UserError: none of its files applies.
     """
     root = _added.get()
     if root is None:
         return []
-    names = [(command, "_global_"), *((f"{group}/{choice}", group) for group, choice in groups.items())]
-    names += _layers(command, groups, words)
+    names = _layers(command, defaults, groups, words)
     found = [(root / f"{name}.yaml", place) for name, place in names if (root / f"{name}.yaml").is_file()]
     if not found:
         looked = ", ".join(f"{name}.yaml" for name, _ in names)
@@ -79,15 +76,17 @@ def own_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, st
     return found
 
 
-def _layers(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[tuple[str, str]]:
+def _layers(
+    command: str, defaults: Mapping[str, Any], groups: Mapping[str, str], words: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """Names of files that may lie on top of the defaults, and the part that each is about.
 
     Per task for commands with a field `env`, else per layout.
     """
-    defaults = command_file(command)
+    always = [(command, "_global_"), *((f"{group}/{choice}", group) for group, choice in groups.items())]
     if "env" in defaults:
-        return _task_overlays(command, groups["method"], {**defaults, **words})
-    return _layout_overlays(command, groups, words)
+        return always + _task_overlays(command, groups["method"], {**defaults, **words})
+    return always + _layout_overlays(command, groups, {"layout": defaults.get("layout"), **words})
 
 
 def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -115,11 +114,11 @@ def _task_overlays(command: str, method: str, fields: Mapping[str, Any]) -> list
 
 
 def exists(name: str) -> bool:
-    """Whether configs/ has a file of that name, such as "algo/ppo"."""
+    """Whether configs/ has a file of that name, such as "prefer/fast/dmc"."""
     return os.path.isfile(CONFIG_FOLDER / f"{name}.yaml")
 
 
-def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, str]) -> list[tuple[str, str]]:
+def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names of files that may lie on top of the choices, from general to particular.
 
     `<group>/<choice>/<layout>.yaml` has fields of that group; `<command>/<method>.yaml` and
@@ -130,7 +129,7 @@ def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str
         return []
     from coord.overcooked import LAYOUT_ALIASES  # takes half a second, and help goes without it
 
-    layout = str(words.get("layout", command_file(command).get("layout", "")))
+    layout = str(words["layout"] or "")
     layout = LAYOUT_ALIASES.get(layout, layout if re.fullmatch(r"\w+", layout) else "")
     preset = words.get("preset", "null")
     method = "" if groups.get("algo") == "bc" else groups.get("method", "")  # of learners that play
@@ -138,7 +137,8 @@ def _layout_overlays(command: str, groups: Mapping[str, str], words: Mapping[str
     if inside:
         _check_preset(command, groups, preset, layout)
     files = [(f"{group}/{choice}{inside}", layout, group) for group, choice in groups.items()]
-    files += [(f"{command}{inside}", method, "_global_"), (f"{command}{inside}/{layout}", method, "_global_")]
+    files += [(f"{command}{inside}", method, "_global_")]
+    files += [(f"{command}{inside}/{layout}", method, "_global_")] if layout else []
     return [(f"{folder}/{leaf}", place) for folder, leaf, place in files if leaf]
 
 

@@ -31,14 +31,17 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class GamesConfig:
-    """Fields of configs/games.yaml, which says what each means."""
+    """What is in the recordings, and whether it is what was played."""
 
+    # list, show, verify, export, import or delete
     what: Literal["list", "show", "verify", "export", "import", "delete"] = "list"
-    game: str = "all"
-    data: str | None = None
+    game: str = "all"  # number of a game, last, or all (show and delete: one game); import: the trajectory file (JSON)
+    data: str | None = None  # recordings file; null: $COORD_DATA, else coord/games.sqlite in the user's data folder
+    # export: json (overcooked-ai trajectories), csv or parquet; null: by the ending of out
     format: Literal["json", "csv", "parquet"] | None = None
-    out: str | None = None
-    layout: str | None = None
+    out: str | None = None  # export: the file to write
+    layout: str | None = None  # import: kitchen of all games of the file, by name or file; null: what the file says
+    # import: seats that people held, from 0; []: as the file says, everybody where it does not
     people: tuple[CountOrNone, ...] = ()
 
     def idle(self) -> dict[str, str]:

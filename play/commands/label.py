@@ -28,17 +28,21 @@ STORE_FILE = "labels.sqlite"
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
-    """Fields of configs/label.yaml, which says what each means."""
+    """Clips compared in a window, one key per answer, and how consistent the answers are."""
 
+    # window, or report: agreement with oneself, side bias, shares and times of everybody, as text
     what: Literal["window", "report"] = "window"
+    # folder of a preference run, or its label store; null: the newest under runs with pairs to answer
     run: str | None = None
-    runs: str = "runs"
-    store: str | None = None
-    annotator: str | None = None
-    question: str = "Which one is better?"
+    runs: str = "runs"  # folder in which preference runs are looked for
+    store: str | None = None  # report: the label store, or its folder; null: that of run
+    annotator: str | None = None  # pseudonym of who labels; null: the window asks
+    question: str = "Which one is better?"  # shown above the clips
+    # tags for unsafe clips, at most nine
     reasons: tuple[str, ...] = ("collision", "blocked_partner", "discarded_dish", "fall", "drowned", "other")
-    repeats: Share = 0.05
-    min_watch_s: Seconds = 0.5
+    repeats: Share = 0.05  # share of answers after which an earlier pair is shown once more; 0: never
+    min_watch_s: Seconds = 0.5  # an answer sooner than this asks once whether it is meant
+    # how long a pair is kept for whoever looks at it before others may get it
     lease_s: Annotated[float, Ge(10), Le(31_536_000)] = 300.0
 
     def __post_init__(self) -> None:

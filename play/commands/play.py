@@ -25,17 +25,19 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class PlayConfig:
-    """Fields of configs/play.yaml, which says what each means."""
+    """The game window; without words it opens the menu."""
 
-    layout: str | None = None
+    layout: str | None = None  # kitchen to start in at once: a name, or a .layout file; null: the menu
+    # partner to start with at once: greedy, human_proxy, a checkpoint, pool#member; null: the menu
     partner: str | None = None
-    seat: Seat | None = None
-    ticks: Ticks | None = None
-    tick_hz: TickRate | None = None
-    study: str | None = None
-    data: str | None = None
+    seat: Seat | None = None  # your seat, 0 or 1; null: the one used last
+    ticks: Ticks | None = None  # length of the game in ticks; null: the one used last
+    tick_hz: TickRate | None = None  # ticks per second; null: the rate used last
+    study: str | None = None  # study file to lead a participant through; null: none
+    data: str | None = None  # recordings file; null: $COORD_DATA or the user's data folder
+    # label store for moments compared after a game; null: the agent's preference run's, else beside data
     moments: str | None = None
-    runs: str = "runs"
+    runs: str = "runs"  # folder in which trained partners are looked for
 
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads as the others are set, and why."""

@@ -20,12 +20,12 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayConfig:
-    """Fields of configs/replay.yaml, which says what each means."""
+    """A recorded game, watched or written as a film."""
 
-    game: str = "last"
-    data: str | None = None
-    out: str | None = None
-    speed: Annotated[float, Gt(0), Le(1000)] = 1.0
+    game: str = "last"  # number of the game (coord games list), or last
+    data: str | None = None  # recordings file; null: $COORD_DATA or the user's data folder
+    out: str | None = None  # .gif or .mp4 to write instead of opening the window; null: open the window
+    speed: Annotated[float, Gt(0), Le(1000)] = 1.0  # how many times faster the film runs than the game did
 
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads as the others are set, and why."""

@@ -24,13 +24,13 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """Fields of configs/study.yaml, which says what each means."""
+    """A study with people, from one file (configs/study/example.yaml is one that runs as it is)."""
 
-    what: Literal["check", "run", "report", "withdraw"] = "check"
-    file: str | None = None
-    data: str | None = None
-    participant: str | None = None
-    out: str = "study-report"
+    what: Literal["check", "run", "report", "withdraw"] = "check"  # check, run, report or withdraw
+    file: str | None = None  # the study file
+    data: str | None = None  # recordings file; null: $COORD_DATA, else coord/games.sqlite in the user's data folder
+    participant: str | None = None  # withdraw: the id whose data are to be deleted
+    out: str = "study-report"  # report: folder for report.html and the CSV tables
 
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads as the others are set, and why."""

@@ -14,15 +14,15 @@ EXAMPLES = ("coord crossplay runs/pool out=runs/xp",)
 
 @dataclass(frozen=True, kw_only=True)
 class CrossplayConfig:
-    """Fields of configs/crossplay.yaml, which says what each means."""
+    """Every member of a pool with every other."""
 
-    pool: str | None = None
-    layout: str | None = None
-    episodes: Count = 20
-    stochastic: bool = True
-    horizon: Horizon = 400
-    seed: Seed = 0
-    out: str | None = None
+    pool: str | None = None  # pool folder
+    layout: str | None = None  # kitchen, for a pool that was trained on several; null: the pool's own
+    episodes: Count = 20  # games per pair and seat order
+    stochastic: bool = True  # draw actions from the policies (true) or take the most likely one (false)
+    horizon: Horizon = 400  # ticks per game
+    seed: Seed = 0  # root of all randomness
+    out: str | None = None  # folder for matrix and heat map; null: the pool's own
 
 
 Config = CrossplayConfig

@@ -31,18 +31,19 @@ GAMES_SHOWN = 20  # games recorded per ego, of which the report shows best, medi
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Fields of configs/demo.yaml, which says what each means."""
+    """Pool, self-play baseline, FCP ego, scores and report on one kitchen."""
 
-    layout: str = "cramped_room"
-    pool_members: Members = 6
-    pool_steps: Steps = 600_000
-    ego_members: Members = 4
-    sp_steps: Steps = 1_000_000
-    fcp_steps: Steps = 2_400_000
-    episodes: Count = 100
-    seed: Seed = 0
+    layout: str = "cramped_room"  # kitchen: one of the five with human games
+    pool_members: Members = 6  # self-play partners; three checkpoints of each make the pool
+    pool_steps: Steps = 600_000  # environment steps per partner
+    ego_members: Members = 4  # seeds of the FCP ego and of the self-play baseline
+    sp_steps: Steps = 1_000_000  # environment steps per baseline agent
+    fcp_steps: Steps = 2_400_000  # environment steps per ego
+    episodes: Count = 100  # games per ego, partner and seat
+    seed: Seed = 0  # root of all randomness
+    # threads of torch and of the kitchens, part of what a run is; 0: one per usable core, written down as that number
     threads: int = 0
-    out: str = "demo"
+    out: str = "demo"  # folder for everything; a second run goes on where the first stopped
 
 
 Config = DemoConfig

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from coord import plugins
 from coord.limits import Horizon, Members, Seconds, Seed
 
 if TYPE_CHECKING:
@@ -24,21 +25,24 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class PopulationConfig:
-    """Fields of configs/population.yaml, which says what each means."""
+    """Several agents trained at once, as partners for somebody else."""
 
-    algo: PPOConfig
-    method: Any = field(metadata={"plugins": "coord.pool_methods"})
-    members: Members = 4
+    algo: PPOConfig = plugins.choice("ppo", {"ppo": "coord.algos.ppo:PPOConfig"})
+    method: Any = plugins.choice("fcp", "coord.pool_methods")
+    members: Members = 4  # members that train side by side
+    # published: budget and hyper-parameters of the method's authors; null: ours, for two cores
     preset: str | None = None
-    layout: str = "cramped_room"
+    layout: str = "cramped_room"  # kitchen: a name of overcooked-ai, or the path of a layout file
+    # classic (2019, the pot starts at the third onion) or overcooked-ai
     rules: Literal["classic", "overcooked-ai"] = "classic"
-    horizon: Horizon = 400
-    seed: Seed = 0
+    horizon: Horizon = 400  # ticks per game
+    seed: Seed = 0  # root of all randomness
+    # threads of torch and of the kitchens, part of what a run is; 0: one per usable core, written down as that number
     threads: int = 0
-    save_every_s: Seconds = 60.0
-    out: str | None = None
-    resume: str | None = None
-    change_threads: bool = False
+    save_every_s: Seconds = 60.0  # seconds between checkpoints
+    out: str | None = None  # pool folder; null: runs/overcooked/<layout>/<method>/<date>-<hash>/seed<k>
+    resume: str | None = None  # pool folder to go on with, with the configuration saved there
+    change_threads: bool = False  # true: resume= may go on with another number of threads=, to another result
 
 
 Config = PopulationConfig
@@ -60,7 +64,7 @@ def train_pool(cfg: PopulationConfig) -> Path:
         UserError: unknown layout, a folder that holds another run, a full disk; see also `run_job`.
     """
     from coord import plugins
-    from coord.run.config import choice_of
+    from coord.run.config import chosen
     from coord.run.folder import check_out, open_run
     from coord.run.training import TrainingJob, run_job
     from coord.threads import set_threads
@@ -68,7 +72,7 @@ def train_pool(cfg: PopulationConfig) -> Path:
     from populations.training import Setup
 
     check_out(cfg)
-    _, name = choice_of(cfg.method)
+    name = chosen(cfg, "method")
     set_threads(cfg.threads)
     where: dict[str, Any] = {"layout": cfg.layout, "rules": cfg.rules, "horizon": cfg.horizon}
     setup = Setup(algo=cfg.algo, **where, members=cfg.members, seed=cfg.seed, name=name)

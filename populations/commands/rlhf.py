@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from coord.errors import UserError, unknown
 from coord.limits import Count, CountOrNone, Horizon, Members, Seconds, Seed, Steps
+from coord.plugins import choice
 from coord.preference.steps import RESULT_FILE, SCORE_FILE, STEPS, result, summary
 
 if TYPE_CHECKING:
@@ -40,38 +41,45 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class RLHFConfig:
-    """Fields of configs/rlhf.yaml, which says what each means."""
+    """Imitation of human games, a reward from comparisons, PPO held near the imitation; all figures per member."""
 
-    imitation: ImitationConfig
-    reward: RewardConfig
-    query: QueryConfig
-    teacher: TeacherConfig
-    kl: KLConfig
-    algo: PPOConfig
+    imitation: ImitationConfig = choice("clone", {"clone": "coord.preference.learners.imitation:ImitationConfig"})
+    reward: RewardConfig = choice("ensemble", {"ensemble": "coord.preference.reward.model:RewardConfig"})
+    query: QueryConfig = choice("pairs", {"pairs": "coord.preference.labels.queries:QueryConfig"})
+    teacher: TeacherConfig = choice("bpref", {"bpref": "coord.preference.labels.answerers:TeacherConfig"})
+    kl: KLConfig = choice("penalty", {"penalty": "coord.preference.learners.kl:KLConfig"})
+    algo: PPOConfig = choice("ppo", {"ppo": "coord.algos.ppo:PPOConfig"})
+    # kitchen for which human games exist: a name of overcooked-ai, or the path of a layout file
     layout: str = "cramped_room"
-    rules: str = "classic"
-    horizon: Horizon = 400
-    seed: Seed = 0
-    members: Members = 3
+    rules: str = "classic"  # the rules of the human games; no others are allowed
+    horizon: Horizon = 400  # ticks per game
+    seed: Seed = 0  # root of all randomness
+    members: Members = 3  # independent pipelines (seeds) side by side, each with a policy and labels of its own
+    # whom the second and third step play with: pools, agents or built-in names, comma separated
     partners: tuple[str, ...] = ("bc_train",)
-    reward_sees_partner: bool = True
-    reward_sees_change: bool = True
+    reward_sees_partner: bool = True  # whether the reward model also reads what the partner did
+    reward_sees_change: bool = True  # it reads what each tick changed in the kitchen instead of how it stood
+    # with chefs' steps and the clocks, not just things moved; null: if the teacher minds them
     reward_sees_moves: bool | None = None
-    labels: Count = 500
-    session_labels: Count = 50
+    labels: Count = 500  # budget of queries per member; a skipped one counts
+    session_labels: Count = 50  # queries per session; before each, the second step plays one game in every kitchen
+    # how many of the labels are for games of the third step; 0: its reward model is frozen
     refresh_labels: CountOrNone = 0
-    refresh_every: Steps = 200_000
+    refresh_every: Steps = 200_000  # environment steps of the third step between sessions
+    # teacher: a scripted one that knows what it wants; human: people, through reward/labels.sqlite
     answerer: str = "teacher"
+    # answerer=human: seconds a session waits for its answers; then it learns from those there are
     answer_wait_s: Seconds = 0.0
-    pool_episodes: Count = 100
-    value_updates: CountOrNone = 10
-    proxies: tuple[str, ...] = ("human_proxy",)
-    episodes: Count = 50
+    pool_episodes: Count = 100  # games per member that queries are cut from
+    value_updates: CountOrNone = 10  # rollouts at the start of the third step from which only the value learns
+    proxies: tuple[str, ...] = ("human_proxy",)  # agents that judge every step; nothing learns from them
+    episodes: Count = 50  # games per member and seat with each of them
+    # threads of torch and of the kitchens, part of what a run is; 0: one per usable core, written down as that number
     threads: int = 0
-    save_every_s: Seconds = 60.0
-    out: str | None = None
-    resume: str | None = None
-    change_threads: bool = False
+    save_every_s: Seconds = 60.0  # seconds between checkpoints
+    out: str | None = None  # run folder; null: runs/overcooked/<layout>/rlhf/<date>-<hash>/seed<k>
+    resume: str | None = None  # run folder to go on with, with the configuration saved there
+    change_threads: bool = False  # true: resume= may go on with another number of threads=, to another result
 
     def __post_init__(self) -> None:
         if self.rules != "classic":

@@ -30,19 +30,22 @@ HAZARDS = {"island": ("drowned",), "overcooked": ("collision", "discarded_dish")
 
 @dataclass(frozen=True, kw_only=True)
 class SafetyStudyConfig:
-    """Fields of configs/safety.yaml, which says what each means."""
+    """Violations while learning, labels and return, with people's warnings and without."""
 
-    task: str = "island"
+    task: str = "island"  # island (island navigation) | overcooked (a kitchen with partners)
+    # what is compared, such as [plain,full,jpal_ha]; none: all that the task has, see the examples
     arms: tuple[str, ...] = ()
+    # events that are violations; none: drowned, or collision and discarded_dish in kitchens
     hazards: tuple[str, ...] = ()
-    learns_by: str = "pebble"
-    layout: str | None = None
-    partners: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-    seeds: Members = 5
-    direct_seeds: Members = 20
-    threads: int = 1
-    seed: Seed = 0
+    learns_by: str = "pebble"  # method of coord prefer by which the arms with a reward learn
+    layout: str | None = None  # kitchens: the layout
+    partners: tuple[str, ...] = ()  # kitchens: whom the ego learns with, as in coord prefer
+    words: tuple[str, ...] = ()  # more words for coord prefer, such as [total_steps=20000,labels=200]
+    seeds: Members = 5  # repetitions of each arm with a reward, trained side by side
+    direct_seeds: Members = 20  # repetitions of each arm that learns a policy directly (island)
+    threads: int = 1  # threads of torch
+    seed: Seed = 0  # root of all randomness
+    # folder for safety.json, safety.png and one run folder per arm; what is finished there is kept
     out: str = "runs/safety"
 
     def __post_init__(self) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from coord import plugins
 from coord.limits import Horizon, Members, Seconds, Seed
 
 if TYPE_CHECKING:
@@ -35,30 +36,35 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Fields of configs/train.yaml, which says what each means."""
+    """One agent, by reinforcement learning (algo=ppo) or from human games (algo=bc)."""
 
-    algo: PPOConfig | BCConfig
-    method: Any = field(metadata={"plugins": "coord.ego_methods"})
+    algo: PPOConfig | BCConfig = plugins.choice(
+        "ppo", {"ppo": "coord.algos.ppo:PPOConfig", "bc": "coord.algos.bc:BCConfig"}
+    )
+    method: Any = plugins.choice("ppo", "coord.ego_methods")
+    # published: budget and hyper-parameters of the method's authors; null: ours, for two cores
     preset: str | None = None
-    layout: str = "cramped_room"
+    layout: str = "cramped_room"  # kitchen: a name of overcooked-ai, or the path of a layout file
+    # classic (2019, the pot starts at the third onion) or overcooked-ai
     rules: Literal["classic", "overcooked-ai"] = "classic"
-    horizon: Horizon = 400
-    seed: Seed = 0
-    partners: tuple[str, ...] = ()
-    members: Members = 1
-    name: str | None = None
-    data: str | None = None
+    horizon: Horizon = 400  # ticks per game
+    seed: Seed = 0  # root of all randomness
+    partners: tuple[str, ...] = ()  # pools or agents to train with, comma separated; empty: self-play
+    members: Members = 1  # independent learners (seeds) trained side by side; several make the run folder a pool
+    name: str | None = None  # prefix of the agents' ids; null: the method (for ppo: ego with partners, sp without)
+    data: str | None = None  # algo=bc: file of recorded games; null: the packaged human-human games
+    # threads of torch and of the kitchens, part of what a run is; 0: one per usable core, written down as that number
     threads: int = 0
-    save_every_s: Seconds = 60.0
-    out: str | None = None
-    resume: str | None = None
-    change_threads: bool = False
+    save_every_s: Seconds = 60.0  # seconds between checkpoints
+    out: str | None = None  # run folder; null: runs/overcooked/<layout>/<algo>/<date>-<hash>/seed<k>
+    resume: str | None = None  # run folder to go on with, with the configuration saved there
+    change_threads: bool = False  # true: resume= may go on with another number of threads=, to another result
 
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads as the others are set, and why."""
-        from coord.run.config import choice_of
+        from coord.run.config import chosen
 
-        if choice_of(self.algo)[1] != "bc":
+        if chosen(self, "algo") != "bc":
             return {"data": "recorded games are for algo=bc; algo=ppo learns by playing"} if self.data else {}
         plays = ("method", "preset", "partners", "members", "name", "horizon", "save_every_s")
         idle = dict.fromkeys(plays, "algo=bc clones people from their games: one agent, without playing")
@@ -70,11 +76,12 @@ Config = TrainConfig
 
 def run(overrides: Sequence[str]) -> int:
     """Train as the words say; the exit code."""
-    from coord.algos.bc import BCConfig
     from coord.run.config import load
-    from coord.run.folder import check_out
 
     cfg = load("train", overrides)
+    from coord.algos.bc import BCConfig  # these load torch, which a wrong word need not wait for
+    from coord.run.folder import check_out
+
     check_out(cfg)
     algo = cfg.algo
     folder = train_clone(cfg, algo) if isinstance(algo, BCConfig) else train_ego(cfg, algo)
@@ -91,14 +98,13 @@ def train_ego(cfg: TrainConfig, algo: PPOConfig) -> Path:
         UserError: unknown layout or partner, held-out partners, a folder that holds another run, a full disk; see
             also `run_job`.
     """
-    from coord import plugins
-    from coord.run.config import choice_of
+    from coord.run.config import chosen
     from coord.run.folder import open_run
     from coord.run.training import TrainingJob, run_job
     from coord.threads import set_threads
     from populations.training import egos_file, write_egos
 
-    _, method = choice_of(cfg.method)
+    method = chosen(cfg, "method")
     set_threads(cfg.threads)
     setup = ego_setup(cfg, algo, method)
     # Before the folder is made: whatever cannot be built leaves nothing behind.

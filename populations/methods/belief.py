@@ -42,18 +42,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BeliefConfig:
-    """Fields of configs/method/belief.yaml, which says what each means."""
+    """The belief over the partner's identity, skill and noise, and the noisy partners of a pool."""
 
-    hypotheses: Count = 12
-    share: ShareBelowOne = 0.01
-    low_share: ShareBelowOne = 0.15
-    self_share: ShareBelowOne = 0.2
-    biased_share: ShareBelowOne = 0.3
-    clean: ShareBelowOne = 0.25
-    max_eps: ShareBelowOne = 0.8
-    max_spell: Annotated[float, Ge(1), Le(1e6)] = 20.0
+    hypotheses: Count = 12  # agents of the pool that the belief compares with, at most; each costs a forward pass
+    share: ShareBelowOne = 0.01  # part of the belief that returns to the prior every tick, 0..0.1
+    low_share: ShareBelowOne = 0.15  # share of episodes with untrained agents of the pool
+    self_share: ShareBelowOne = 0.2  # share of episodes with the ego itself
+    biased_share: ShareBelowOne = 0.3  # share of episodes with biased partners (populations.partners.biased)
+    clean: ShareBelowOne = 0.25  # share of episodes in which the partner never lapses
+    max_eps: ShareBelowOne = 0.8  # largest share of ticks in which a partner does not follow its policy
+    max_spell: Annotated[float, Ge(1), Le(1e6)] = 20.0  # largest scale of a spell of such ticks
+    # weight of the kickstarting loss at the start: cross-entropy to what the scripted cook would do
     kickstarting: NotNegative = 1.0
-    kickstarting_horizon: StepsOrNone = 1_500_000
+    kickstarting_horizon: StepsOrNone = 1_500_000  # steps over which it falls to 0
 
     def __post_init__(self) -> None:
         if self.hypotheses < 2 or self.max_spell < 1 or self.low_share + self.self_share + self.biased_share > 1:

@@ -34,11 +34,11 @@ from populations.training import Setup, Training, final_agents, make_learners
 class CECConfig:
     """Which kitchens are drawn, and the memory."""
 
-    width: int = 0
-    height: int = 0
-    family: str = ""
-    memory: Width = 64
-    chunk_len: Count = 25
+    width: int = 0  # columns of the kitchens, border included; 0: 5 to 9
+    height: int = 0  # rows; 0: 4 to 7
+    family: str = ""  # open, ring, corridor, divided or split; "": all of them
+    memory: Width = 64  # width of the GRU between the dense layers and the heads
+    chunk_len: Count = 25  # ticks through which gradients flow back; a divisor of algo.rollout_len
 
     def __post_init__(self) -> None:
         if self.memory < 1:

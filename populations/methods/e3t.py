@@ -39,14 +39,14 @@ from populations.training import Setup, Training, final_agents, make_kitchens, m
 
 @dataclass(frozen=True, kw_only=True)
 class E3TConfig:
-    """Fields of configs/method/e3t.yaml, which says what each means."""
+    """The noisy copy of the ego that is its partner, and the prediction of its next action."""
 
-    eps: Share = 0.5
-    copy_factor: Share = 0.1
-    history: Count = 5
-    predictor_lr: Share = 3e-3
-    predictor_share: Share = 0.5
-    predictor_batch: Count = 400
+    eps: Share = 0.5  # share of uniformly random actions in the partner's play, 0..1 (released: .3, cramped_room .7)
+    copy_factor: Share = 0.1  # how far the copy moves towards the ego after each update, 0..1
+    history: Count = 5  # (observation, action) pairs of the partner that the predictor reads
+    predictor_lr: Share = 3e-3  # Adam step size of the predictor
+    predictor_share: Share = 0.5  # share of a rollout that it learns from, once, 0..1
+    predictor_batch: Count = 400  # examples per minibatch and member
 
 
 Config = E3TConfig

@@ -59,19 +59,21 @@ LEVELS = {"init": 1, "mid": 2, "final": 3}  # group of an agent by the checkpoin
 
 @dataclass(frozen=True, kw_only=True)
 class PECANConfig:
-    """Fields of configs/method/pecan.yaml, which says what each means."""
+    """The policy ensemble of partners, and the encoder that infers the group of a partner."""
 
-    iterations: Count = 100
-    alpha_min: Share = 0.3
-    alpha_iterations: Count = 70
-    beta: NotNegative = 3.0
-    rounds: Count = 3
-    window: Count = 10
+    iterations: Count = 100  # parts of the training, each of one phase
+    alpha_min: Share = 0.3  # least probability of the population phase, 0..1
+    alpha_iterations: Count = 70  # iterations over which that probability falls from 1
+    beta: NotNegative = 3.0  # exponent of the ranks by which partners and groups are drawn, 0 draws uniformly
+    rounds: Count = 3  # episodes for which a partner stays in a kitchen
+    window: Count = 10  # steps of the partner that the encoder reads at a time
+    # evidence for the context: episode (past ones, as released) | within (the running one) | both
     context_update: Literal["episode", "within", "both"] = "both"
+    # share of training episodes with privileged context: the ego is given its partner's group, 0..1
     true_share: Share = 0.3
-    encoder_lr: Share = 1e-3
-    encoder_share: Share = 1.0
-    encoder_batch: Count = 160
+    encoder_lr: Share = 1e-3  # Adam step size of the encoder
+    encoder_share: Share = 1.0  # share of a rollout's windows that it learns from, once, 0..1
+    encoder_batch: Count = 160  # windows per minibatch and member
 
     def __post_init__(self) -> None:
         if self.beta < 0:

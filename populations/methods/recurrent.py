@@ -22,8 +22,8 @@ from populations.training import Setup, Training, final_agents, make_kitchens, m
 class RecurrentConfig:
     """What the memory adds to PPO's hyper-parameters."""
 
-    memory: Width = 64
-    chunk_len: Count = 25
+    memory: Width = 64  # width of the GRU between the dense layers and the heads
+    chunk_len: Count = 25  # ticks through which gradients flow back; a divisor of algo.rollout_len
 
     def __post_init__(self) -> None:
         if self.memory < 1:

@@ -1,4 +1,4 @@
-"""YAML files and dataclasses say the same, in both directions, and every file in configs/ composes."""
+"""A dataclass is the one place of its defaults and their meanings; what configs/ adds arrives and says more."""
 
 from __future__ import annotations
 
@@ -13,103 +13,39 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from coord import plugins
 from coord.errors import UserError
-from coord.run import config, field_help
+from coord.run import config
+from coord.run.fields import fields_of, fields_of_choice
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-METHODS = {f"method/{name}": group for group in plugins.METHOD_GROUPS for name in plugins.entries(group)}
-CLASSES = {*plugins.entries("coord.commands"), *config.CONFIGS, *METHODS}
+COMMANDS = {name: config.config_class(name) for name in plugins.entries("coord.commands")}
+# "algo/ppo" -> the commands that may choose it
+CHOICES: dict[str, list[str]] = {}
+for command, cls in COMMANDS.items():
+    for group, offered in plugins.choices_of(cls).items():
+        for choice in offered.names():
+            CHOICES.setdefault(f"{group}/{choice}", []).append(command)
+NAMES = [*COMMANDS, *CHOICES]
 # Studies (configs/study) are documents that a researcher writes, not fields of a command; play reads and checks them.
 FILES = sorted(
     str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml") if path.parent.name != "study"
 )
 CLASSIC = [path.stem for path in (CONFIGS / "algo/ppo/published").glob("*.yaml")]  # layouts of the published presets
 # configs/<command>/...: fields of any part of a command; configs/<group>/<choice>/...: fields of a choice.
-# A group may be named like a command (crowd).
-OF_COMMANDS = [name for name in FILES if "/" in name and name.partition("/")[0] in CLASSES and name not in CLASSES]
-OVERLAYS = [name for name in FILES if name.count("/") >= 2 and name not in OF_COMMANDS]
-NAMES = [name for name in FILES if name not in (*OVERLAYS, *OF_COMMANDS)]
+OF_CHOICES = [name for name in FILES if "/".join(name.split("/")[:2]) in CHOICES and name.count("/") >= 2]
+OF_COMMANDS = [name for name in FILES if name not in OF_CHOICES]
 
 # Their bounds stand with what they mean: threads with the machine, sizes of drawn kitchens with the generator.
 ELSEWHERE = {"threads", "width", "height", "players", "count"}
 
 
 def class_of(name: str) -> type:
-    """The dataclass that a file is the defaults of."""
-    if name in METHODS:
-        return plugins.config_of(plugins.find(METHODS[name], name.partition("/")[2], "method"))
-    return config.config_class(name)
+    """The dataclass of a command ("train") or of a choice ("algo/ppo")."""
+    group, _, choice = name.partition("/")
+    return plugins.choices_of(COMMANDS[CHOICES[name][0]])[group].config(choice, group) if choice else COMMANDS[name]
 
 
-def values_of(name: str) -> dict:
-    values = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) or {}
-    return {key: value for key, value in values.items() if key != "defaults"}
-
-
-def test_every_file_has_its_dataclass_and_every_dataclass_its_file() -> None:
-    assert set(NAMES) == set(CLASSES)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_dataclass_is_frozen_and_by_keyword(name: str) -> None:
-    cls = class_of(name)
-    params = cls.__dataclass_params__
-    assert params.frozen
-    assert all(field.kw_only for field in dataclasses.fields(cls))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_same_fields_in_the_same_order(name: str) -> None:
-    groups = config.default_groups(name) if "/" not in name else {}
-    fields = [field.name for field in dataclasses.fields(class_of(name)) if field.name not in groups]
-    assert list(values_of(name)) == fields
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_same_defaults(name: str) -> None:
-    cls = class_of(name)
-    if "/" in name:
-        built, from_code = config.from_dict(cls, values_of(name)), cls()
-    else:
-        built = config.from_dict(cls, config.compose(name, {}))  # as written: `load` settles the number of threads
-        groups = {group: getattr(built, group) for group in config.default_groups(name)}
-        from_code = cls(**groups)
-    for field in dataclasses.fields(cls):
-        ours, theirs = getattr(built, field.name), getattr(from_code, field.name)
-        assert ours == theirs, field.name
-        assert type(ours) is type(theirs), field.name
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_field_is_explained(name: str) -> None:
-    explained = field_help.field_help(name)
-    assert [row.name for row in explained] == list(values_of(name))
-    assert all(len(row.meaning) > 4 for row in explained)
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if "/" in name])
-def test_every_choice_composes(name: str) -> None:
-    group, choice = name.split("/")
-    commands = [name for name in sorted(CLASSES) if "/" not in name and group in config.default_groups(name)]
-    users = [command for command in commands if choice in config.choices(command, group)]
-    assert users
-    for command in users:
-        # In coord prefer the learner chooses the algo.
-        by_learner = (command, name) == ("prefer", "algo/ppo")
-        words = ["env=overcooked", "learner=ppo"] if by_learner else [f"{group}={choice}"]
-        assert type(getattr(config.load(command, words), group)) is class_of(name)
-
-
-@pytest.mark.parametrize("name", OVERLAYS)
-def test_values_for_a_layout_fit_and_change_something(name: str) -> None:
-    from coord.overcooked import layout_names
-
-    choice, layout = "/".join(name.split("/")[:2]), name.rpartition("/")[2]
-    assert layout in layout_names()
-    values = values_of(name)
-    default = config.from_dict(class_of(choice), values_of(choice))
-    tuned = config.from_dict(class_of(choice), {**values_of(choice), **values})
-    assert tuned != default
-    assert all(getattr(tuned, key) != getattr(default, key) for key in values), "a value equal to the default is dead"
+def values_of(file: str) -> dict[str, Any]:
+    return yaml.safe_load((CONFIGS / f"{file}.yaml").read_text()) or {}
 
 
 def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -120,17 +56,83 @@ def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_dataclass_is_frozen_and_by_keyword(name: str) -> None:
+    cls = class_of(name)
+    assert cls.__dataclass_params__.frozen
+    assert all(field.kw_only for field in dataclasses.fields(cls))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_read_from_the_source_is_what_the_class_has(name: str) -> None:
+    """Fields, order and defaults; read the same for a choice as for the class that it stands for."""
+    cls = class_of(name)
+    rows = fields_of(cls)
+    for command in CHOICES.get(name, ()):
+        group, _, choice = name.partition("/")
+        assert fields_of_choice(plugins.choices_of(COMMANDS[command])[group], choice, group) == rows
+    own = [field for field in dataclasses.fields(cls) if "choice" not in field.metadata]
+    assert [row.name for row in rows] == [field.name for field in own]
+    built = config.from_dict(cls, config.compose(name, {}) if name in COMMANDS else config.defaults_of(cls))
+    for field in own:
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        assert getattr(built, field.name) == default or name in FILES, field.name
+        assert type(getattr(built, field.name)) is type(default), field.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_is_explained(name: str) -> None:
+    for row in fields_of(class_of(name)):
+        assert len(row.meaning) > 4, row.name
+        assert all(word in row.explained for word in row.words), row.name
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_choice_composes(name: str) -> None:
+    group, choice = name.split("/")
+    for command in CHOICES[name]:
+        # In coord prefer the learner chooses the algo.
+        by_learner = (command, name) == ("prefer", "algo/ppo")
+        words = ["env=overcooked", "learner=ppo"] if by_learner else [f"{group}={choice}"]
+        made = config.load(command, words)
+        assert type(getattr(made, group)) is class_of(name)
+        assert config.chosen(made, group) == choice
+
+
+def test_no_file_is_a_list_of_defaults() -> None:
+    """Whatever stands at the top of configs/, or names a choice, says what its dataclass does not."""
+    for file in FILES:
+        if file in COMMANDS:
+            same = {key for key, value in leaves(values_of(file)) if values_below(file, [], {}).get(key, "") == value}
+            assert not same, f"{file}: {same}"
+        assert file not in CHOICES, f"{file}: the place of its defaults is the dataclass"
+
+
+@pytest.mark.parametrize("name", OF_CHOICES)
+def test_values_for_a_layout_fit_and_change_something(name: str) -> None:
+    from coord.overcooked import layout_names
+
+    choice, layout = "/".join(name.split("/")[:2]), name.rpartition("/")[2]
+    assert layout in layout_names()
+    values, cls = values_of(name), class_of(choice)
+    default = config.from_dict(cls, {})
+    tuned = config.from_dict(cls, values)
+    assert tuned != default
+    assert all(getattr(tuned, key) != getattr(default, key) for key in values), "a value equal to the default is dead"
+
+
 def values_below(command: str, folders: list[str], words: dict[str, str]) -> dict[str, Any]:
     """Field -> value on a layout without what the method sets for the command."""
-    values = {**values_of(command)}
-    for group in ("algo", "method"):
-        choice = words.get(group, config.default_groups(command)[group])
-        for file in (f"{group}/{choice}", "/".join([f"{group}/{choice}", *folders, words["layout"]])):
-            values |= {f"{group}.{key}": v for key, v in (values_of(file) if file in FILES else {}).items()}
+    values = config.defaults_of(COMMANDS[command])
+    for group, default in config.default_groups(command).items():
+        choice = words.get(group, default)
+        part = config.defaults_of(class_of(f"{group}/{choice}"))
+        tuned = "/".join([f"{group}/{choice}", *folders, words.get("layout", "")])
+        values |= {f"{group}.{key}": v for key, v in {**part, **(values_of(tuned) if tuned in FILES else {})}.items()}
     return values
 
 
-@pytest.mark.parametrize("name", [name for name in OF_COMMANDS if name.partition("/")[0] in ("train", "population")])
+@pytest.mark.parametrize("name", [name for name in OF_COMMANDS if name.split("/")[0] in ("train", "population")])
 def test_what_a_method_sets_for_its_command_arrives(name: str) -> None:
     """configs/<command>/[<preset>/][<layout>/]<method>.yaml; nothing in it is what would have been anyway."""
     from coord.overcooked import layout_names
@@ -179,11 +181,7 @@ def test_what_a_task_or_a_method_sets_arrives_or_is_refined(name: str) -> None:
         words["method"] = places[2]
     composed = config.compose(command, words)
     made = config.from_dict(class_of(command), composed)  # every name and type fits
-    groups = config.default_groups(command)
-    groups |= {group: words[group] for group in groups if group in words}
-    defaults = dict(values_of(command))
-    for group, choice in groups.items():
-        defaults |= {f"{group}.{key}": value for key, value in values_of(f"{group}/{choice}").items()}
+    defaults = values_below(command, [], words)
     arrived = dict(leaves(config.to_dict(made)))
     refined = [file for file in OF_COMMANDS if len(places) == 1 and file.endswith(f"/{places[0]}") and file != name]
     finer = {key for file in refined for key, _ in leaves(values_of(file))}

@@ -142,7 +142,7 @@ def test_a_broken_method_stops_only_what_needs_it(
     name = f"theirs_{abs(hash(fault))}"
     (tmp_path / f"{name}.py").write_text(fault)
     monkeypatch.syspath_prepend(tmp_path)
-    for group in plugins.METHOD_GROUPS:
+    for group in ("coord.pool_methods", "coord.ego_methods", "coord.preference_methods"):
         offered(group, aaa_broken=f"{name}:METHOD")
     pebble = config.load("prefer", ["method=pebble"])
     assert "pebble" in config.to_yaml(pebble)

@@ -13,11 +13,11 @@ import torch
 
 from coord import checkpoint, plugins, threads
 from coord.errors import UserError
-from coord.places import CONFIG_FOLDER
-from coord.run import cli, config, field_help, folder
+from coord.run import cli, config, folder
 
-COMMANDS = [name for name in plugins.entries("coord.commands") if (CONFIG_FOLDER / f"{name}.yaml").is_file()]
-COMMANDS = [name for name in COMMANDS if any(row.name == "threads" for row in field_help.field_help(name))]
+COMMANDS = [
+    name for name in plugins.entries("coord.commands") if "threads" in config.defaults_of(config.config_class(name))
+]
 
 READS_THREADS = {"bench": ["what=sac"], "scoreboard": ["what=run"], "efficiency": ["what=run"]}  # not by default
 

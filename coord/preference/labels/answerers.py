@@ -79,18 +79,21 @@ class TeacherConfig:
     `wants` and what follows say what it judges by in a kitchen, see `coord.preference.tasks.kitchen_teachers`.
     """
 
-    kind: str = "oracle"
-    beta: Real | None = None
-    gamma: Share | None = None
-    eps_mistake: Share | None = None
-    eps_skip: NotNegative | None = None
+    kind: str = "oracle"  # oracle | stochastic | myopic | mistake | skip | equal; sets what is null below
+    beta: Real | None = None  # inverse temperature of its choice, > 0; -1: always the better one
+    gamma: Share | None = None  # how much it discounts earlier steps of a segment, 0..1
+    eps_mistake: Share | None = None  # probability of a flipped answer, 0..1
+    eps_skip: NotNegative | None = None  # skips pairs whose better return is at most this share of the mean, .1
+    # calls pairs equal whose returns differ by less than this share of the mean, .1
     eps_equal: NotNegative | None = None
-    ties: str = "first"
+    ties: str = "first"  # exactly equal returns: first (B-Pref prefers the first segment) | equal
+    # of the ego in a kitchen: return (of the team) | shaped (return and shaping reward) | utility
     wants: str = "return"
-    shaped_weight: Real = 1.0
-    utility: str = "tidy_counters"
+    shaped_weight: Real = 1.0  # wants=shaped: of the ego's shaping reward beside the return
+    utility: str = "tidy_counters"  # wants=utility: tidy_counters | no_collisions | own_plating
+    # wants=utility: own points per event of the ego instead, {collision: -5, delivery: 10}
     weights: Mapping[str, Real] = field(default_factory=dict)
-    task_weight: Real = 1.0
+    task_weight: Real = 1.0  # with own weights: of the return beside them
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

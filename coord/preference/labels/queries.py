@@ -140,15 +140,17 @@ NEEDS_ENSEMBLE = ("disagreement", "kcenter_disagreement")
 
 @dataclass(frozen=True, kw_only=True)
 class QueryConfig:
-    """Fields as explained in configs/query/pairs.yaml."""
+    """Which pairs of segments are asked about."""
 
+    # uniform | disagreement | entropy | kcenter | kcenter_disagreement | kcenter_entropy | onpolicy
     selector: str = "disagreement"
-    length: Count = 50
-    candidates: Count = 10
+    length: Count = 50  # steps of a segment that are judged, 25..200
+    candidates: Count = 10  # pairs drawn per query asked, for the selectors that choose
+    # only from that many newest complete episodes (QPA 10..60); 0: from all that are kept
     last_episodes: CountOrNone = 0
-    standardise: bool = False
-    running: bool = False
-    same_partner: bool = False
+    standardise: bool = False  # k-center: divide every observation dimension by its spread (published: no)
+    running: bool = False  # whether segments may come from episodes that have not ended
+    same_partner: bool = False  # env=overcooked: both segments of a pair are from games with the same partner
 
     def __post_init__(self) -> None:
         if self.selector not in SELECTORS:

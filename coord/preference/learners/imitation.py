@@ -33,13 +33,13 @@ SPLIT = "train"  # of the human games; the other half is for evaluation only
 
 @dataclass(frozen=True, kw_only=True)
 class ImitationConfig:
-    """Fields as explained in configs/imitation/clone.yaml."""
+    """Cloning of the train half of the human games."""
 
-    epochs: Count = 12
-    batch_size: Count = 256
-    lr: ShareAboveZero = 1e-3
-    ent_coef: NotNegative = 0.01
-    val_fraction: ShareBelowOne = 0.15
+    epochs: Count = 12  # passes over the games; more of them learn the games by heart
+    batch_size: Count = 256  # decisions per Adam step
+    lr: ShareAboveZero = 1e-3  # Adam step size
+    ent_coef: NotNegative = 0.01  # entropy bonus, which keeps every action possible, 0...05
+    val_fraction: ShareBelowOne = 0.15  # share of these games that is held back to watch the loss on
 
 
 @dataclass(frozen=True)

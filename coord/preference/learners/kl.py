@@ -24,13 +24,13 @@ from coord.limits import NotNegative, Positive
 
 @dataclass(frozen=True, kw_only=True)
 class KLConfig:
-    """Fields as explained in configs/kl/penalty.yaml."""
+    """The penalty for leaving the imitation policy (Ziegler et al. 2019)."""
 
-    coef: NotNegative = 0.1
-    adaptive: bool = True
-    target: Positive = 0.3
-    gain: NotNegative = 0.1
-    bound: NotNegative = 0.2
+    coef: NotNegative = 0.1  # beta at the start, in units of the reward's standard deviation per nat; 0: no penalty
+    adaptive: bool = True  # whether beta follows the divergence; false: it stays
+    target: Positive = 0.3  # KL divergence that beta steers to, in nats per decision, .05..2
+    gain: NotNegative = 0.1  # how much beta changes per rollout, relative to the error
+    bound: NotNegative = 0.2  # largest relative error that counts
 
     def __post_init__(self) -> None:
         if self.gain * self.bound >= 1:

@@ -22,9 +22,10 @@ from coord.preference.methods.mrn.mrn import MRNConfig
 
 @dataclass(frozen=True, kw_only=True)
 class OursConfig:
-    """Fields of configs/method/ours.yaml."""
+    """Our combination's own settings; those of the parts are in configs/prefer/ours.yaml."""
 
-    recent_episodes: CountOrNone = 0  # half of a batch is from as many episodes while labels remain, 10..60; 0: all
+    # half of every batch comes from as many episodes while labels remain, 10..60; 0: from all
+    recent_episodes: CountOrNone = 0
     reset_critic: bool = False  # a new critic and reset_updates gradient steps after every session
     meta_every: StepsOrNone = 1000  # env steps between corrected bilevel steps of the reward model; 0: none
     meta_weight: NotNegative = 0.1  # norm of the bilevel gradient, as a share of the supervised one's

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PebbleConfig:
-    """Fields of configs/method/pebble.yaml."""
+    """PEBBLE has no settings of its own, but for one control."""
 
-    extra_every: StepsOrNone = 0  # env steps between extra supervised steps of the reward model; 0: none
+    # env steps between extra supervised steps of the reward model (a control for mrn); 0: none
+    extra_every: StepsOrNone = 0
 
 
 def extra_step(run: ReplayLearner) -> dict[str, Tensor] | None:

@@ -17,9 +17,9 @@ from coord.preference.methods.method import PreferenceMethod, ReplayLearner
 
 @dataclass(frozen=True, kw_only=True)
 class QPAConfig:
-    """Fields of configs/method/qpa.yaml."""
+    """Which experience the critic learns from."""
 
-    recent_episodes: Count = 10  # half of every batch comes from as many episodes, 10..60
+    recent_episodes: Count = 10  # half of every batch comes from as many episodes while labels remain, 10..60
 
 
 def recent(run: ReplayLearner) -> int | None:

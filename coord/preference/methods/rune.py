@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RuneConfig:
-    """Fields of configs/method/rune.yaml."""
+    """The bonus for what the ensemble disagrees on."""
 
-    beta: NotNegative = 0.05  # weight of the disagreement at the start
+    beta: NotNegative = 0.05  # weight of the ensemble's disagreement in the reward, at the start
     decay: Share = 1e-5  # share of that weight lost per environment step, 1e-5..1e-3
 
     def __post_init__(self) -> None:

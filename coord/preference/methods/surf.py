@@ -19,7 +19,7 @@ from coord.preference.methods.method import PreferenceMethod
 
 @dataclass(frozen=True, kw_only=True)
 class SurfConfig:
-    """Fields of configs/method/surf.yaml."""
+    """Unlabelled pairs; the other settings are the reward model's (configs/prefer/surf.yaml)."""
 
     unlabelled_per_label: Count = 10  # unlabelled pairs per query, 10 (Meta-World) or 100 (DMControl)
 

@@ -59,20 +59,20 @@ class PooledConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ReliabilityConfig:
-    """Fields of configs/crowd/reliability.yaml: one reward, a reliability and a tie threshold per annotator."""
+    """One reward, a reliability and a tie threshold per annotator."""
 
-    rounds: Count = 3
-    lapse: ShareBelowOne = 0.02
+    rounds: Count = 3  # times that the reward model and then the annotators are fitted in a session, 2..5
+    lapse: ShareBelowOne = 0.02  # share of answers that are slips and say nothing, 0...1
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureConfig:
-    """Fields of configs/crowd/mixture.yaml: groups of annotators, each with a reward of its own."""
+    """Groups of annotators that want different things, each with a reward; the policy learns from the largest."""
 
-    groups: Annotated[int, Ge(2), Le(1000)] = 2
-    rounds: Count = 3
-    lapse: ShareBelowOne = 0.02
-    restarts: Count = 10
+    groups: Annotated[int, Ge(2), Le(1000)] = 2  # rewards to find, 2..4
+    rounds: Count = 3  # times that the reward models and then the annotators are fitted in a session, 2..5
+    lapse: ShareBelowOne = 0.02  # share of answers that are slips and say nothing, 0...1
+    restarts: Count = 10  # random starts of the linear mixture that finds the groups first
 
 
 CrowdConfig = PooledConfig | ReliabilityConfig | MixtureConfig

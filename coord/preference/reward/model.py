@@ -57,31 +57,38 @@ Steps = tuple[NDArray[np.float32], NDArray[np.float32]]  # observations [n, O] a
 
 @dataclass(frozen=True, kw_only=True)
 class RewardConfig:
-    """Fields as explained in configs/reward/ensemble.yaml."""
+    """The reward model and how it is trained in a session."""
 
-    ensemble: Annotated[int, Ge(1), Le(1000)] = 3
-    hidden: Widths = (256, 256, 256)
-    output: str = "tanh"
-    lr: ShareAboveZero = 3e-4
-    weight_decay: NotNegative = 0.0
-    batch_size: Count = 128
+    ensemble: Annotated[int, Ge(1), Le(1000)] = 3  # networks whose mean is the reward; QPA 1
+    hidden: Widths = (256, 256, 256)  # widths of the dense layers
+    output: str = "tanh"  # squashing of the reward: tanh | sigmoid | relu | linear
+    lr: ShareAboveZero = 3e-4  # Adam step size
+    weight_decay: NotNegative = 0.0  # decoupled (AdamW), 0...01
+    batch_size: Count = 128  # labels per Adam step
+    # unit of train_amount: passes over the labels | labels / batch_size (SURF, QPA) | steps of Adam
     train_for: str = "passes"
-    train_amount: Count = 50
+    train_amount: Count = 50  # per session; B-Pref 50 (DMControl) or 10 (Meta-World), SURF 1000 or 20, QPA 2000
+    # a session's training ends when the accuracy of a pass is above this; 1: never (SURF)
     stop_accuracy: NotNegative = 0.97
-    label_smoothing: ShareBelowOne = 0.0
-    crops: CountOrNone = 0
-    crop_min: CountOrNone = 0
-    crop_max: CountOrNone = 0
-    crop_margin: CountOrNone = 0
-    unlabelled_ratio: CountOrNone = 0
-    pseudo_threshold: Share = 0.99
-    unlabelled_coef: NotNegative = 1.0
-    holdout: UpToHalf = 0.0
-    reset: bool = False
+    label_smoothing: ShareBelowOne = 0.0  # s in (1 - s) label + s / 2, 0...1; STAR .05
+    crops: CountOrNone = 0  # random windows per pair and step, SURF 1, QPA 20; 0: whole segments
+    crop_min: CountOrNone = 0  # shortest window, SURF 45, QPA 35
+    crop_max: CountOrNone = 0  # longest window, SURF 55, QPA 45
+    crop_margin: CountOrNone = 0  # steps kept on either side of what is judged, so that windows can shift; SURF 5
+    unlabelled_ratio: CountOrNone = 0  # unlabelled pairs per labelled one in a step, for pseudo-labels; SURF 4
+    pseudo_threshold: Share = 0.99  # how sure a network must be to label a pair itself, .95...999
+    unlabelled_coef: NotNegative = 1.0  # weight of the loss on pseudo-labels
+    holdout: UpToHalf = 0.0  # share of the labels kept from training, to report the accuracy on, 0...5
+    reset: bool = False  # fresh networks at the start of every session (PoLiCER)
+    # divide numbers of an observation by their deviation in what was seen before the first session
     scale_inputs: bool = False
+    # scale_inputs: the largest factor, also of numbers that have not varied yet; null: no limit, those stay
     scale_limit: Positive | None = None
+    # reward_sees_change: weight of the squared gain from doing something and undoing it, 1..100
     undo_penalty: NotNegative = 0.0
+    # factor on the first weights of the last layer, 0..1; 0: what no label speaks of is worth nothing
     head_scale: Share = 1.0
+    # after each session the rewards of recent episodes have mean 0 and deviation 1, so that critics stay right
     normalise: bool = False
 
     def __post_init__(self) -> None:

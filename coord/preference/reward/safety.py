@@ -37,26 +37,30 @@ HAZARDS: dict[str, tuple[str, ...]] = {"discarded_dish": ("put_soup_on_counter",
 
 @dataclass(frozen=True, kw_only=True)
 class SafetyConfig:
-    """Fields of configs/safety/hazards.yaml, which says what each means."""
+    """What counts as a violation, and what people's warnings do."""
 
+    # events that are violations, such as [drowned] or [collision,discarded_dish]; none: no safety at all
     hazards: tuple[str, ...] = ()
+    # what warnings do to labels: none (only counted) | strength | implied (strength and implied pairs)
     flags: str = "implied"
-    strong: HalfToOne = 1.0
-    weak: HalfToOne = 0.75
-    reason_strengths: tuple[str, ...] = ()
-    implied_pairs: CountOrNone = 200
+    strong: HalfToOne = 1.0  # certainty of a label of which one side is unsafe, .5..1
+    weak: HalfToOne = 0.75  # certainty of a preference between safe segments, .5..1
+    reason_strengths: tuple[str, ...] = ()  # certainty by reason instead, such as [grass:0.95,chuckhole:1.0]
+    implied_pairs: CountOrNone = 200  # implied pairs at most, per member and session
+    # a query about states with f earlier ones is asked with probability gate^f; published .95; 1: always
     gate: Share = 1.0
-    gate_cell: Positive = 1.0
-    constraint: bool = True
-    limit: NotNegative = 0.1
-    multiplier: NotNegative = 1.0
-    multiplier_lr: NotNegative = 0.05
-    multiplier_max: NotNegative = 100.0
+    gate_cell: Positive = 1.0  # width of the cells of observations that count as one state
+    constraint: bool = True  # learn a cost from the warnings and hold it under the limit
+    limit: NotNegative = 0.1  # unsafe steps per episode that are tolerated
+    multiplier: NotNegative = 1.0  # weight of the cost at the start, in rewards per unsafe step
+    multiplier_lr: NotNegative = 0.05  # how far the multiplier moves per episode and unsafe step above the limit
+    multiplier_max: NotNegative = 100.0  # its ceiling
+    # b of sigmoid(sum c_hat - b): logit of "unsafe" for one unsafe step, and minus that for none
     offset: Positive = 4.0
-    cost_hidden: Widths = (64, 64)
-    cost_lr: Share = 1e-3
-    cost_batch: Count = 64
-    cost_steps: Count = 200
+    cost_hidden: Widths = (64, 64)  # widths of the cost network's layers
+    cost_lr: Share = 1e-3  # its Adam step size
+    cost_batch: Count = 64  # segments per step
+    cost_steps: Count = 200  # Adam steps per session
 
     def __post_init__(self) -> None:
         for name in ("hazards", "reason_strengths", "cost_hidden"):

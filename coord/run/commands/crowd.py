@@ -23,19 +23,20 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class CrowdCommandConfig:
-    """Fields of configs/crowd.yaml, which says what each means."""
+    """People who disagree: an experiment on synthetic crowds, or a report on the annotators of a label store."""
 
-    what: Literal["experiment", "report"] = "experiment"
+    what: Literal["experiment", "report"] = "experiment"  # experiment | report
+    # experiment: repetitions with rewards, people and queries of their own, at least 2
     seeds: Annotated[int, Ge(2), Le(100_000)] = 8
-    queries: Count = 150
-    per_query: Annotated[int, Ge(1), Le(7)] = 3
-    store: str | None = None
-    run: str | None = None
-    groups: Count = 1
-    json: bool = False
-    threads: int = 1
-    seed: Seed = 0
-    out: str = "runs/crowd"
+    queries: Count = 150  # experiment: queries asked in each
+    per_query: Annotated[int, Ge(1), Le(7)] = 3  # experiment: annotators that answer each, of 7
+    store: str | None = None  # report: a label store, or the folder of the run that it belongs to
+    run: str | None = None  # report: only this run of the store; null: all
+    groups: Count = 1  # report: groups with wishes of their own; 1: all want the same, more or less reliably
+    json: bool = False  # print JSON instead of a table
+    threads: int = 1  # threads of torch; the networks are small, more do not help
+    seed: Seed = 0  # root of all randomness
+    out: str = "runs/crowd"  # experiment: folder for crowd.json, crowd.png and labels.sqlite
 
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads as the others are set, and why."""

@@ -23,23 +23,27 @@ VIDEO_FPS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Fields of configs/evaluate.yaml, which says what each means."""
+    """One ego with each partner, in each seat."""
 
+    # agent: a built-in name, a .safetensors file, a run folder, <pool>#<member>, or a pool: seeds of one method; or
+    # policies of a control task
     ego: str | None = None
-    partners: tuple[str, ...] = ()
-    layout: str = "cramped_room"
-    rules: Literal["classic", "overcooked-ai"] = "classic"
-    horizon: Horizon = 400
-    episodes: Count = 100
-    stochastic: bool = True
-    drop_stay: bool = False
-    mask_useless_actions: bool = False
-    games_in_a_row: Count = 1
+    partners: tuple[str, ...] = ()  # agents or pools, comma separated
+    layout: str = "cramped_room"  # kitchen: a name of overcooked-ai, or the path of a layout file
+    rules: Literal["classic", "overcooked-ai"] = "classic"  # classic or overcooked-ai
+    horizon: Horizon = 400  # ticks per game
+    episodes: Count = 100  # games per pair and seat
+    stochastic: bool = True  # draw actions from the policies (true) or take the most likely one (false)
+    drop_stay: bool = False  # true: agents never choose to stay, as in some published evaluations of clones
+    mask_useless_actions: bool = False  # true: agents may only choose actions that have an effect (HSP, ZSC-Eval)
+    games_in_a_row: Count = 1  # of episodes, that the same two play without a break
+    # what egos keep of a partner then: within (nothing) | between (past games only) | both; null: as trained
     context: Literal["within", "between", "both"] | None = None
-    seed: Seed = 0
+    seed: Seed = 0  # root of all randomness
+    # recordings of the game client: score the agents that people played with, instead of an ego
     human: str | None = None
-    video: str | None = None
-    out: str | None = None
+    video: str | None = None  # film of an episode of the (first) policy of a control task: a .gif or .mp4 file
+    out: str | None = None  # JSON file to write; null: only print the table
 
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads as the others are set, and why."""

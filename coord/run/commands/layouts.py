@@ -27,17 +27,19 @@ MAX_PICTURES = 500  # kitchens in one picture
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutsConfig:
-    """Fields of configs/layouts.yaml, which says what each means."""
+    """Kitchens to choose from, and random ones."""
 
+    # list (kitchens by name) or generate (random ones in which a soup can be served)
     what: Literal["list", "generate"] = "list"
-    names: tuple[str, ...] = ()
-    count: int = 12
-    seed: Seed = 0
-    width: int = 0
-    height: int = 0
+    names: tuple[str, ...] = ()  # list: which kitchens; []: all of the package
+    count: int = 12  # generate: how many (at most 99990, with out= 500)
+    seed: Seed = 0  # generate: sets of different seeds differ; kitchen i of set s is generated:<1000000 s + i>
+    width: int = 0  # generate: columns, border included, 3 to 64; 0: drawn, 5 to 9
+    height: int = 0  # generate: rows, border included, 3 to 64; 0: drawn, 4 to 7
+    # generate: open, ring, corridor, divided (nobody has everything) or split (two rooms); "": all of them
     family: str = ""
-    players: int = 2
-    out: str | None = None
+    players: int = 2  # generate: cooks, 1 to 4
+    out: str | None = None  # PNG file for a picture of all of them
 
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads as the others are set, and why."""

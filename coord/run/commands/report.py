@@ -17,11 +17,11 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """Fields of configs/report.yaml, which says what each means."""
+    """One HTML file that needs no network."""
 
-    run: str | None = None
-    out: str | None = None
-    clips: CountOrNone = 6
+    run: str | None = None  # folder of a run, or of several (the demo)
+    out: str | None = None  # file to write; null: report.html in that folder
+    clips: CountOrNone = 6  # queries of each task shown as clips, some seconds each; 0: none
 
 
 Config = ReportConfig

@@ -16,13 +16,14 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class TheoryConfig:
-    """Fields of configs/theory.yaml, which says what each means."""
+    """Do the convergence theorems of Meta-Reward-Net say something about learning?"""
 
-    seeds: Count = 16
+    seeds: Count = 16  # independent repetitions, run together
+    # numbers of iterations T, each with its own step sizes
     horizons: tuple[Count, ...] = (64, 128, 256, 512, 1024, 2048, 4096)
-    threads: int = 1
-    seed: Seed = 0
-    out: str = "runs/theory"
+    threads: int = 1  # the tensors are tiny, more threads do not help
+    seed: Seed = 0  # root of all randomness
+    out: str = "runs/theory"  # folder for theory.json and theory.png
 
 
 Config = TheoryConfig

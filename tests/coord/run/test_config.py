@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from coord.algos.ppo import PPOConfig
 from coord.errors import UserError
 from coord.limits import Count
 from coord.run import config, config_files
@@ -158,19 +158,25 @@ def test_per_layout_values_apply_by_themselves_and_yield_to_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in {
-        "train.yaml": "defaults:\n  - algo: ppo\n  - _self_\n\nlayout: small  # kitchen\n",
-        "algo/ppo.yaml": "lr: 0.1  # step\ngamma: 0.9  # discount\n",
+        "train.yaml": "members: 3\nalgo: {gamma: 0.9}\n",
+        "algo/ppo.yaml": "lr: 0.1\n",
         "algo/ppo/big.yaml": "lr: 0.2\n",
+        "train/upd.yaml": "method: {kept: 5}\nalgo: {gae_lambda: 0.5}\n",
     }.items():
         (tmp_path / "configs" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "configs" / name).write_text(textwrap.dedent(text))
+        (tmp_path / "configs" / name).write_text(text)
     for module in (config, config_files):
         monkeypatch.setattr(module, "CONFIG_FOLDER", tmp_path / "configs")
 
-    assert config.compose("train", {})["algo"] == {"name": "ppo", "lr": 0.1, "gamma": 0.9}
-    assert config.compose("train", {"layout": "big"})["algo"] == {"name": "ppo", "lr": 0.2, "gamma": 0.9}
+    plain = {"name": "ppo", **config.defaults_of(PPOConfig), "gamma": 0.9, "lr": 0.1}
+    assert config.compose("train", {})["algo"] == plain
+    assert config.compose("train", {})["members"] == 3
+    assert config.compose("train", {"layout": "big"})["algo"] == plain | {"lr": 0.2}
     assert config.compose("train", {"layout": "big", "algo.lr": "0.3"})["algo"]["lr"] == "0.3"
     assert config.compose("train", {"layout": "a/path.layout"})["algo"]["lr"] == 0.1
+    for layout in ("big", "generated:7"):  # a name that is no word has no files of its own, and those of the method
+        made = config.compose("train", {"layout": layout, "method": "upd"})
+        assert (made["method"]["kept"], made["algo"]["gae_lambda"]) == (5, 0.5)
 
 
 def test_plain_values_become_dataclasses() -> None:

@@ -50,10 +50,10 @@ def test_an_old_name_of_another_choice_is_none() -> None:
 def test_every_new_name_is_a_field_and_no_old_one_is() -> None:
     for name, fields in renames.FIELDS.items():
         group, _, choice = name.rpartition("/")
-        groups = plugins.METHOD_GROUPS if group == "method" else ()
-        offered = [plugins.find(one, choice, group) for one in groups if choice in plugins.entries(one)]
-        classes = [plugins.config_of(one) for one in offered] or [config.config_class(name)]
-        for cls in classes:
+        commands = [config.config_class(one) for one in plugins.entries("coord.commands")]
+        offered = [plugins.choices_of(cls)[group] for cls in commands if group in plugins.choices_of(cls)]
+        classes = [one.config(choice, group) for one in offered if choice in one.names()]
+        for cls in classes or [config.config_class(name)]:
             assert set(fields.values()) <= set(config.hints(cls))
             assert not set(fields) & set(config.hints(cls))
 

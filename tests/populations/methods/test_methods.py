@@ -12,7 +12,7 @@ import pytest
 from coord import plugins
 from coord.run import config
 
-POOL_METHODS, EGO_METHODS = (plugins.entries(group) for group in plugins.METHOD_GROUPS[:2])
+POOL_METHODS, EGO_METHODS = (plugins.entries(f"coord.{kind}_methods") for kind in ("pool", "ego"))
 README = (Path(__file__).parents[3] / "populations/README.md").read_text(encoding="utf-8")
 
 
@@ -27,5 +27,5 @@ def test_a_command_has_the_methods_that_exist(command: str, methods: Mapping[str
 def test_a_choice_of_the_configuration_has_its_name(name: str) -> None:
     command = "population" if name in POOL_METHODS else "train"
     cfg = config.load(command, [f"method={name}"])
-    assert config.choice_of(cfg.method) == ("method", name)
+    assert config.chosen(cfg, "method") == name
     assert config.from_dict(type(cfg), config.to_dict(cfg)) == cfg

@@ -74,25 +74,30 @@ CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class MRNConfig:
-    """Fields of configs/method/mrn.yaml; None: as the form has it."""
+    """Bilevel steps; None: as the form has it, in brackets (released, corrected)."""
 
+    # released (as the official code steps) | corrected (meta gradient scaled and added to the supervised one)
     form: str = "corrected"
-    every: Steps = 1000
+    every: Steps = 1000  # env steps of a member between bilevel steps, 1000..10000
+    # with supervised: norm of the meta gradient as a share of the supervised one's, .03...3
     meta_weight: NotNegative = 0.1
-    outer_weight: NotNegative = 0.1
-    outer_batch: Count = 128
-    score: str = "first"
-    head: str = "both"
-    inner_steps: Count = 1
-    meta_scale: NotNegative = 1.0
+    outer_weight: NotNegative = 0.1  # factor of the outer loss; without effect where the meta gradient is scaled
+    outer_batch: Count = 128  # labelled pairs in the outer loss, at most
+    score: str = "first"  # of a segment: first, Q(s_0, a_0) | segment, Q(s_0, a_0) - gamma^H V(s_H)
+    head: str = "both"  # of the critic: both (a loss each) | min | mean
+    inner_steps: Count = 1  # trial steps of the critic; more than one needs the second-order graph
+    meta_scale: NotNegative = 1.0  # factor of the meta gradient; 0: a control without it, everything else as it is
+    # report how the meta gradient compares with the supervised one, which form=released does not need
     compare: bool = True
-    lr: Share = 3e-4
-    optimiser: str | None = None
+    lr: Share = 3e-4  # step size of the optimiser of its own
+    optimiser: str | None = None  # shared (Adam of the supervised loss) | adam | sgd (of its own) (shared, adam)
+    # add the supervised gradient of the same labels and scale the meta gradient to it (false, true)
     supervised: bool | None = None
-    outer_data: str | None = None
-    temperature: NotNegative | None = None
+    outer_data: str | None = None  # newest (labels of the last session) | all (newest, all)
+    temperature: NotNegative | None = None  # the scores are divided by it; 0: by their standard deviation (1, 0)
+    # what follows a time limit in a bilevel step: terminate | bootstrap (terminate, bootstrap)
     time_limit: str | None = None
-    continue_after_budget: bool | None = None
+    continue_after_budget: bool | None = None  # go on once all labels are asked for (false, true)
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
