@@ -28,6 +28,7 @@ from play.screens.routes import screen_for
 from play.screens.ways import Destination, Screen, Way
 from play.view import theme, window
 from play.view.events import Translator, UiEvent
+from play.view.gate import Gate
 from play.view.sound import Sound
 from play.view.sprites import Sprites
 from play.view.ui import Ui
@@ -71,6 +72,8 @@ class App:
         self._letters: dict[str, str] = {}  # partner -> blinded letter, for as long as the window is open
         self.frame_ms = 0.0
         self._translator = Translator()
+        self.gate = Gate()
+        self._page: tuple[object, object] = (None, None)  # the gate has been shut for
         self._drawn_for: object = None
         self._named = ""
         self.screens: list[Screen] = []
@@ -199,7 +202,15 @@ class App:
         now_s = self.clock()
         if self.top is not None:
             self.top.update(now_s)
+        self._watch_page()
         return self._draw()
+
+    def _watch_page(self) -> None:
+        """Shut the gate when another page has come, or another part of the same screen (its `page`, if it has one)."""
+        page = (self.top, getattr(self.top, "page", None))
+        if page[0] is not self._page[0] or page[1] != self._page[1]:
+            self._page = page
+            self.gate.shut(self.clock())
 
     def _draw(self) -> bool:
         screen = self.top
@@ -221,6 +232,8 @@ class App:
             self.quit()
             return
         self.redraw()
+        self._watch_page()
+        counts = self.gate.takes(event, self.clock())
         if event.kind == "press":
             self._note_device("pad" if event.from_pad else "keyboard")
             if event.key == "f11" and not event.repeat:
@@ -228,7 +241,7 @@ class App:
                 return
         if event.kind == "pad":
             self.note = event.key
-        if self.top is not None:
+        if self.top is not None and counts:
             self.top.handle(event)
 
     def _note_device(self, device: str) -> None:

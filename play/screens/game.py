@@ -48,6 +48,11 @@ class GameScreen:
         """Tells the phase, too."""
         return f"game, {self.stage.phase}"
 
+    @property
+    def page(self) -> object:
+        """The game, or the menu over it: keys of the one must not reach the other."""
+        return self._menu is not None
+
     def handle(self, event: UiEvent) -> None:
         if event.kind == "press" and event.key == "f3" and not event.repeat:
             self.app.show_measurements = not self.app.show_measurements

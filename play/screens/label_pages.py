@@ -109,20 +109,16 @@ class NotePage:
 
     def __init__(self, app: Host, session: LabellingSession):
         self.app, self.session = app, session
-        self._is_new = True  # the letter that opened this page still arrives as text in the same frame
         field = TextField("Kept with your answer", session.draft.note, session.note, limit=500, lines=4)
         self.form = Form([field, Button("Back to the clips", partial(app.go, BACK))])
 
     def handle(self, event: UiEvent) -> None:
-        if event.kind == "text" and self._is_new:
-            return
         is_done = event.nav == "confirm" and event.key != "space" and self.form.focus == 0
         if is_done or (not self.form.handle(event) and event.nav == "back"):
             self.app.go(BACK)
 
     def update(self, now_s: float) -> None:
-        """From the second frame on, text is meant."""
-        self._is_new = False
+        """Nothing moves by itself."""
 
     def draw(self, surface: pygame.Surface) -> None:
         area = draw_frame(surface, self.app.ui, "Note", [("Enter", "back to the clips")])

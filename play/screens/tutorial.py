@@ -54,6 +54,11 @@ class TutorialScreen:
         cast = Cast(choice, label, secrets.randbits(31), (0,), is_recorded=False)
         return Stage(self.app, cast, is_timed=False)
 
+    @property
+    def page(self) -> object:
+        """The lesson, or the menu over it: keys of the one must not reach the other."""
+        return self._menu is not None
+
     # -- what happens ----------------------------------------------------------------------------------------------
 
     def handle(self, event: UiEvent) -> None:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class Screen(Protocol):
-    """One page of the window. The top of the app's stack gets events, updates and drawing."""
+    """One page of the window. The top of the app's stack gets events, updates and drawing.
+
+    A screen that shows one thing after another (the steps of a study) has an attribute `page` that changes with it:
+    keys pressed for the one must not reach the other (see `play/view/gate.py`).
+    """
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ from play.screens.study import StudyScreen, study_screen
 from play.screens.tutorial import TutorialScreen
 from play.screens.ways import Screen, ToReplay
 from play.study.run import StudyRun, load_study
-from tests.play.window_driver import use_threads, window
+from tests.play.window_driver import open_gate, use_threads, window
 
 EVENTS = 100_000
 PER_FRAME = 10
@@ -118,6 +118,7 @@ def play_one(driver) -> Stage:
 @pytest.mark.slow
 def test_random_events_raise_nothing(tmp_path, monkeypatch):
     use_threads(monkeypatch)
+    open_gate(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(replay_module, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     monkeypatch.setattr(replay_module.film, "save_game", lambda *_: None)

@@ -122,8 +122,11 @@ def test_menu_by_mouse_and_by_pad(driver):
     driver.click(settings.center)
     assert driver.at == "Settings"
     push = {"instance_id": 7, "joy": 0}
+    driver.settle()
     driver.post(pygame.event.Event(pygame.JOYBUTTONDOWN, button=1, **push))
     assert driver.at == "menu"
+    driver.post(pygame.event.Event(pygame.JOYBUTTONUP, button=1, **push))
+    driver.settle()
     assert driver.app.ui.device == "pad"
     driver.post(pygame.event.Event(pygame.JOYHATMOTION, hat=0, value=(0, 1), **push))
     driver.post(pygame.event.Event(pygame.JOYHATMOTION, hat=0, value=(0, 0), **push))

@@ -18,6 +18,7 @@ from play.game.settings import GameChoice, PlaySettings
 
 TOOLS = ("Xvfb", "xdotool")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
+SETTLED_S = 0.7  # after this a new page takes keys
 LIMIT_S = 180.0  # the first start may have to compile the kitchen
 
 pytestmark = [
@@ -64,10 +65,13 @@ class Desktop:
         return self.xdotool("getwindowname", found[0]).partition(": ")[2] if found else ""
 
     def press(self, *keys: str) -> None:
-        """Press keys one after another."""
+        """Press keys one after another; a page that has come takes none for half a second."""
         for key in keys:
+            before = self.page
             self.xdotool("key", key)
             time.sleep(0.15)
+            if self.page != before:
+                time.sleep(SETTLED_S)
 
     def await_page(self, name: str) -> None:
         """Wait for a page."""
@@ -76,6 +80,7 @@ class Desktop:
             assert self.process.poll() is None, "the window has closed"
             assert time.monotonic() < end, f"waited for '{name}', still on '{self.page}'"
             time.sleep(0.1)
+        time.sleep(SETTLED_S)
 
 
 @contextmanager

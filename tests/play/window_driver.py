@@ -18,6 +18,7 @@ from coord.agents.players import StayAgent
 from play.app import App, Options
 from play.game import worker
 from play.game.settings import GameChoice
+from play.view.gate import SETTLE_S, Gate
 
 FRAME_S = 1 / 30
 
@@ -41,6 +42,11 @@ def use_threads(monkeypatch, loader: worker.Loader = stay_loader) -> None:
     """Partners think in threads of this process: nothing is started that outlives a test."""
     monkeypatch.setattr(worker, "PartnerWorker", partial(worker.PartnerWorker, mode="thread", loader=loader))
     monkeypatch.setattr(worker.Spare, "renew", lambda self: None)
+
+
+def open_gate(monkeypatch) -> None:
+    """Every event counts at once, so that noise gets everywhere."""
+    monkeypatch.setattr(Gate, "is_open", lambda self, now_s: True)
 
 
 @contextmanager
@@ -73,20 +79,31 @@ class Driver:
         self.app.frame(list(events))
 
     def press(self, *names: str) -> None:
-        """Press and release keys, one per frame."""
+        """Press and release keys, one per frame, each as soon as the page takes keys."""
         for name in names:
+            self.settle()
             code = pygame.key.key_code(name)
             self.post(
                 pygame.event.Event(pygame.KEYDOWN, key=code, mod=0), pygame.event.Event(pygame.KEYUP, key=code, mod=0)
             )
 
+    def settle(self) -> None:
+        """Frames until the page in charge takes keys."""
+        self.app._watch_page()
+        for _ in range(round(SETTLE_S / FRAME_S) + 1):
+            if self.app.top is None or self.app.gate.is_open(self.clock()):
+                return
+            self.post()
+
     def type(self, text: str) -> None:
         """Type letters."""
+        self.settle()
         for letter in text:
             self.post(pygame.event.Event(pygame.TEXTINPUT, text=letter))
 
     def click(self, at: tuple[int, int]) -> None:
         """Move there and press the left button."""
+        self.settle()
         self.post(pygame.event.Event(pygame.MOUSEMOTION, pos=at, rel=(0, 0), buttons=(0, 0, 0)))
         self.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=at, button=1))
         self.post(pygame.event.Event(pygame.MOUSEBUTTONUP, pos=at, button=1))

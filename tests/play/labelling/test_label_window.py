@@ -18,7 +18,7 @@ from play.screens.label import LabelScreen
 from play.screens.label_pages import start_page
 from play.view import theme
 from tests.play.labelling.helpers import judge, kitchen_pair, make_store, missing_pair, session, still_pair
-from tests.play.window_driver import App, Clock, Driver
+from tests.play.window_driver import App, Clock, Driver, open_gate
 
 REASONS = ("collision", "fall", "other")
 NAMES = {"left": "left", "right": "right", "equal": "down", "skip": "up"}
@@ -126,7 +126,9 @@ def test_the_letter_that_opens_the_note_is_not_part_of_it(file: Path) -> None:
     with label_window(file) as driver:
         ready(driver)
         key = pygame.event.Event(pygame.KEYDOWN, key=pygame.K_n, mod=0)
+        driver.settle()
         driver.post(key, pygame.event.Event(pygame.TEXTINPUT, text="n"))
+        driver.post(pygame.event.Event(pygame.KEYUP, key=pygame.K_n, mod=0))
         driver.type("now")
         driver.press("return")
         assert screen(driver).session.draft.note == "now"
@@ -323,7 +325,8 @@ def consistent(file: Path) -> int:
         return len(standing(store))
 
 
-def test_random_events_raise_nothing(tmp_path: Path) -> None:
+def test_random_events_raise_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_gate(monkeypatch)
     make_store(tmp_path / "labels.sqlite", 2000).close()
     seen = noise(tmp_path / "labels.sqlite", 3000)
     assert {"label, showing", "label, reasons", "Break"} <= seen
@@ -331,7 +334,8 @@ def test_random_events_raise_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_fifty_thousand_random_events_raise_nothing(tmp_path: Path) -> None:
+def test_fifty_thousand_random_events_raise_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_gate(monkeypatch)
     make_store(tmp_path / "labels.sqlite", 2000).close()
     seen = noise(tmp_path / "labels.sqlite", 50_000)
     assert {"label, showing", "label, reasons", "label, note", "label, keys", "Break"} <= seen
