@@ -1,10 +1,12 @@
-"""The scripted cook `greedy`: divides the work with the other chefs, walks around them, and never stays stuck.
+"""The scripted cook `greedy`: divides the work with the other chefs, and walks around them.
 
 Each tick it lists the open work, gives every chef a goal (`coord.overcooked.task_allocation`), plans a route for each
 chef in order of urgency through space and time (`coord.overcooked.planner`), and takes the first step of its own. Two
 greedy chefs in one kitchen reach the same division from the same state. With anybody else it watches: a chef that makes
 no progress towards the goal it was given loses credit, and without credit it is no longer counted on, only walked
-around.
+around. Two of it score in every packaged kitchen and in the first 200 generated ones under both rule sets (a test plays
+them); kitchens in which they lock each other out for good exist all the same: a corridor in which neither can pass, one
+with a soup and one with an ingredient in hand and every counter between them full.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def clone(
     demos: Demonstrations, config: BCConfig, seeds: Sequence[int], epochs: int, on_epoch: OnEpoch | None = None
 ) -> PopulationNet:
     """Train one clone per seed on all rows of `demos`: Adam on cross-entropy, every epoch in a fresh order."""
-    memory.check(_memory_parts(demos, config, len(seeds)), "lower members, batch_size or hidden")
+    check_memory(demos, config, len(seeds))
     arch = Arch(kind="mlp_features", inputs=demos.features.shape[1], hidden=config.hidden)
     net = PopulationNet.create(arch, [seeding.torch_generator(seed, "bc", "init") for seed in seeds])
     optimiser = PopulationAdam(net, eps=1e-8)
@@ -142,14 +142,13 @@ def clone(
     return net
 
 
-def _memory_parts(demos: Demonstrations, config: BCConfig, members: int) -> dict[str, float]:
-    """Bytes that cloning will hold at least: networks with Adam, and what one batch leaves for its gradient."""
+def check_memory(demos: Demonstrations, config: BCConfig, members: int = 1) -> None:
+    """UserError unless networks with Adam, and what a batch leaves for its gradient, can be held."""
     widths = (demos.features.shape[1], *config.hidden, NUM_ACTIONS)
     rows = members * min(config.batch_size, len(demos.acts))
-    return {
-        "networks with Adam": members * memory.dense_numbers(widths) * memory.ADAM * memory.FLOAT,
-        f"batches of {rows} rows": rows * sum(widths) * memory.FLOAT,
-    }
+    networks = members * memory.dense_numbers(widths) * memory.ADAM * memory.FLOAT
+    parts = {"networks with Adam": networks, f"batches of {rows} rows": rows * sum(widths) * memory.FLOAT}
+    memory.check(parts, "lower members, batch_size or hidden")
 
 
 def cloning_loss(net: PopulationNet, features: Tensor, acts: Tensor) -> Tensor:

@@ -324,7 +324,7 @@ def _check_numbers(num_envs: int, horizon: int, rule_set: str) -> None:
         whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
         if not whole or number < 1 or (most is not None and number > most):
             allowed = f"1 to {most}" if most else "at least 1"
-            raise UserError(f"{name} is {number!r}, allowed: whole numbers, {allowed}")
+            raise UserError(f"{name} is {number!r}, allowed: {allowed}, a whole number")
     if rule_set not in packed_row.RULES:
         raise unknown("rules", rule_set, packed_row.RULES)
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coord import memory
 from coord.errors import UserError, unknown
 from coord.limits import Count, CountOrNone, Horizon, Members, Seconds, Seed, Steps
 from coord.plugins import choice
@@ -181,10 +182,12 @@ def inputs_of(cfg: RLHFConfig, partners: tuple[StoredAgent, ...], proxies: tuple
 def prepare(cfg: RLHFConfig) -> tuple[Layout, tuple[StoredAgent, ...], tuple[StoredAgent, ...]]:
     """Layout, partners and proxies, checked: see `pipeline`."""
     from coord.agents.files import check_id
+    from coord.algos import ppo
     from coord.algos.bc import recorded_layout
     from coord.evaluation.agents import hashes_of, load_networks, load_training_partners
     from coord.overcooked import load_layout
     from coord.preference.labels import queries
+    from coord.preference.learners.imitation import arch_of
 
     check_id(f"imitation{cfg.seed}-{cfg.members}", asked=f"seed={cfg.seed}")
     queries.check(cfg.query, cfg.reward)
@@ -193,6 +196,8 @@ def prepare(cfg: RLHFConfig) -> tuple[Layout, tuple[StoredAgent, ...], tuple[Sto
         raise UserError(f"query.length={cfg.query.length} (stored: {stored} ticks) does not fit horizon={cfg.horizon}")
     home = load_layout(cfg.layout)
     recorded_layout(home)
+    parts = ppo.memory_parts(cfg.algo, arch_of(home, cfg.rules, cfg.algo.hidden), cfg.members)
+    memory.check(parts, "lower members, algo.num_envs, algo.rollout_len or algo.hidden")
     partners = load_training_partners(cfg.partners, home, cfg.rules)
     shared = set(hashes_of(cfg.partners)) & set(hashes_of(cfg.proxies))
     if shared:

@@ -159,6 +159,7 @@ def train_clone(cfg: TrainConfig, algo: BCConfig) -> Path:
         data = bc.packaged_games(cfg.layout, algo.split)
     else:
         data = bc.own_games(cfg.data, cfg.layout, cfg.rules)
+    bc.check_memory(data.demos, algo)
     read = {"data": array_hash(*data.demos, *(data.unseen or ()))}
     with open_run(cfg, algo="bc", layout=cfg.layout, read=read) as folder:
         if (folder / AGENT_FILE).exists():

@@ -9,6 +9,7 @@ import pytest
 from coord import memory
 from coord.buffers import ReplayBuffer
 from coord.errors import UserError
+from coord.preference.reward.model import RewardConfig, RewardModel
 from coord.run import cli
 
 measured = memory.machine_bytes
@@ -38,6 +39,8 @@ def test_numbers_and_the_largest_part_first() -> None:
         (["train", "algo.num_envs=1000000", "members=1000"], "1000000000 kitchens"),
         (["train", "algo.rollout_len=1000000", "algo.num_envs=1000"], "rollouts of 1000000000 rows"),
         (["train", "algo.hidden=65536,65536"], "networks with Adam"),
+        (["train", "algo=bc", "algo.hidden=65536,65536"], "networks with Adam"),
+        (["rlhf", "members=1000", "algo.num_envs=100000"], "rollouts of 10000000000 rows"),
         (["population", "members=1000", "algo.hidden=4096,4096"], "networks with Adam"),
     ],
 )
@@ -56,3 +59,17 @@ def test_replay_buffers_too_large() -> None:
     with pytest.raises(UserError, match="replay of 3 x 1000000000 transitions"):
         ReplayBuffer(3, 10**9, 24, 6)
     assert ReplayBuffer(3, 10**6, 24, 6).size == 0
+
+
+def test_reward_networks_too_large() -> None:
+    with pytest.raises(UserError, match=r"reward networks 128\.\d GiB"):
+        RewardModel.create(RewardConfig(ensemble=8, hidden=(32768,)), 32766, 1, [0])
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "out="], ["train", "out=/"], ["play", "layout=cramped_rom"], ["play", "partner=gredy"]]
+)
+def test_no_place_and_no_such_name_are_told_at_once(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    line = capsys.readouterr().err
+    assert any(part in line for part in ("out= names no place", "root of the file system", "did you mean"))

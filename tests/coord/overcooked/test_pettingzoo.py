@@ -163,9 +163,20 @@ def test_shaping_is_part_of_the_reward_when_asked():
         _, rew, _, _, infos = env.step({"player_0": 5, "player_1": 4})
         assert infos["player_0"]["shaped_rew"] == 3
         assert rew == {"player_0": 3 * factor, "player_1": 0}
-    for wrong in (float("nan"), float("inf"), "much"):
+    for wrong in (float("nan"), float("inf"), "much", True):
         with pytest.raises(UserError, match="shaping="):
             parallel_env(shaping=wrong)
+
+
+def test_what_is_no_mapping_is_refused():
+    env = parallel_env()
+    env.reset()
+    with pytest.raises(ValueError, match="takes the actions by agent"):
+        env.step(None)
+    state = env.kitchen.state_dict(0)
+    for wrong in ({}, [], {**state, "players": 3}, {**state, "players": [{}, {}]}, {**state, "objects": [7]}):
+        with pytest.raises(ValueError, match="the state"):
+            env.kitchen.load_state_dict(0, wrong)
 
 
 def test_masks_are_in_info():

@@ -211,6 +211,8 @@ def test_results_belong_to_the_caller() -> None:
         ({"rules": "clasic"}, "did you mean 'classic'"),
         ({"num_envs": 0}, "num_envs is 0"),
         ({"horizon": 0}, "horizon is 0"),
+        ({"horizon": "x"}, "horizon is 'x'"),
+        ({"num_envs": True}, "num_envs is True"),
         ({"horizon": 40_000}, "allowed: 1 to 32767"),
         ({"layout": ["cramped_room"]}, "1 layouts were given for 2 kitchens"),
         ({"layout": ["cramped_room", "cramped_room_single"]}, "same number of seats"),
