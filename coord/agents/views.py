@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,3 +63,11 @@ class KitchenView:
         if "useful" not in self._cache:
             self._cache["useful"] = self.env.available_actions(self._final)
         return self._cache["useful"]
+
+    def rows(self) -> NDArray[np.int16]:
+        """[N, S] the packed rows (`coord.overcooked.packed_row`)."""
+        return self.env.rows(self._final)
+
+    def states(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        """The kitchens `rows` as mappings of overcooked-ai's `OvercookedState.to_dict`."""
+        return [self.env.state_dict(int(row), self._final) for row in rows]

@@ -1,11 +1,13 @@
-"""Agents by name (built-ins, files, run folders, pools): to play or, with the held-out ones barred, to train with."""
+"""Agents by name (built-ins, files, folders, pools, kinds of packages): to play or, if not held out, to train with."""
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from coord import checkpoint
+from coord import checkpoint, plugins
 from coord.agents import files
 from coord.agents.files import AGENT_FILE, HELD_OUT_ID, MANIFEST, StoredAgent
 from coord.agents.greedy import GreedyAgent
@@ -14,7 +16,7 @@ from coord.algos.bc import has_human_games
 from coord.errors import UserError, unknown
 from coord.evaluation.proxies import SPLIT_OF, load_clone
 from coord.overcooked import Layout, load_layout
-from coord.references import split_reference
+from coord.references import split_reference, split_scheme
 
 SCRIPTED: dict[str, Callable[[], Agent]] = {"random": RandomAgent, "stay": StayAgent, "greedy": GreedyAgent}
 BUILT_IN = (*SCRIPTED, *SPLIT_OF)
@@ -32,14 +34,16 @@ def load_agents(
     return [
         _player(found, home, rules, stochastic=stochastic, drop_stay=drop_stay)
         for ref in refs
-        for found in _find(ref, home)
+        for found in (_find(ref, home) if not split_scheme(ref)[0] else [_of_kind(ref, home, rules)])
     ]
 
 
 def load_agent(
     ref: str, layout: str | Layout, rules: str, *, stochastic: bool = True, drop_stay: bool = False
 ) -> Agent:
-    """One agent: a built-in name, a .safetensors file, the folder of a training run, or `<pool>#<member>`.
+    """One agent: a built-in name, a .safetensors file, the folder of a run, `<pool>#<member>`, or `<kind>:<what>`.
+
+    Kinds such as `python:`, `onnx:`, `sb3:` are plug-ins of the group `coord.agents`.
 
     Raises:
         UserError: nothing of that name, a damaged file, or an agent of another layout or other rules.
@@ -56,6 +60,8 @@ def files_of(ref: str) -> list[Path]:
     Raises:
         UserError: a damaged pool.
     """
+    if split_scheme(ref)[0]:
+        return []
     path, member = split_reference(ref)
     folder = Path(path)
     if (folder / MANIFEST).is_file():
@@ -74,7 +80,14 @@ def hashes_of(refs: Sequence[str], layout: str | Layout | None = None) -> list[s
     if layout is not None:
         home = load_layout(layout)
         return [h for ref in refs for h in ([load_clone(ref, home).sha256] if ref in SPLIT_OF else hashes_of([ref]))]
-    return [h for ref in refs for h in ([checkpoint.file_hash(p) for p in files_of(ref)] or [ref])]
+    return [h for ref in refs for h in ([checkpoint.file_hash(p) for p in files_of(ref)] or [_foreign_hash(ref)])]
+
+
+def _foreign_hash(ref: str) -> str:
+    """Hash of the reference and of the file that it names, of whatever kind; a reference without one is its own."""
+    scheme, rest = split_scheme(ref)
+    named = rest.rpartition(":")[0] if scheme == "python" else rest.partition(",")[0]
+    return f"{ref} {checkpoint.file_hash(named)}" if scheme and Path(named).is_file() else ref
 
 
 def identities(refs: Sequence[str], found: Sequence[StoredAgent]) -> list[list[str]]:
@@ -96,6 +109,8 @@ def load_networks(refs: Sequence[str], layout: str | Layout, rules: str) -> list
 
 def _networks(refs: Sequence[str], home: Layout, rules: str) -> Iterator[tuple[str, StoredAgent]]:
     for ref in refs:
+        if split_scheme(ref)[0]:
+            raise UserError(f"partner {ref}: training takes networks of ours (bc_train, agent files, pools)")
         for found in _find(ref, home):
             if not isinstance(found, StoredAgent):
                 raise UserError(f"partner {ref} is scripted: training takes networks (bc_train, agent files, pools)")
@@ -128,6 +143,16 @@ def _refuse_held_out(found: StoredAgent, ref: str, layout: Layout) -> None:
         files.refuse_held_out(found, source, load_clone(HELD_OUT_ID, layout).net.tensors())
 
 
+def _of_kind(ref: str, layout: Layout, rules: str) -> Agent:
+    """The agent of a reference `<kind>:<what>`, by the package that knows the kind."""
+    kind, rest = split_scheme(ref)
+    known = plugins.entries("coord.agents")
+    if kind not in known:
+        raise unknown("kind of agent", f"{kind}:", [f"{name}:" for name in known])
+    found = plugins.find("coord.agents", kind, "kind of agent")
+    return getattr(found, "load", found)(rest, layout, rules)
+
+
 def _find(ref: str, layout: Layout) -> list[StoredAgent | Agent]:
     """What a reference stands for: agents read from disk, or players that need no file."""
     if ref in SCRIPTED:
@@ -143,14 +168,45 @@ def _find(ref: str, layout: Layout) -> list[StoredAgent | Agent]:
     if (folder / AGENT_FILE).is_file():
         return [files.read_agent(folder / AGENT_FILE)]
     if folder.is_file():
+        _refuse_foreign(folder)
         return [files.read_agent(folder)]
     if folder.suffix or folder.exists() or "/" in ref:
         raise UserError(f"no agent at '{ref}': expected a .safetensors file, a run folder with {AGENT_FILE}, or a pool")
-    raise unknown("agent", ref, [*BUILT_IN, "<file>.safetensors", "<run folder>", "<pool>", "<pool>#<member>"])
+    kinds = [f"<{kind}:...>" for kind in plugins.entries("coord.agents")]
+    raise unknown("agent", ref, [*BUILT_IN, *kinds, "<file>.safetensors", "<run folder>", "<pool>", "<pool>#<member>"])
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise `UserError`, with the way to load it, for a file that looks like an agent of another library."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    ending = path.suffix.lower()
+    if ending == ".py":
+        what, ref = "a Python file", f"python:{path}:<name>"
+    elif ending == ".onnx" or (ending != ".safetensors" and re.match(rb"\x08[\x03-\x20][\x12:\x1a\x22]", start)):
+        what, ref = "an ONNX file", f"onnx:{path},obs=lossless"
+    elif start.startswith(b"PK") and _holds(path, "policy.pth"):
+        what, ref = "an archive of Stable-Baselines3", f"sb3:{path},obs=features"
+    elif start.startswith((b"PK", b"\x80")) or ending in (".pt", ".pth", ".pkl", ".pickle"):
+        what = "a pickle or an archive of torch, which is not opened"
+        ref = "python:<file.py>:<name> with a file of yours"
+    else:
+        return
+    raise UserError(f"{path} is not a coord agent: it looks like {what}; try {ref}")
+
+
+def _holds(path: Path, name: str) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return name in archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError):
+        return False
 
 
 def _player(found: StoredAgent | Agent, layout: Layout, rules: str, *, stochastic: bool, drop_stay: bool) -> Agent:
     if not isinstance(found, StoredAgent):
+        if callable(prefer := getattr(found, "prefer", None)):
+            prefer(stochastic=stochastic)
         return found
     found.check_kitchen(layout, rules)
     return found.player(stochastic=stochastic, drop_stay=drop_stay)

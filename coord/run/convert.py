@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from coord.errors import UserError, unknown
+from coord.references import join_options
 
 _ITEM = re.compile(r"""(?:[^,\[\]'"]|\[[^\]]*\]|"[^"]*"|'[^']*')+""")  # up to a comma outside of quotes and brackets
 _RULES = ConfigDict(coerce_numbers_to_str=True, allow_inf_nan=False)
@@ -102,9 +103,10 @@ def split_items(text: str) -> list[str]:
     if inside[:1] == "[" and inside[-1:] == "]":
         inside = inside[1:-1]
     items = (item.strip() for item in _ITEM.findall(inside))
-    return [
+    plain = [
         item[1:-1] if item[0] in "'\"" and item[0] == item[-1] and len(item) > 1 else item for item in items if item
     ]
+    return join_options(plain)
 
 
 def _explained(hint: Any, value: Any, where: str, failure: dict[str, Any]) -> UserError:

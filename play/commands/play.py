@@ -64,15 +64,18 @@ def run(overrides: Sequence[str]) -> int:
 def _check_names(cfg: PlayConfig) -> None:
     """UserError, before a window opens, for a kitchen or a partner that does not exist."""
     from coord.overcooked.loader import load_layout
-    from coord.references import split_reference
+    from coord.plugins import entries
+    from coord.references import split_reference, split_scheme
     from play.game.catalogue import BUILT_IN
 
     if cfg.layout is not None:
         load_layout(cfg.layout)
     known = [entry.ref for entry in BUILT_IN]
     named = cfg.partner is None or cfg.partner in known or os.path.exists(split_reference(cfg.partner)[0])
-    if not named:
-        raise unknown("partner", cfg.partner, [*known, "<agent file>", "<folder of a pool or run>"])
+    kinds = entries("coord.agents")
+    if not named and split_scheme(cfg.partner)[0] not in kinds:
+        whats = [f"<{kind}:...>" for kind in kinds]
+        raise unknown("partner", cfg.partner, [*known, *whats, "<agent file>", "<folder of a pool or run>"])
     if cfg.study is not None and not os.path.isfile(cfg.study):
         raise UserError(f"no study file at '{cfg.study}'")
 

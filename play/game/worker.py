@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class PartnerSpec:
     """Which agent, how it draws its actions, and from which seed."""
 
-    ref: str  # built-in name, checkpoint path, or pool#member
+    ref: str  # built-in name, checkpoint path, pool#member, or <kind>:<what>
     stochastic: bool = True
     seed: int = 0
 
@@ -337,7 +337,7 @@ def checkpoint_hash(ref: str, agent: Agent) -> str:
         if path.is_file():
             return checkpoint.file_hash(path)
     if not isinstance(agent, FrozenPolicy):
-        return ""
+        return getattr(agent, "sha256", "")
     digest = hashlib.sha256()
     for name, tensor in sorted(agent.net.tensors().items()):
         digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
