@@ -64,7 +64,7 @@ class KitchenView:
             self._cache["useful"] = self.env.available_actions(self._final)
         return self._cache["useful"]
 
-    def rows(self) -> NDArray[np.int16]:
+    def rows(self) -> NDArray[np.integer]:
         """[N, S] the packed rows (`coord.overcooked.packed_row`)."""
         return self.env.rows(self._final)
 

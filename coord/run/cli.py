@@ -110,6 +110,8 @@ def hydra_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """
     rest, flags, waiting = [], {}, list(words)
     while waiting:
+        if waiting[0] == "--allow-code":  # as it is known from elsewhere; a field like any other
+            waiting[0] = "allow_code=true"
         name, mark, value = waiting[0].partition("=")
         flag = FLAGS.get(name)
         if flag is None:

@@ -28,7 +28,7 @@ class PlayConfig:
     """The game window; without words it opens the menu."""
 
     layout: str | None = None  # kitchen to start in at once: a name, or a .layout file; null: the menu
-    # partner to start with at once: greedy, human_proxy, a checkpoint, pool#member; null: the menu
+    # partner to start with at once: greedy, human_proxy, a checkpoint, pool#member, python:cook.py:Cook; null: the menu
     partner: str | None = None
     seat: Seat | None = None  # your seat, 0 or 1; null: the one used last
     ticks: Ticks | None = None  # length of the game in ticks; null: the one used last
@@ -38,11 +38,14 @@ class PlayConfig:
     # label store for moments compared after a game; null: the agent's preference run's, else beside data
     moments: str | None = None
     runs: str = "runs"  # folder in which trained partners are looked for
+    allow_code: bool = False  # the study file may name python: agents, whose code then runs (also: --allow-code)
 
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads as the others are set, and why."""
         game = ("layout", "partner", "seat", "ticks", "tick_hz")
-        return dict.fromkeys(game, "the study file says what is played") if self.study is not None else {}
+        if self.study is not None:
+            return dict.fromkeys(game, "the study file says what is played")
+        return {"allow_code": "it is for study=; an agent that you name yourself may run its code"}
 
 
 Config = PlayConfig
@@ -73,7 +76,7 @@ def _check_names(cfg: PlayConfig) -> None:
     known = [entry.ref for entry in BUILT_IN]
     named = cfg.partner is None or cfg.partner in known or os.path.exists(split_reference(cfg.partner)[0])
     kinds = entries("coord.agents")
-    if not named and split_scheme(cfg.partner)[0] not in kinds:
+    if not named and split_scheme(str(cfg.partner))[0] not in kinds:
         whats = [f"<{kind}:...>" for kind in kinds]
         raise unknown("partner", cfg.partner, [*known, *whats, "<agent file>", "<folder of a pool or run>"])
     if cfg.study is not None and not os.path.isfile(cfg.study):
@@ -85,7 +88,7 @@ def _first(cfg: PlayConfig) -> Destination | None:
     from play.screens import ways
 
     if cfg.study is not None:
-        return ways.ToStudy(Path(cfg.study))
+        return ways.ToStudy(Path(cfg.study), cfg.allow_code)
     names = ("layout", "partner", "seat", "ticks", "tick_hz")
     wanted = {name: value for name in names if (value := getattr(cfg, name)) is not None}
     return ways.ToLastGame(wanted) if wanted else None

@@ -31,10 +31,12 @@ class StudyConfig:
     data: str | None = None  # recordings file; null: $COORD_DATA, else coord/games.sqlite in the user's data folder
     participant: str | None = None  # withdraw: the id whose data are to be deleted
     out: str = "study-report"  # report: folder for report.html and the CSV tables
+    allow_code: bool = False  # the file may name python: agents, whose code then runs (also: --allow-code)
 
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads as the others are set, and why."""
-        read = {"check": ("file",), "run": ("file", "data"), "report": ("file", "data", "out")}
+        once = ("file", "allow_code")
+        read = {"check": once, "run": (*once, "data"), "report": ("file", "data", "out")}
         own = ("what", *read.get(self.what, ("data", "participant")))
         return {
             field.name: f"coord study {self.what} does not read it" for field in fields(self) if field.name not in own
@@ -57,7 +59,7 @@ def _study(cfg: StudyConfig) -> Study:
 
     if cfg.file is None:
         raise UserError(f"coord study {cfg.what} needs a study file, for example configs/study/example.yaml")
-    return load_study(cfg.file)
+    return load_study(cfg.file, allow_code=cfg.allow_code or cfg.what == "report")
 
 
 def _check(cfg: StudyConfig) -> int:
@@ -91,7 +93,7 @@ def _run(cfg: StudyConfig) -> int:
     from play.screens.ways import ToStudy
 
     path, data = Path(str(cfg.file)), None if cfg.data is None else Path(cfg.data)
-    return main(Options(file=data, open_first=ToStudy(path)))
+    return main(Options(file=data, open_first=ToStudy(path, cfg.allow_code)))
 
 
 def _report(cfg: StudyConfig) -> int:

@@ -74,7 +74,7 @@ def _studies(app: Host, _: ways.ToStudies) -> Screen:
 def _study(app: Host, to: ways.ToStudy) -> Screen:
     from play.screens.study import study_screen
 
-    return study_screen(app, to.file)
+    return study_screen(app, to.file, allow_code=to.allow_code)
 
 
 def _replays(app: Host, _: ways.ToReplays) -> Screen:

@@ -57,13 +57,13 @@ def _first_file() -> str:
     return str(next(iter([*nearby, *examples]), ""))
 
 
-def study_screen(app: Host, path: Path) -> Screen:
+def study_screen(app: Host, path: Path, *, allow_code: bool = False) -> Screen:
     """The first page of a study, or why it cannot be run."""
     store = app.preloader.store()
     if store is None:  # a study without a record is no study
         return message(app, "Nothing can be recorded", app.preloader.problem)
     try:
-        study = load_study(path)
+        study = load_study(path, allow_code=allow_code)
         waiting = unfinished(study, store)
     except UserError as err:
         return message(app, "This study cannot be opened", str(err))

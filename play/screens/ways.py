@@ -96,9 +96,10 @@ class ToStudies:
 
 @dataclass(frozen=True)
 class ToStudy:
-    """The first page of a study."""
+    """The first page of a study; `allow_code`: its file may name agents whose own code runs."""
 
     file: Path
+    allow_code: bool = False
 
 
 @dataclass(frozen=True)

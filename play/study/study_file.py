@@ -31,7 +31,8 @@ import yaml
 
 from coord.errors import UserError, unknown
 from coord.overcooked.loader import load_layout
-from coord.references import split_reference
+from coord.plugins import entries
+from coord.references import names_code, split_reference, split_scheme
 from coord.yaml_files import compose_yaml, read_text, value_of
 from play.game.catalogue import BUILT_IN
 
@@ -133,8 +134,11 @@ class Study:
         return hashlib.sha256(self.consent.encode()).hexdigest()
 
 
-def load_study(path: str | Path) -> Study:
-    """Read and check. UserError "<file>:<line>: <field>: <what is wrong and what is allowed>"."""
+def load_study(path: str | Path, *, allow_code: bool = False) -> Study:
+    """Read and check. UserError "<file>:<line>: <field>: <what is wrong and what is allowed>".
+
+    allow_code: whether the file may name agents whose own code would run (`python:`); nothing runs here.
+    """
     path = Path(path)
     text = read_text(path)
     node = compose_yaml(text, str(path))
@@ -145,6 +149,8 @@ def load_study(path: str | Path) -> Study:
     del fields["study"]
     study = Study(path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), **_read(top, Study, fields))
     _check_references(study, fields)
+    if not allow_code and (refs := [ref for ref in study.partners if names_code(ref)]):
+        fields["blocks"].fail(f"{refs[0]} would run code; if you trust this file and that code, add --allow-code")
     return study
 
 
@@ -275,7 +281,8 @@ def _layout(spot: _Spot) -> str:
 def _partner(spot: _Spot) -> str:
     ref = _text(spot)
     names = [entry.ref for entry in BUILT_IN]
-    if ref not in names and not Path(split_reference(ref)[0]).exists():
+    of_kind = split_scheme(ref)[0] in entries("coord.agents")
+    if ref not in names and not of_kind and not Path(split_reference(ref)[0]).exists():
         spot.fail(f"{unknown('partner', ref, names)}; or a checkpoint file, or <pool folder>#<member>")
     return ref
 

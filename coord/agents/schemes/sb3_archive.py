@@ -30,8 +30,10 @@ from coord.overcooked import Layout
 from coord.types import NUM_ACTIONS
 
 RUNS_CODE = False
-ACTIVATIONS = ("CELU", "ELU", "GELU", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "LogSigmoid", "Mish", "ReLU")
-ACTIVATIONS += ("ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softsign", "Tanh")
+ACTIVATIONS = (
+    *("CELU", "ELU", "GELU", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "LogSigmoid", "Mish", "ReLU", "ReLU6"),
+    *("SELU", "SiLU", "Sigmoid", "Softplus", "Softsign", "Tanh"),
+)
 # What the weights of the deciding network are called: hidden layers, last layer, activation unless another is named.
 _ACTOR = (r"mlp_extractor\.policy_net\.(\d+)\.", r"action_net\.", "Tanh")
 _Q_NET = (r"q_net\.q_net\.(\d+)\.", "", "ReLU")
