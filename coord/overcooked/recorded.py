@@ -179,14 +179,18 @@ class RecordedGame:
 
 
 def _described(header: GameHeader, asked: Layout) -> str:
-    """A recorded game's kitchen and rules, and in what it differs where its grid is the one that was asked for."""
+    """A recorded game's kitchen and rules, and in what it differs where its terrain is the one that was asked for."""
     kitchen = header.kitchen()
+    different = _differences(kitchen, asked)
     text = f"{kitchen.name} with rules={header.rules}"
-    if kitchen.grid != asked.grid or kitchen.hash == asked.hash:
-        return text
-    ours, theirs = asdict(asked), asdict(kitchen)
-    different = [name for name in ours if name not in ("name", "start_state") and ours[name] != theirs[name]]
-    return f"{text} (the same grid, other {', '.join(different) or 'start'})"
+    return text if "terrain" in different or not different else f"{text} (the same grid, other {', '.join(different)})"
+
+
+def _differences(kitchen: Layout, other: Layout) -> list[str]:
+    """In what two kitchens differ as what people do in them goes: not in names nor in where they start."""
+    ours, theirs = asdict(kitchen), asdict(other)
+    found = [name for name in ours if name not in ("name", "grid", "start_state") and ours[name] != theirs[name]]
+    return found if kitchen.terrain == other.terrain else ["terrain", *found]
 
 
 def state_hash(state: Mapping[str, Any]) -> str:
@@ -360,13 +364,15 @@ def _game(
 
 
 def games_on(path: str | Path, layout: Layout, rules: str) -> list[RecordedGame]:
-    """The games of a file that people played on `layout` under `rules`, with whomever.
+    """The games of a file that people played on `layout` under `rules`, with whomever and wherever they started.
 
     Raises:
         UserError: the file cannot be read, or nobody played there; it says where they played instead.
     """
     played = [game for game in read_games(path) if game.human_seats and len(game.rew)]
-    games = [game for game in played if game.header.layout_hash == layout.hash and game.header.rules == rules]
+    games = [
+        game for game in played if game.header.rules == rules and not _differences(game.header.kitchen(), layout)
+    ]
     if not games:
         others = ", ".join(sorted({_described(game.header, layout) for game in played})) or "no other kitchen either"
         raise UserError(f"{path} holds no game of a person on {layout.name} with rules={rules}, but on {others}")

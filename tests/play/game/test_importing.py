@@ -108,6 +108,9 @@ def test_a_game_with_cook_time_five_is_replayed_scored_and_cloned(tmp_path, caps
     assert {event.name for event in game.events} >= {"delivery", "placement_in_pot"}
     assert game.header.score == sum(demo_2019()[2]) >= 40
     assert len(own_games(data, kitchen, "classic").demos.acts) == 60
+    others_begin = load_layout(json.dumps({**FILE, "grid": FILE["grid"].translate(str.maketrans("12", "21"))}))
+    assert others_begin.hash != kitchen.hash
+    assert len(own_games(data, others_begin, "classic").demos.acts) == 60
     with pytest.raises(UserError, match=r"but on cramped_room .*\(the same grid, other times, classic_time\)"):
         own_games(data, load_layout(json.dumps({key: FILE[key] for key in FILE if key != "cook_time"})), "classic")
     assert score_recorded(data)["rows"][0]["returns"] == [game.header.score]
