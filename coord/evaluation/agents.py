@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -84,10 +85,13 @@ def hashes_of(refs: Sequence[str], layout: str | Layout | None = None) -> list[s
 
 
 def _foreign_hash(ref: str) -> str:
-    """Hash of the reference and of the file that it names, of whatever kind; a reference without one is its own."""
-    scheme, rest = split_scheme(ref)
-    named = rest.rpartition(":")[0] if scheme == "python" else rest.partition(",")[0]
-    return f"{ref} {checkpoint.file_hash(named)}" if scheme and Path(named).is_file() else ref
+    """Hash of the file that a reference of any kind names, and of the words about it; others stand for themselves."""
+    kind, rest = split_scheme(ref)
+    mark = ":" if kind == "python" else ","
+    named, _, words = rest.rpartition(mark) if kind == "python" else rest.partition(mark)
+    if not kind or not Path(named).is_file():
+        return ref
+    return hashlib.sha256(f"{kind} {words} {checkpoint.file_hash(named)}".encode()).hexdigest()
 
 
 def identities(refs: Sequence[str], found: Sequence[StoredAgent]) -> list[list[str]]:

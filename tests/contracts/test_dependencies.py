@@ -10,7 +10,7 @@ from importlib.metadata import packages_distributions
 from tests.contracts.house import IMPORTS, PACKAGES, ROOT
 
 # Needed without an import of ours: the ffmpeg that imageio starts, and what torch.utils.tensorboard writes with.
-BEHIND_OTHERS = {"imageio-ffmpeg", "tensorboard"}
+BEHIND_OTHERS = {"imageio-ffmpeg", "stable-baselines3", "tensorboard"}  # sb3 files are read without it
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 

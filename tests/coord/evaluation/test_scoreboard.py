@@ -34,6 +34,21 @@ def noisy(agent_id: str, **fields: object) -> NewMember:
     return NewMember(card(agent_id, **fields), constant_policy([0.1, 0.2, 0.0, 0.0, 0.4, 0.3]))
 
 
+def test_an_agent_of_anybodys_has_a_cell(tmp_path: Path) -> None:
+    cook = tmp_path / "cook.py"
+    cook.write_text("class Cook:\n obs = 'features'\n def act(self, obs, info): return info['tick'] % 6")
+    one = MethodEntry(method="theirs", layout="cramped_room", refs=(f"python:{cook}:Cook",))
+    assert scoreboard.play_with_proxy(tmp_path, one, QUICK, partner="random")
+    cell = json.loads(scoreboard.cell_path(tmp_path, "A", "cramped_room", "theirs").read_text())
+    assert {row["ego"] for row in cell["variants"]["standard"]["rows"]} == {"python:cook.py:Cook"}
+    assert str(tmp_path) not in json.dumps(cell)
+    assert not scoreboard.play_with_proxy(tmp_path, one, QUICK, partner="random")
+    cook.write_text(cook.read_text().replace("% 6", "% 5"))
+    assert scoreboard.play_with_proxy(tmp_path, one, QUICK, partner="random")
+    with pytest.raises(UserError, match="nobody is scored with itself"):
+        scoreboard.refuse_leaks(one.refs, one.refs)
+
+
 def test_a_cell_holds_every_variant_and_is_played_once(tmp_path: Path, egos: MethodEntry) -> None:
     assert scoreboard.play_with_proxy(tmp_path, egos, QUICK, partner="random")
     path = scoreboard.cell_path(tmp_path, "A", "cramped_room", "mine")

@@ -8,8 +8,11 @@ import pytest
 
 from coord.errors import UserError
 from coord.overcooked import OvercookedVectorEnv, load_layout
+from play.game.seats import AgentSeat
+from play.game.session import Session
 from play.game.worker import GameSpec, PartnerSpec, PartnerWorker
 from play.study.study_file import load_study
+from tests.play import helpers
 
 GOOD = "class Cook:\n obs = 'features'\n def act(self, obs, info): return info['tick'] % 6"
 BAD = {
@@ -49,6 +52,19 @@ def test_a_python_file_holds_a_seat_of_the_game(tmp_path):
     assert reply is not None
     assert reply.action == 0
     one.close()
+
+
+@pytest.mark.parametrize("text", [GOOD, GOOD.replace("info['tick'] % 6", "[info['tick'][0] // 3 or 'soup']")])
+def test_a_session_goes_on_whatever_its_partner_does(tmp_path, text):
+    """Thirty ticks with a sound one, and with one that answers with a word from the beginning."""
+    one = worker(tmp_path, text, hang_s=1e9)  # the clock runs faster than the thread
+    until(one, "ready", "crashed")
+    seats = [helpers.ScriptSeat(), AgentSeat(one)]
+    session = Session(load_layout("cramped_room"), seats, ticks=30, tick_hz=5.0)
+    helpers.run_session(session)
+    assert session.tick == 30
+    assert (one.status == "ready") == (text == GOOD)
+    assert one.message == "" or "python:cook.py:Cook" in one.message
 
 
 @pytest.mark.parametrize("text", BAD)
