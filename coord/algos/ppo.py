@@ -1,9 +1,11 @@
 """Proximal policy optimisation over the population axis: one update trains M independent agents.
 
-Clipped surrogate with GAE (Schulman et al. 2017), clipped value loss, entropy bonus. Every loss is computed per
-member, [M]; their sum is differentiated once, and since members share no parameter each gets exactly its own
-gradient. Learning rate, clip range, entropy and value coefficients are [M] tensors, so a method may give every
-member its own (PBT). Rows are [M, B] of any `RowEnv`: self-play, an ego among partners, or a control task.
+Clipped surrogate with GAE (Schulman et al. 2017), clipped value loss, entropy bonus: `loss` is the definition. Training
+takes its derivative by hand (`coord.kernels.ppo_loss`, `coord.kernels.fused`); tests hold values and gradients to it.
+Every loss is computed per member, [M]; their sum is differentiated once, and since members share no parameter each
+gets exactly its own gradient. Learning rate, clip range, entropy and value coefficients are [M] tensors, so a method
+may give every member its own (PBT). Rows are [M, B] of any `RowEnv`: self-play, an ego among partners, or a control
+task.
 
 Deviations from the published Overcooked PPO (Carroll et al. 2019): the default network reads indices
 (`coord.nets.population`), time limits bootstrap instead of terminating (`time_limit`), advantages are normalised per
@@ -25,7 +27,7 @@ from torch import Tensor
 from coord import memory, seeding
 from coord.errors import Diverged, UserError
 from coord.kernels import fused
-from coord.kernels.fused import ppo_loss
+from coord.kernels.ppo_loss import LOSS_PARTS, fast_loss, total_loss
 from coord.limits import Count, Minibatches, NotNegative, Positive, RewardScale, Share, Steps, StepsOrNone, Widths
 from coord.nets.optim import PopulationAdam
 from coord.nets.population import Arch, PopulationNet
@@ -33,6 +35,7 @@ from coord.partner_env import Episodes, RowEnv
 from coord.returns import TIME_LIMITS
 from coord.rollout import Rollout, advantages, allocate, collect
 from coord.schedules import linear
+from coord.types import NUM_ACTIONS
 
 Loss = Callable[["PPOState"], Tensor]  # a scalar that is added to the sum of the members' losses of a minibatch
 RECENT_EPISODES = 50  # the window of `rollout/return`: the mean of a member's last 50 episodes
@@ -68,6 +71,31 @@ class PPOConfig:
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
         Arch(kind=self.network, hidden=self.hidden)  # refuses impossible ones
+
+
+# --------------------------------------------------------------------------------------------------- loss
+
+
+def loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
+    """What PPO minimises, of each member [M], and its parts [M, 5] (`LOSS_PARTS`), means over the member's own rows.
+
+    Schulman et al. (2017): the clipped surrogate, equation 7, less value loss and entropy bonus, equation 9; the value
+    may gain no more than clip_coef by moving. out [M, B, 7]: logits and value; act [M, B] int64; scalars [M, B, 4]:
+    old_logp, old_val, adv, ret; coefs [M, 3]: clip_coef, vf_coef, ent_coef. Differentiable.
+    """
+    clip_coef, vf_coef, ent_coef = (coef[:, None] for coef in coefs.unbind(1))
+    old_logp, old_val, adv, ret = scalars.unbind(-1)
+    policy, val = out[..., :NUM_ACTIONS].log_softmax(-1), out[..., NUM_ACTIONS]
+    logp = policy.gather(-1, act[..., None]).squeeze(-1)
+    ratio = (logp - old_logp).exp()
+    clipped = ratio.clamp(1 - clip_coef, 1 + clip_coef)
+    surrogate = torch.minimum(ratio * adv, clipped * adv)
+    near = old_val + (val - old_val).clamp(-clip_coef, clip_coef)
+    value_loss = 0.5 * torch.maximum((val - ret).square(), (near - ret).square())
+    entropy = -(policy.exp() * policy).sum(-1)
+    total = -surrogate + vf_coef * value_loss - ent_coef * entropy
+    is_clipped = (surrogate < ratio * adv).to(out.dtype)
+    return total.mean(1), torch.stack([-surrogate, value_loss, entropy, old_logp - logp, is_clipped], -1).mean(1)
 
 
 # -------------------------------------------------------------------------------------------------- state
@@ -186,8 +214,8 @@ def row_gradients(state: PPOState, batch: RolloutBatch, rows: Tensor, coefs: Ten
     if state.learner is not None:
         return state.learner.gradients(batch.obs, rows, batch.act, batch.scalars, coefs)
     out = state.net.outputs(batch.obs[rows])
-    loss, parts = ppo_loss(out, batch.act[rows], batch.scalars[rows], coefs)
-    loss.sum().backward()
+    total, parts = fast_loss(out, batch.act[rows], batch.scalars[rows], coefs)
+    total.sum().backward()
     return parts
 
 
@@ -216,9 +244,9 @@ def update(
             if extra_loss is not None:
                 extra_loss(state).backward()
             norm = state.optim.step(lr, cfg.max_grad_norm)
-            history.append(torch.cat([parts, fused.total_loss(parts, coefs)[:, None], norm[:, None]], 1))
+            history.append(torch.cat([parts, total_loss(parts, coefs)[:, None], norm[:, None]], 1))
     state.update_step += 1
-    names = [f"train/{name}" for name in (*fused.LOSS_PARTS, "loss", "grad_norm")]
+    names = [f"train/{name}" for name in (*LOSS_PARTS, "loss", "grad_norm")]
     metrics = dict(zip(names, torch.stack(history).mean(0).unbind(1), strict=True))
     for name in ("train/loss", "train/grad_norm"):
         if not bool(torch.isfinite(metrics[name]).all()):

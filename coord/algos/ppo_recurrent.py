@@ -22,6 +22,7 @@ from torch import Tensor
 
 from coord.algos import ppo
 from coord.errors import UserError
+from coord.kernels.ppo_loss import fast_loss
 from coord.nets.population import PopulationNet
 from coord.partner_env import Episodes, RowEnv
 from coord.rollout import Rollout, fill
@@ -112,7 +113,7 @@ def gradients(
     starts = memory.starts.transpose(0, 1).flatten(0, 2)[chunks]  # [M, n, H]
     out, _ = state.net.remember(batch.obs[rows], starts, keep[rows])
     flat = rows.flatten(1)
-    loss, parts = ppo.ppo_loss(out.flatten(1, 2), batch.act[flat], batch.scalars[flat], coefs)
+    loss, parts = fast_loss(out.flatten(1, 2), batch.act[flat], batch.scalars[flat], coefs)
     loss.sum().backward()
     return parts
 

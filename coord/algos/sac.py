@@ -2,9 +2,9 @@
 
 Haarnoja et al. (2018) with learned temperature and two critics, as B-Pref and MRN set it (Lee et al. 2021; Liu et al.
 2022), and its exact form for discrete actions (Christodoulou 2019). All critics of all members are one batched network.
-Losses are pure functions (`sac_losses`); updates take their gradients by hand (`coord.kernels.backprop`), and tests
-compare these with autograd. Where the continuous head has one sampled action, the discrete head has the
-expectation over all actions; the losses are linear in what is averaged, so both heads share them.
+The losses below are the definition; updates take their gradients by hand (`coord.kernels.sac_gradients`), and tests
+compare these with autograd. Where the continuous head has one sampled action, the discrete head has the expectation
+over all actions; the losses are linear in what is averaged, so both heads share them.
 
 Deviations from the published code: none at the defaults. Options it lacks: layer normalisation and decoupled weight
 decay of the critics, a rarer actor update, time limits that terminate.
@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coord import memory, seeding
-from coord.algos.sac_losses import actor_loss, alpha_loss, critic_loss, critic_target, expected_soft_value, soft_value
 from coord.buffers import ReplayBatch
 from coord.errors import Diverged, UserError
+from coord.kernels import sac_gradients
 from coord.kernels.backprop import Net, TrainedNetwork
 from coord.limits import Count, Positive, Real, Share, Widths
 from coord.nets import heads, mlps
@@ -61,6 +61,41 @@ class SACConfig:
             raise UserError(f"init_alpha={self.init_alpha}: must be above 0")
         if self.time_limit not in TIME_LIMITS:
             raise UserError(f"time_limit={self.time_limit}: allowed are {', '.join(TIME_LIMITS)}")
+
+
+# ------------------------------------------------------------------------------------------------------ losses
+# Means over a member's own rows. Haarnoja et al. (2018), equations 3 to 6 with the minimum of two critics; equation 18
+# for the temperature, whose multiplier is alpha as in the published code. M members, B rows of each, A actions.
+
+
+def soft_value(q: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
+    """min over the heads - alpha logp, [M, B]: q [M, 2, B] of one action, logp [M, B], alpha [M]."""
+    return q.amin(1) - alpha[:, None] * logp
+
+
+def expected_soft_value(q: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
+    """The same in expectation over discrete actions, [M, B]: q [M, 2, B, A], logp [M, B, A], alpha [M]."""
+    return (logp.exp() * (q.amin(1) - alpha[:, None, None] * logp)).sum(-1)
+
+
+def critic_target(rew: Tensor, discount: Tensor, gamma: float, next_value: Tensor) -> Tensor:
+    """rew + gamma discount next_value, [M, B]."""
+    return rew + gamma * discount * next_value
+
+
+def critic_loss(q: Tensor, y: Tensor) -> Tensor:
+    """MSE(Q1, y) + MSE(Q2, y) of each member [M]; q [M, 2, B], y [M, B] without gradient."""
+    return (q - y[:, None]).square().mean(-1).sum(-1)
+
+
+def actor_loss(value: Tensor) -> Tensor:
+    """Minus the mean soft value of each member [M]; value [M, B], of the current critic, alpha without gradient."""
+    return -value.mean(-1)
+
+
+def alpha_loss(log_alpha: Tensor, logp: Tensor, target_entropy: float) -> Tensor:
+    """Mean of alpha (-logp - target_entropy) [M]; logp [M, B] without gradient, the gradient is by log_alpha [M]."""
+    return log_alpha.exp() * (-logp - target_entropy).mean(-1)
 
 
 # ------------------------------------------------------------------------------------------------------- state
@@ -144,10 +179,7 @@ def create(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> SACState:
-    """A population with one member per seed; a member depends on its own seed only, not on its neighbours.
-
-    act_dim: numbers per action, or with `discrete` the number of actions.
-    """
+    """One member per seed, which depends on that seed only; act_dim: numbers per action, or of actions (`discrete`)."""
     inputs, values, outputs = (obs_dim, act_dim, act_dim) if discrete else (obs_dim + act_dim, 1, 2 * act_dim)
     table = mlps.shapes(inputs, cfg.hidden, values, layer_norm=cfg.critic_layer_norm)
     numbers = memory.dense_numbers((inputs, *cfg.hidden, values)) * 2 + memory.dense_numbers((obs_dim, *cfg.hidden))
@@ -155,8 +187,8 @@ def create(
     critic = {name: tensor.to(device, dtype) for name, tensor in _new_critic(table, seeds, 0).items()}
     target = {name: tensor.clone() for name, tensor in critic.items()}
     table = mlps.shapes(obs_dim, cfg.hidden, outputs)
-    drawn = mlps.stack([mlps.init(table, seeding.torch_generator(seed, "sac", "actor")) for seed in seeds])
-    actor = {name: tensor.to(device, dtype) for name, tensor in drawn.items()}
+    actor = mlps.stack([mlps.init(table, seeding.torch_generator(seed, "sac", "actor")) for seed in seeds])
+    actor = {name: tensor.to(device, dtype) for name, tensor in actor.items()}
     log_alpha = torch.full((len(seeds),), math.log(cfg.init_alpha), dtype=dtype, device=device)
     gens = [seeding.torch_generator(seed, "sac", "noise", device=device) for seed in seeds]
     return SACState(cfg, actor, critic, target, log_alpha, gens, list(seeds), discrete)
@@ -186,10 +218,7 @@ def draw_noise(state: SACState, batch_size: int) -> Tensor | None:
     """Standard normal noise [M, B, A] from each member's generator; None for the discrete head, which needs none."""
     if state.discrete:
         return None
-    noise = state.log_alpha.new_empty(len(state.gens), batch_size, state.act_dim)
-    for own, gen in zip(noise, state.gens, strict=True):
-        own.normal_(generator=gen)
-    return noise
+    return heads.draw_normal(state.log_alpha.new_empty(len(state.gens), batch_size, state.act_dim), state.gens)
 
 
 @torch.no_grad()
@@ -214,10 +243,8 @@ def critic_step(state: SACState, batch: ReplayBatch, next_value: Tensor | None =
     values, tape = state.learners["critic"].forward(x[:, None])
     index = batch.act[:, None, :, None].expand(-1, 2, -1, -1) if state.discrete else None
     q = (values if index is None else values.gather(-1, index))[..., 0]
-    grad = ((q - y[:, None]) * (2 / q.shape[-1]))[..., None]  # of the critic loss by q
     metrics = {"train/critic_loss": critic_loss(q, y), "train/q": q.mean((1, 2))}
-    grad = grad if index is None else torch.zeros_like(values).scatter_(-1, index, grad)
-    state.learners["critic"].step(tape, grad, state.cfg.lr)
+    state.learners["critic"].step(tape, sac_gradients.of_critic(values, index, q, y), state.cfg.lr)
     return metrics
 
 
@@ -225,9 +252,16 @@ def critic_step(state: SACState, batch: ReplayBatch, next_value: Tensor | None =
 def actor_step(state: SACState, obs: Tensor, noise: Tensor | None = None) -> dict[str, Tensor]:
     """One step of actor and temperature on obs [M, B, O]; noise as `draw_noise` gives it (None: drawn). Metrics [M]."""
     noise = draw_noise(state, obs.shape[1]) if noise is None else noise
-    out, tape = state.learners["actor"].forward(obs)
-    found = _by_logits(state, obs, out) if noise is None else _by_gaussian(state, obs, out, noise)
-    grad, value, logp = found
+    (out, tape), critic, alpha = state.learners["actor"].forward(obs), state.learners["critic"], state.alpha
+    if noise is None:
+        (q, _), logp = critic.forward(obs[:, None]), F.log_softmax(out, -1)
+        value, grad = expected_soft_value(q, logp, alpha), sac_gradients.of_discrete_actor(q, logp, alpha)
+        logp = (logp.exp() * logp).sum(-1)
+    else:
+        act, logp = heads.tanh_gaussian(out, noise)
+        values, way_back = critic.forward(torch.cat([obs, act], -1)[:, None])
+        value = soft_value(values[..., 0], logp, alpha)
+        grad = sac_gradients.of_gaussian_actor(out, noise, act, values[..., 0], critic, way_back, alpha)
     state.learners["actor"].step(tape, grad, state.cfg.lr)
     temperature = alpha_loss(state.log_alpha, logp, state.target_entropy)
     metrics = {"train/actor_loss": actor_loss(value), "train/entropy": -logp.mean(1), "train/alpha": state.alpha}
@@ -235,47 +269,16 @@ def actor_step(state: SACState, obs: Tensor, noise: Tensor | None = None) -> dic
     return metrics
 
 
-def _by_gaussian(state: SACState, obs: Tensor, out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradient of the actor loss by the actor's outputs [M, B, 2A], soft value [M, B], log-density [M, B]."""
-    alpha, critic = state.alpha, state.learners["critic"]
-    act, logp = heads.tanh_gaussian(out, noise)
-    values, tape = critic.forward(torch.cat([obs, act], -1)[:, None])
-    q = values[..., 0]
-    first = (q[:, :1] <= q[:, 1:]).to(q.dtype)  # whether the minimum is the first head's
-    by_q = torch.cat([first, 1 - first], 1)[..., None] / -obs.shape[1]
-    by_act = tape.input_gradient(critic.net, by_q, obs.shape[2]).sum(1).transpose(1, 2)
-    by_logp = alpha[:, None, None] / obs.shape[1]
-    return heads.tanh_gaussian_gradient(out, noise, act, by_act, by_logp), soft_value(q, logp, alpha), logp
-
-
-def _by_logits(state: SACState, obs: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `_by_gaussian`, with expectations over the actions; gradient by the logits [M, B, A]."""
-    alpha, logp = state.alpha, F.log_softmax(out, -1)
-    q, _ = state.learners["critic"].forward(obs[:, None])
-    soft = q.amin(1) - alpha[:, None, None] * logp
-    grad = heads.categorical_gradient(logp, soft / -obs.shape[1])
-    return grad, expected_soft_value(q, logp, alpha), (logp.exp() * logp).sum(-1)
-
-
 @torch.no_grad()
-def move_target(state: SACState) -> None:
-    """target += tau (critic - target)."""
-    torch._foreach_lerp_(list(state.target.values()), list(state.critic.values()), state.cfg.tau)
-
-
 def update(state: SACState, batch: ReplayBatch, next_value: Tensor | None = None) -> dict[str, Tensor]:
-    """One gradient step of everything that is due; next_value as in `critic_step`; metrics [M].
-
-    Raises:
-        Diverged: NaN or infinity.
-    """
-    cfg = state.cfg
-    metrics = critic_step(state, batch, next_value)
+    """One gradient step of everything that is due; next_value as in `critic_step`; metrics [M]. Raises Diverged."""
+    cfg, metrics = state.cfg, critic_step(state, batch, next_value)
     state.update_step += 1
     if state.update_step % cfg.actor_every == 0:
         metrics |= actor_step(state, batch.obs)
     if state.update_step % cfg.target_every == 0:
-        move_target(state)
+        target, critic = list(state.target.values()), list(state.critic.values())
+        torch._foreach_lerp_(target, critic, cfg.tau)  # target += tau (critic - target)
     if state.update_step % CHECK_EVERY == 0 and not bool(torch.isfinite(torch.stack(list(metrics.values()))).all()):
         raise Diverged(f"losses are not finite at SAC update {state.update_step}")
     return metrics
@@ -290,11 +293,8 @@ def act(
     deterministic: tanh of the mean, or the likeliest action; else drawn, by gens (discrete) or the members' generators.
     """
     out, _ = state.learners["actor"].forward(obs)
-    if state.discrete and not deterministic:  # the largest of logits plus Gumbel noise is a draw from their softmax
-        for own, gen in zip(out, gens or state.gens, strict=True):
-            own -= torch.empty_like(own).exponential_(generator=gen).log_()
     if state.discrete:
-        return out.argmax(-1)
+        return out.argmax(-1) if deterministic else heads.draw_index(out, gens or state.gens)
     if deterministic:
         return torch.tanh(heads.gaussian(out)[0])
     return heads.tanh_gaussian(out, draw_noise(state, obs.shape[1]))[0]

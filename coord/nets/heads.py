@@ -1,16 +1,19 @@
-"""Action heads: what an actor's outputs mean, how actions come out of them, and the gradients on the way back.
+"""What the outputs of actors and critics mean: actions and log-densities, values of both heads. Pure, for autograd.
 
-The pure functions are the definition, for autograd; the two ``*_gradient`` functions are the same derivatives by hand,
-and tests compare them.
+M members, B rows of each, A numbers per action (discrete: actions). `coord.kernels.sac_gradients` has the derivatives
+by hand.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from coord.nets import mlps
 
 LOG_STD_BOUNDS = (-5.0, 2.0)
 _MIDDLE, _HALF_WIDTH = sum(LOG_STD_BOUNDS) / 2, (LOG_STD_BOUNDS[1] - LOG_STD_BOUNDS[0]) / 2
@@ -38,22 +41,40 @@ def tanh_gaussian(out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     return torch.tanh(x), half.sum(-1).mul(2).sub(constant)
 
 
-def tanh_gaussian_gradient(out: Tensor, noise: Tensor, act: Tensor, by_act: Tensor, by_logp: Tensor) -> Tensor:
-    """Gradient by the outputs [..., 2A] from those by action [..., A] and by log-density (broadcast to [..., A]).
-
-    With x = mean + std noise and a = tanh(x): da/dx = 1 - a^2, dlogp/dx = 2a, and logp also holds -log_std.
-    """
-    squash = torch.tanh(out.chunk(2, -1)[1])
-    std = squash.mul(_HALF_WIDTH).add(_MIDDLE).exp()
-    by_x = torch.addcmul(by_act, act, by_act.mul(act).sub(2 * by_logp), value=-1)
-    by_log_std = by_x.mul(noise).mul(std).sub(by_logp).mul(_HALF_WIDTH)
-    return torch.cat([by_x, torch.addcmul(by_log_std, by_log_std * squash, squash, value=-1)], -1)
+def draw_normal(noise: Tensor, gens: Sequence[torch.Generator]) -> Tensor:
+    """Standard normal numbers written into `noise` [M, ...], each member's by its own generator."""
+    for own, gen in zip(noise, gens, strict=True):
+        own.normal_(generator=gen)
+    return noise
 
 
-def categorical_gradient(logp: Tensor, value: Tensor) -> Tensor:
-    """Gradient by the logits [..., A] of sum_a exp(logp_a) value_a, when what `value` owes to logp sums to zero.
+def draw_index(logits: Tensor, gens: Sequence[torch.Generator]) -> Tensor:
+    """Drawn actions [M, B] int64 of logits [M, B, A], which are overwritten; each member's by its own generator."""
+    for own, gen in zip(
+        logits, gens, strict=True
+    ):  # the largest of logits plus Gumbel noise is a draw from their softmax
+        own -= torch.empty_like(own).exponential_(generator=gen).log_()
+    return logits.argmax(-1)
 
-    So it is for value = q - alpha logp: sum_a p_a d(logp_a) = 0.
-    """
-    prob = logp.exp()
-    return prob * (value - (prob * value).sum(-1, keepdim=True))
+
+def policy(actor: Mapping[str, Tensor], obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Continuous head: actions [M, B, A] in (-1, 1) and log-densities [M, B] for obs [M, B, O], noise [M, B, A]."""
+    return tanh_gaussian(mlps.apply(actor, obs), noise)
+
+
+def log_policy(actor: Mapping[str, Tensor], obs: Tensor) -> Tensor:
+    """Discrete head: log-probabilities of all actions [M, B, A]."""
+    return F.log_softmax(mlps.apply(actor, obs), -1)
+
+
+def q_values(critic: Mapping[str, Tensor], obs: Tensor, act: Tensor) -> Tensor:
+    """Values of both heads [M, 2, B]; act [M, B, A], or [M, B] int64 for the discrete head."""
+    if act.dtype == torch.int64:
+        index = act[:, None, :, None].expand(-1, 2, -1, -1)
+        return q_all(critic, obs).gather(-1, index).squeeze(-1)
+    return mlps.apply(critic, torch.cat([obs, act], -1)[:, None]).squeeze(-1)
+
+
+def q_all(critic: Mapping[str, Tensor], obs: Tensor) -> Tensor:
+    """Discrete head: values of all actions [M, 2, B, A]."""
+    return mlps.apply(critic, obs[:, None])

@@ -1,22 +1,18 @@
-"""PPO: its formulas against slow ones, its gradients against autograd, members against lone runs, bits against bits."""
+"""PPO: members against lone runs, bits against bits, what is refused, learning (its loss: tests/coord/kernels)."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import replace
 
 import numba
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from coord.algos import ppo
 from coord.algos.ppo import PPOConfig, PPOState
 from coord.errors import Diverged, UserError
-from coord.kernels import fused
-from coord.nets.population import HEADS, NUM_ACTIONS, Arch, PopulationNet, append_dense
+from coord.nets.population import NUM_ACTIONS, Arch
 from coord.overcooked import OvercookedVectorEnv
 from coord.partner_env import SelfPlayEnv
 from coord.rollout import allocate, collect
@@ -47,213 +43,6 @@ def learner(network: str, seeds: list[int], **changes: object) -> tuple[PPOState
     obs_kind = {"mlp_index": "index", "mlp_features": "features", "cnn": "lossless"}[network]
     env = kitchen_env(len(seeds), obs_kind, cfg.num_envs)
     return ppo.create(cfg, ppo.make_arch(cfg, env.env), seeds), env
-
-
-# -------------------------------------------------------------------------------------------- formulas
-
-
-def slow_surrogate(logp: float, old_logp: float, adv: float, clip: float) -> float:
-    ratio = np.exp(logp - old_logp)
-    return -min(ratio * adv, np.clip(ratio, 1 - clip, 1 + clip) * adv)
-
-
-def slow_value_error(val: float, old_val: float, ret: float, clip: float) -> float:
-    clipped = old_val + np.clip(val - old_val, -clip, clip)
-    return 0.5 * max((val - ret) ** 2, (clipped - ret) ** 2)
-
-
-# Ratio 1, 1.1 and 1.5 and their inverses with clip range 0.2, worked on paper.
-@pytest.mark.parametrize(
-    ("ratio", "adv", "loss", "slope"),
-    [
-        (1.0, 2.0, -2.0, -2.0),
-        (1.1, 2.0, -2.2, -2.2),
-        (1.5, 2.0, -2.4, 0.0),  # already likelier than allowed: no more reason to go on
-        (1.5, -2.0, 3.0, 3.0),  # a bad action that became likelier is always pushed back
-        (0.5, 2.0, -1.0, -1.0),
-        (0.5, -2.0, 1.6, 0.0),
-        (1.5, 0.0, 0.0, 0.0),
-    ],
-)
-def test_surrogate_by_hand(ratio: float, adv: float, loss: float, slope: float) -> None:
-    assert fused.surrogate(math.log(ratio), 0.0, adv, 0.2) == pytest.approx((loss, slope))
-
-
-@pytest.mark.parametrize(
-    ("val", "ret", "error", "slope"),
-    [
-        (1.1, 3.0, 0.5 * 1.9**2, -1.9),  # within the range of the old value 1
-        (2.0, 3.0, 0.5 * 1.8**2, 0.0),  # towards the return, but further than allowed: the clipped 1.2 is worse
-        (2.0, -1.0, 0.5 * 3.0**2, 3.0),  # away from the return: the plain error is worse
-        (0.0, 3.0, 0.5 * 3.0**2, -3.0),
-        (0.0, -1.0, 0.5 * 1.8**2, 0.0),
-    ],
-)
-def test_value_error_by_hand(val: float, ret: float, error: float, slope: float) -> None:
-    assert fused.value_error(val, 1.0, ret, 0.2) == pytest.approx((error, slope))
-
-
-@pytest.mark.parametrize(
-    ("function", "slow"), [(fused.surrogate, slow_surrogate), (fused.value_error, slow_value_error)]
-)
-def test_formulas_equal_slow_numpy_and_finite_differences(function, slow) -> None:
-    rng = np.random.default_rng(0)
-    step, compared, flat = 1e-6, 0, 0
-    for x, old, other in rng.normal(scale=0.5, size=(500, 3)):
-        value, slope = function(x, old, other, 0.2)
-        assert value == pytest.approx(slow(x, old, other, 0.2), abs=1e-12)
-        below, above = slow(x - step, old, other, 0.2), slow(x + step, old, other, 0.2)
-        left, right = (slow(x, old, other, 0.2) - below) / step, (above - slow(x, old, other, 0.2)) / step
-        if abs(left - right) < 1e-4:  # not at a kink
-            assert slope == pytest.approx((above - below) / (2 * step), abs=1e-5)
-            compared += 1
-            flat += slope == 0
-    assert compared > 490
-    assert 20 < flat < 400  # both sides of the clip were seen
-
-
-def test_log_softmax_and_entropy() -> None:
-    rng = np.random.default_rng(1)
-    rows = [*rng.normal(scale=5, size=(50, HEADS)), np.array([900.0, 1.0, -900.0, 2.0, 3.0, 4.0, 5.0]), np.zeros(HEADS)]
-    for row in rows:
-        logp, prob = np.empty(NUM_ACTIONS), np.empty(NUM_ACTIONS)
-        ent = fused.log_softmax(row, logp, prob)
-        expected = torch.from_numpy(row[:NUM_ACTIONS]).log_softmax(0)
-        np.testing.assert_allclose(logp, expected.numpy(), atol=1e-12)
-        np.testing.assert_allclose(prob, expected.exp().numpy(), atol=1e-12)
-        assert ent == pytest.approx(-(expected * expected.exp()).sum().item(), abs=1e-12)
-    assert ent == pytest.approx(math.log(6))  # the last row is uniform
-
-
-# -------------------------------------------------------------------------------------------- losses
-
-
-def reference_loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
-    """Schulman et al. (2017), equations 7 and 9, with the clipped value loss, in torch operations."""
-    clip, vf_coef, ent_coef = (c[:, None] for c in coefs.unbind(1))
-    old_logp, old_val, adv, ret = scalars.unbind(-1)
-    logp_all = out[..., :NUM_ACTIONS].log_softmax(-1)
-    logp = logp_all.gather(-1, act[..., None])[..., 0]
-    ratio = (logp - old_logp).exp()
-    moved = ratio.clamp(1 - clip, 1 + clip)
-    policy = -torch.minimum(ratio * adv, moved * adv)
-    val = out[..., NUM_ACTIONS]
-    near = old_val + (val - old_val).clamp(-clip, clip)
-    value = 0.5 * torch.maximum((val - ret) ** 2, (near - ret) ** 2)
-    ent = -(logp_all.exp() * logp_all).sum(-1)
-    clipped = ((ratio * adv > moved * adv) & (moved != ratio)).to(out.dtype)
-    parts = torch.stack([policy, value, ent, old_logp - logp, clipped], -1)
-    return (policy + vf_coef * value - ent_coef * ent).mean(1), parts.mean(1)
-
-
-def minibatch(shape: tuple[int, int], dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
-    """act and scalars [M, B, ...] and coefs [M, 3] such that a good part of the rows is clipped on either side."""
-    gen = torch.Generator().manual_seed(7)
-    act = torch.randint(NUM_ACTIONS, shape, generator=gen)
-    scalars = torch.randn(*shape, 4, generator=gen, dtype=dtype)
-    scalars[..., 0] = math.log(1 / 6) + 0.4 * scalars[..., 0]
-    coefs = torch.tensor([[0.2, 0.5, 0.02], [0.1, 1.0, 0.1], [0.3, 0.25, 0.0]], dtype=dtype)[: shape[0]]
-    return act, scalars, coefs
-
-
-def test_loss_equals_the_reference_in_value_and_gradient() -> None:
-    act, scalars, coefs = minibatch((3, 200))
-    gen = torch.Generator().manual_seed(8)
-    start = 0.5 * torch.randn(3, 200, HEADS, generator=gen, dtype=torch.float64)
-    weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
-    results = []
-    for function in (ppo.ppo_loss, reference_loss):
-        out = start.clone().requires_grad_()
-        loss, parts = function(out, act, scalars, coefs)
-        (loss * weights).sum().backward()
-        results.append((loss.detach(), parts.detach(), out.grad))
-    for ours, expected in zip(*results, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
-    assert 0.1 < results[0][1][:, 4].mean() < 0.6
-    assert torch.equal(fused.total_loss(results[0][1], coefs), results[0][0])
-
-
-# --------------------------------------------------------------------------------------- fused kernels
-
-
-def fused_net(members: int, inputs: int = 90, extra: int = 0) -> PopulationNet:
-    """Members with biases and a policy head that are no longer zero."""
-    gens = [torch.Generator().manual_seed(m) for m in range(members)]
-    net = PopulationNet.create(Arch(inputs=inputs, hidden=(64, 64), extra=extra), gens)
-    with torch.no_grad():
-        for name, tensor in net.tensors().items():
-            tensor += 0.1 * torch.randn(tensor.shape, generator=gens[0]) if name != "table" else 0.0
-    return net
-
-
-def index_rows(rows: int, inputs: int = 90, facts: int = 9, extra: int = 0) -> Tensor:
-    """[R, K + E] with padding after a random number of facts, none and all included."""
-    gen = torch.Generator().manual_seed(3)
-    length = torch.randint(facts + 1, (rows, 1), generator=gen)
-    idx = torch.randint(inputs, (rows, facts), generator=gen)
-    facts_only = torch.where(torch.arange(facts) < length, idx, inputs).to(torch.int16)
-    values = torch.rand(rows, extra, generator=gen) * 2 - 1
-    return torch.from_numpy(append_dense(facts_only.numpy(), values.numpy()))
-
-
-# 512 rows in all decide between the serial and the parallel kernel; blocks hold 64, the last one fewer.
-@pytest.mark.parametrize(
-    ("members", "batch", "extra"), [(1, 1, 0), (3, 63, 2), (2, 255, 0), (2, 256, 0), (2, 256, 5), (3, 333, 8)]
-)
-def test_fused_forward_equals_the_network(members: int, batch: int, extra: int) -> None:
-    net = fused_net(members, extra=extra)
-    idx = index_rows(members * batch, extra=extra).view(members, batch, -1)
-    assert net.is_fused
-    slow = net.outputs(idx)
-    with torch.no_grad():
-        quick = net.outputs(idx)
-    assert slow.requires_grad
-    assert not quick.requires_grad
-    torch.testing.assert_close(quick, slow, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(("members", "batch", "extra"), [(1, 3, 0), (3, 170, 0), (2, 530, 0), (2, 170, 1), (1, 530, 8)])
-def test_fused_gradients_equal_autograd(members: int, batch: int, extra: int) -> None:
-    net, total = fused_net(members, extra=extra), 600
-    idx = index_rows(members * total, extra=extra)
-    act, scalars, coefs = minibatch((members, total), torch.float32)
-    gen = torch.Generator().manual_seed(5)
-    rows = torch.stack([torch.randperm(total, generator=gen)[:batch] + m * total for m in range(members)])
-
-    flat_act, flat_scalars = act.flatten(), scalars.flatten(0, 1)
-    out = net.outputs(idx[rows])
-    expected_parts = ppo_gradients(net, out, flat_act[rows], flat_scalars[rows], coefs)
-    expected = {name: param.grad for name, param in net.named_parameters()}
-    parts = fused.FusedGradients(net.tensors(), net.parameters()).gradients(idx, rows, flat_act, flat_scalars, coefs)
-
-    torch.testing.assert_close(parts, expected_parts, rtol=1e-4, atol=1e-6)
-    for name, param in net.named_parameters():
-        size = expected[name].abs().max().item()
-        assert size > 0, name
-        torch.testing.assert_close(param.grad, expected[name], rtol=1e-4, atol=2e-6 * max(size, 1), msg=name)
-
-
-def ppo_gradients(net: PopulationNet, out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> Tensor:
-    """Autograd through the reference loss; the parts."""
-    net.zero_grad()
-    loss, parts = reference_loss(out, act, scalars, coefs)
-    loss.sum().backward()
-    return parts.detach()
-
-
-def test_fused_gradients_do_not_depend_on_threads_or_on_what_was_in_the_buffers() -> None:
-    net, idx = fused_net(2), index_rows(800)
-    act, scalars, coefs = minibatch((2, 400), torch.float32)
-    rows = torch.arange(800).view(2, 400)
-    used = fused.FusedGradients(net.tensors(), net.parameters())
-    found = []
-    for count in (1, min(2, numba.config.NUMBA_NUM_THREADS), 1):
-        numba.set_num_threads(count)
-        used.gradients(idx, rows, act.flatten(), scalars.flatten(0, 1), coefs)
-        found.append([param.grad.clone() for param in net.parameters()])
-    for one, two, again in zip(*found, strict=True):
-        assert torch.equal(one, two)
-        assert torch.equal(one, again)
 
 
 # ------------------------------------------------------------------------------------------ updates

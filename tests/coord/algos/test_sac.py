@@ -13,11 +13,10 @@ from torch.nn import functional as F
 
 from coord import checkpoint
 from coord.algos import sac
-from coord.algos import sac_losses as losses
 from coord.bench.sac import ReferenceSAC
 from coord.buffers import ReplayBatch, ReplayBuffer
 from coord.errors import Diverged, UserError
-from coord.kernels import backprop
+from coord.kernels import backprop, sac_gradients
 from coord.nets import heads, mlps
 from coord.run import config
 
@@ -54,26 +53,26 @@ def leaves(params: mlps.Params) -> mlps.Params:
 
 def test_target_by_hand() -> None:
     q = torch.tensor([[[1.0, 4.0], [3.0, 2.0]]], dtype=F64)  # minimum over heads: 1, 2
-    value = losses.soft_value(q, torch.tensor([[-1.0, 2.0]], dtype=F64), torch.tensor([0.5], dtype=F64))
+    value = sac.soft_value(q, torch.tensor([[-1.0, 2.0]], dtype=F64), torch.tensor([0.5], dtype=F64))
     assert value.tolist() == [[1.5, 1.0]]
-    y = losses.critic_target(torch.tensor([[10.0, 20.0]]), torch.tensor([[1.0, 0.0]]), 0.9, value)
+    y = sac.critic_target(torch.tensor([[10.0, 20.0]]), torch.tensor([[1.0, 0.0]]), 0.9, value)
     assert y.tolist() == [[pytest.approx(11.35), 20.0]]
 
 
 def test_expected_value_by_hand() -> None:
     q = torch.tensor([[[[1.0, 4.0]], [[3.0, 2.0]]]], dtype=F64)  # one row, two actions: minimum 1, 2
     logp = torch.tensor([[[0.25, 0.75]]], dtype=F64).log()
-    value = losses.expected_soft_value(q, logp, torch.tensor([2.0], dtype=F64))
+    value = sac.expected_soft_value(q, logp, torch.tensor([2.0], dtype=F64))
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     assert value.item() == pytest.approx(0.25 * 1 + 0.75 * 2 + 2 * entropy)
 
 
 def test_losses_by_hand() -> None:
     q = torch.tensor([[[1.0, 4.0], [3.0, 2.0]]], dtype=F64)
-    assert losses.critic_loss(q, torch.tensor([[2.0, 2.0]], dtype=F64)).tolist() == [(1 + 4) / 2 + (1 + 0) / 2]
-    assert losses.actor_loss(torch.tensor([[1.0, 4.0]], dtype=F64)).tolist() == [-2.5]
+    assert sac.critic_loss(q, torch.tensor([[2.0, 2.0]], dtype=F64)).tolist() == [(1 + 4) / 2 + (1 + 0) / 2]
+    assert sac.actor_loss(torch.tensor([[1.0, 4.0]], dtype=F64)).tolist() == [-2.5]
     log_alpha = torch.tensor([math.log(0.5)], dtype=F64, requires_grad=True)
-    loss = losses.alpha_loss(log_alpha, torch.tensor([[1.0, 2.0]], dtype=F64), -3.0)
+    loss = sac.alpha_loss(log_alpha, torch.tensor([[1.0, 2.0]], dtype=F64), -3.0)
     assert loss.item() == pytest.approx(0.5 * (-1.5 + 3.0))
     (grad,) = torch.autograd.grad(loss.sum(), log_alpha)
     assert grad.item() == pytest.approx(loss.item())  # exp is its own derivative
@@ -121,7 +120,7 @@ def test_head_gradients_equal_autograd() -> None:
     by_logp = torch.rand(2, 1, 1, generator=gen, dtype=F64)
     act, logp = heads.tanh_gaussian(out, noise)
     (expected,) = torch.autograd.grad((act * by_act).sum() + (logp * by_logp[..., 0]).sum(), out)
-    ours = heads.tanh_gaussian_gradient(out.detach(), noise, act.detach(), by_act, by_logp)
+    ours = sac_gradients.tanh_gaussian_gradient(out.detach(), noise, act.detach(), by_act, by_logp)
     torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -131,7 +130,7 @@ def test_categorical_gradient_equals_autograd() -> None:
     q = torch.randn(2, ROWS, ACT, generator=gen, dtype=F64)
     logp = F.log_softmax(logits, -1)
     (expected,) = torch.autograd.grad((logp.exp() * (q - 0.3 * logp)).sum(), logits)
-    ours = heads.categorical_gradient(logp.detach(), q - 0.3 * logp.detach())
+    ours = sac_gradients.categorical_gradient(logp.detach(), q - 0.3 * logp.detach())
     torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -144,8 +143,8 @@ def test_critic_gradient_equals_autograd_of_the_pure_loss(discrete: bool, layer_
     state = make_state(discrete=discrete, critic_layer_norm=layer_norm)
     batch, noise = make_batch(state), sac.draw_noise(state, ROWS)
     critic = leaves(state.critic)
-    y = losses.critic_target(batch.rew, batch.discount, 0.99, plain_bootstrap(state, batch.next_obs, noise))
-    loss = losses.critic_loss(losses.q_values(critic, batch.obs, batch.act), y)
+    y = sac.critic_target(batch.rew, batch.discount, 0.99, plain_bootstrap(state, batch.next_obs, noise))
+    loss = sac.critic_loss(heads.q_values(critic, batch.obs, batch.act), y)
     expected = torch.autograd.grad(loss.sum(), list(critic.values()))
     metrics = sac.critic_step(state, batch, sac.bootstrap(state, batch.next_obs, noise))
     torch.testing.assert_close(metrics["train/critic_loss"], loss.detach())
@@ -163,7 +162,7 @@ def test_actor_gradient_equals_autograd_of_the_pure_loss(
     obs, noise = make_batch(state).obs, sac.draw_noise(state, ROWS)
     actor = leaves(state.actor)
     value, _ = plain_value(actor, state.critic, obs, noise, state.alpha)
-    loss = losses.actor_loss(value)
+    loss = sac.actor_loss(value)
     expected = torch.autograd.grad(loss.sum(), list(actor.values()))
     metrics = sac.actor_step(state, obs, noise)
     torch.testing.assert_close(metrics["train/actor_loss"], loss.detach())
@@ -182,10 +181,10 @@ def plain_value(
 ) -> tuple[Tensor, Tensor]:
     """Soft value and log-density (discrete: minus the entropy) by the pure functions."""
     if noise is None:
-        logp = losses.log_policy(actor, obs)
-        return losses.expected_soft_value(losses.q_all(critic, obs), logp, alpha), (logp.exp() * logp).sum(-1)
-    act, logp = losses.policy(actor, obs, noise)
-    return losses.soft_value(losses.q_values(critic, obs, act), logp, alpha), logp
+        logp = heads.log_policy(actor, obs)
+        return sac.expected_soft_value(heads.q_all(critic, obs), logp, alpha), (logp.exp() * logp).sum(-1)
+    act, logp = heads.policy(actor, obs, noise)
+    return sac.soft_value(heads.q_values(critic, obs, act), logp, alpha), logp
 
 
 def plain_bootstrap(state: sac.SACState, obs: Tensor, noise: Tensor | None) -> Tensor:
@@ -370,7 +369,7 @@ def test_a_tape_is_dropped_when_batch_sizes_change() -> None:
     state = make_state()
     for rows in range(1, 12):
         sac.update(state, make_batch(state, rows, rows=rows))
-    expected = losses.policy(state.actor, make_batch(state).obs, torch.zeros(2, ROWS, ACT, dtype=F64))[0]
+    expected = heads.policy(state.actor, make_batch(state).obs, torch.zeros(2, ROWS, ACT, dtype=F64))[0]
     torch.testing.assert_close(sac.act(state, make_batch(state).obs, deterministic=True), expected)
 
 
@@ -393,7 +392,7 @@ def test_discrete_actions_follow_the_policy() -> None:
     state = make_state(discrete=True, dtype=torch.float32)
     obs = make_batch(state).obs[:, :1].expand(-1, 8000, -1).contiguous()
     act = sac.act(state, obs)
-    prob = losses.log_policy(state.actor, obs[:, :1]).exp()[:, 0]
+    prob = heads.log_policy(state.actor, obs[:, :1]).exp()[:, 0]
     share = F.one_hot(act, ACT).float().mean(1)
     torch.testing.assert_close(share, prob, atol=0.025, rtol=0)
     assert torch.equal(sac.act(state, obs[:, :1], deterministic=True)[:, 0], prob.argmax(-1))
@@ -500,5 +499,5 @@ def test_learns_a_corridor_with_discrete_actions() -> None:
     cells = torch.eye(5)[None, :4].expand(3, -1, -1)
     assert torch.equal(sac.act(state, cells, deterministic=True), torch.ones(3, 4, dtype=torch.int64))
     # One reward every four steps, worth 1 / (1 - 0.9^4) = 2.9 just before it (entropy aside).
-    q = losses.q_all(state.critic, cells)[:, :, 3, 1]
+    q = heads.q_all(state.critic, cells)[:, :, 3, 1]
     assert ((q > 2.2) & (q < 4.0)).all(), q

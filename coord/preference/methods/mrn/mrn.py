@@ -34,10 +34,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coord import seeding
-from coord.algos import sac, sac_losses
+from coord.algos import sac
 from coord.buffers import ReplayBatch
 from coord.errors import UserError, unknown
 from coord.limits import Count, NotNegative, Share, Steps
+from coord.nets import heads
 from coord.preference.labels.segments import AnsweredPairs
 from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.reward import nets as rn
@@ -174,7 +175,7 @@ class MRN:
         next_value = sac.bootstrap(state, seen.next_obs, sac.draw_noise(state, batch.rew.shape[1]))
         features = _features(state, batch.act)
         predicted, pull = model.pullback(batch.obs, features)
-        y = sac_losses.critic_target(predicted - penalty, batch.discount, state.cfg.gamma, next_value)
+        y = sac.critic_target(predicted - penalty, batch.discount, state.cfg.gamma, next_value)
         gradient, outer = self._reward_gradient(state, seen.obs, features, y, labels)
         meta = pull(gradient)
         before = model.flat.clone()
@@ -275,9 +276,9 @@ def outer_batch(state: sac.SACState, labels: LabelBatch, score: str, noise: Tens
 def _last_values(state: sac.SACState, obs: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, pick and entropy bonus [M, R] of the soft value of obs [M, R, O]."""
     if noise is None:
-        logp = sac_losses.log_policy(state.actor, obs)
+        logp = heads.log_policy(state.actor, obs)
         return obs, logp.exp(), -state.alpha[:, None] * (logp.exp() * logp).sum(-1)
-    act, logp = sac_losses.policy(state.actor, obs, noise)
+    act, logp = heads.policy(state.actor, obs, noise)
     return *_rows(state, obs, act), -state.alpha[:, None] * logp
 
 

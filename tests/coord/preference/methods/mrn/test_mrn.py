@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coord.algos import sac, sac_losses
+from coord.algos import sac
 from coord.buffers import ReplayBatch
 from coord.errors import UserError
+from coord.nets import heads
 from coord.preference.labels.segments import AnsweredPairs
 from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.methods.mrn.mrn import MRN, LabelBatch, MRNConfig, outer_batch
@@ -117,11 +118,11 @@ def score_of(case: Case, mrn: MRN, theta: dict[str, Tensor], m: int, noise: Tens
         return first
     last = obs[:, :, -1].flatten(0, 1)
     if state.discrete:
-        logp = sac_losses.log_policy(state.actor, last.expand(2, -1, -1))[m]
+        logp = heads.log_policy(state.actor, last.expand(2, -1, -1))[m]
         value = q_of(theta, last, logp.exp(), discrete=True) - state.alpha[m] * (logp.exp() * logp).sum(-1)
     else:
         assert noise is not None
-        chosen, logp = sac_losses.policy(state.actor, last.expand(2, -1, -1), noise)
+        chosen, logp = heads.policy(state.actor, last.expand(2, -1, -1), noise)
         value = q_of(theta, last, chosen[m], discrete=False) - state.alpha[m] * logp[m]
     return first - 0.99 ** (LENGTH - 1) * value.view(-1, 2)
 
