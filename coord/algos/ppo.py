@@ -2,10 +2,9 @@
 
 Clipped surrogate with GAE (Schulman et al. 2017), clipped value loss, entropy bonus: `loss` is the definition. Training
 takes its derivative by hand (`coord.kernels.ppo_loss`, `coord.kernels.fused`); tests hold values and gradients to it.
-Every loss is computed per member, [M]; their sum is differentiated once, and since members share no parameter each
-gets exactly its own gradient. Learning rate, clip range, entropy and value coefficients are [M] tensors, so a method
-may give every member its own (PBT). Rows are [M, B] of any `RowEnv`: self-play, an ego among partners, or a control
-task.
+Losses are per member, [M]; their sum is differentiated once, and members share no parameter. Learning rate, clip range,
+entropy and value coefficients are [M] tensors, so a method may give every member its own (PBT). Rows are [M, B] of any
+`RowEnv`: self-play, an ego among partners, or a control task.
 
 Deviations from the published Overcooked PPO (Carroll et al. 2019): the default network reads indices
 (`coord.nets.population`), time limits bootstrap instead of terminating (`time_limit`), advantages are normalised per
@@ -79,23 +78,20 @@ class PPOConfig:
 def loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
     """What PPO minimises, of each member [M], and its parts [M, 5] (`LOSS_PARTS`), means over the member's own rows.
 
-    Schulman et al. (2017): the clipped surrogate, equation 7, less value loss and entropy bonus, equation 9; the value
-    may gain no more than clip_coef by moving. out [M, B, 7]: logits and value; act [M, B] int64; scalars [M, B, 4]:
-    old_logp, old_val, adv, ret; coefs [M, 3]: clip_coef, vf_coef, ent_coef. Differentiable.
+    Schulman et al. (2017), equations 7 and 9, and a value that gains nothing beyond clip_coef. out [M, B, 7]: logits and
+    value; act [M, B]; scalars [M, B, 4]: old_logp, old_val, adv, ret; coefs [M, 3]: clip_coef, vf_coef, ent_coef.
     """
     clip_coef, vf_coef, ent_coef = (coef[:, None] for coef in coefs.unbind(1))
     old_logp, old_val, adv, ret = scalars.unbind(-1)
     policy, val = out[..., :NUM_ACTIONS].log_softmax(-1), out[..., NUM_ACTIONS]
     logp = policy.gather(-1, act[..., None]).squeeze(-1)
     ratio = (logp - old_logp).exp()
-    clipped = ratio.clamp(1 - clip_coef, 1 + clip_coef)
-    surrogate = torch.minimum(ratio * adv, clipped * adv)
+    surrogate = torch.minimum(ratio * adv, ratio.clamp(1 - clip_coef, 1 + clip_coef) * adv)
     near = old_val + (val - old_val).clamp(-clip_coef, clip_coef)
-    value_loss = 0.5 * torch.maximum((val - ret).square(), (near - ret).square())
+    value_loss = torch.maximum((val - ret).square(), (near - ret).square()) / 2
     entropy = -(policy.exp() * policy).sum(-1)
-    total = -surrogate + vf_coef * value_loss - ent_coef * entropy
-    is_clipped = (surrogate < ratio * adv).to(out.dtype)
-    return total.mean(1), torch.stack([-surrogate, value_loss, entropy, old_logp - logp, is_clipped], -1).mean(1)
+    parts = [-surrogate, value_loss, entropy, old_logp - logp, (surrogate < ratio * adv).to(out.dtype)]
+    return (-surrogate + vf_coef * value_loss - ent_coef * entropy).mean(1), torch.stack(parts, -1).mean(1)
 
 
 # -------------------------------------------------------------------------------------------------- state

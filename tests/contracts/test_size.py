@@ -52,7 +52,31 @@ def test_functions_nest_at_most_once() -> None:
     assert not deep, "\n".join(deep)
 
 
-def test_algorithms_fit_in_a_file() -> None:
-    sizes = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "coord/algos").glob("*.py")}
-    long = {name: lines for name, lines in sizes.items() if lines > 300}
+ALGORITHMS = ("coord/algos", "coord/preference/learners", "coord/preference/methods", "populations/methods")
+# Files that are still longer than they may be, and how long each is at most: they may shrink, and none may be added.
+STILL_LONG = {
+    "coord/evaluation/report/build.py": 507,
+    "coord/nets/population.py": 509,
+    "coord/overcooked/chores.py": 652,
+    "coord/overcooked/generator.py": 404,
+    "coord/overcooked/observations.py": 575,
+    "coord/overcooked/rules.py": 507,
+    "coord/preference/labels/feedback.py": 479,
+    "coord/preference/labels/store.py": 675,
+    "coord/preference/learners/kitchen_ppo.py": 384,
+    "coord/preference/learners/sac.py": 316,
+    "coord/preference/reward/annotators.py": 419,
+    "coord/preference/reward/model.py": 692,
+    "coord/studies/crowd_experiment.py": 402,
+    "populations/commands/rlhf.py": 419,
+    "populations/methods/pecan.py": 337,
+}
+
+
+def test_every_idea_fits_in_a_file() -> None:
+    """At most 300 lines for an algorithm, 400 for any other file of the packages."""
+    sizes = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in source_files()}
+    limits = {name: 300 if name.startswith(tuple(f"{a}/" for a in ALGORITHMS)) else 400 for name in sizes}
+    long = {name: lines for name, lines in sizes.items() if lines > STILL_LONG.get(name, limits[name])}
     assert not long
+    assert not {name for name in STILL_LONG if name not in sizes or sizes[name] <= limits[name]}, "strike them out"
