@@ -78,7 +78,7 @@ class PPOConfig:
 def loss(out: Tensor, act: Tensor, scalars: Tensor, coefs: Tensor) -> tuple[Tensor, Tensor]:
     """What PPO minimises, of each member [M], and its parts [M, 5] (`LOSS_PARTS`), means over the member's own rows.
 
-    Schulman et al. (2017), equations 7 and 9, and a value that gains nothing beyond clip_coef. out [M, B, 7]: logits and
+    Schulman et al. (2017), equations 7 and 9, and a value clipped likewise. out [M, B, 7]: logits and
     value; act [M, B]; scalars [M, B, 4]: old_logp, old_val, adv, ret; coefs [M, 3]: clip_coef, vf_coef, ent_coef.
     """
     clip_coef, vf_coef, ent_coef = (coef[:, None] for coef in coefs.unbind(1))
