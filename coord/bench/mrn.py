@@ -30,7 +30,9 @@ from coord.errors import unknown
 from coord.preference.labels.queries import Chooser, QueryConfig
 from coord.preference.labels.segments import AnsweredPairs, SegmentPool
 from coord.preference.learners.intrinsic import knn_reward
-from coord.preference.methods.mrn.mrn import MRN, LabelBatch, MRNConfig
+from coord.preference.methods.mrn.config import MRNConfig
+from coord.preference.methods.mrn.mrn import MRN
+from coord.preference.methods.mrn.pairs import LabelBatch
 from coord.preference.reward.model import RewardConfig, RewardModel
 
 SEGMENT = 50  # steps

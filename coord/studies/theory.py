@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,9 @@ from torch import Tensor
 from coord import seeding
 from coord.errors import UserError
 from coord.files import atomic_write_figure
-from coord.preference.methods.mrn import meta_gradient as mg
+from coord.preference.methods.mrn.meta_gradient import CriticInnerStep, alignment
+from coord.preference.methods.mrn.mrn import Rule, outer_loss
+from coord.preference.methods.mrn.pairs import Outer
 
 STATE_ACTIONS, FEATURES, PAIRS = 24, 6, 40
 BATCH = 8  # state-action pairs and labelled pairs that an iteration draws
@@ -121,10 +124,10 @@ def _initial(problem: Problem, gens: Sequence[torch.Generator], arms: int) -> _S
     return _State(critic, draw(FEATURES))
 
 
-def _inner(problem: Problem, state: _State, draw: _Draw, alpha: Tensor) -> mg.CriticInnerStep:
+def _inner(problem: Problem, state: _State, draw: _Draw, alpha: Tensor) -> CriticInnerStep:
     features = problem.critic_features[draw.rows]
     reward = torch.tanh((problem.reward_features[draw.rows] * state.psi[:, None]).sum(-1))
-    return mg.CriticInnerStep(features, torch.ones_like(features[..., :1]), reward + problem.rest[draw.rows], alpha)
+    return CriticInnerStep(features, torch.ones_like(features[..., :1]), reward + problem.rest[draw.rows], alpha)
 
 
 def outer_gradient(problem: Problem, state: _State, draw: _Draw, alpha: Tensor) -> Tensor:
@@ -132,8 +135,9 @@ def outer_gradient(problem: Problem, state: _State, draw: _Draw, alpha: Tensor) 
     inner = _inner(problem, state, draw, alpha)
     rows = problem.critic_features[problem.pairs[draw.pairs].flatten(1)]
     labels = problem.labels[draw.pairs]
-    outer = mg.Outer(rows, torch.ones_like(rows[..., :1]), torch.zeros(()), 1.0, labels)
-    credit, _ = mg.alignment(state.critic, inner, outer, mg.Rule())
+    outer = Outer(rows, torch.ones_like(rows[..., :1]), torch.zeros(()), 1.0, labels)
+    loss = partial(outer_loss, outer=outer, rule=Rule())
+    credit, _ = alignment(state.critic, inner, outer.rows, outer.pick, loss)
     slope = 1 - (inner.target - problem.rest[draw.rows]).square()  # of tanh
     weighted = (credit * (2.0 / credit.shape[1] * alpha[..., 0]) * slope).unsqueeze(-1)
     return (weighted * problem.reward_features[draw.rows]).sum(1)

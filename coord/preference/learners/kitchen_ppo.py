@@ -45,9 +45,9 @@ from coord.preference.learners.run import LearnerRun
 from coord.preference.learners.sac import crossed, evaluate
 from coord.preference.learners.tally import EpisodeLog, Tally, restore, state_of
 from coord.preference.methods.method import PreferenceMethod, check_learner
-from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.methods.mrn import value_meta as vm
-from coord.preference.methods.mrn.mrn import MRN, LabelBatch
+from coord.preference.methods.mrn.mrn import MRN, Rule
+from coord.preference.methods.mrn.pairs import LabelBatch
 from coord.preference.reward import nets as rn
 from coord.preference.tasks.kitchen_env import KitchenTaskEnv
 from coord.preference.tasks.task_env import TaskEnvs, TaskStep
@@ -271,7 +271,7 @@ def bilevel(run: KitchenPPORun, mrn: MRN, roll: Rollout, known: Tensor, rew: Ten
     facts, ended = known[..., : run.obs_dim], roll.terminated | roll.truncated
     inner = vm.ValueInnerStep(facts, ret, ended, cfg.lr, cfg.gamma * cfg.gae_lambda)
     pairs = vm.outer(ends(labels, run.obs_dim), mrn.config.score, cfg.gamma)
-    rule = mg.Rule(temperature=mrn.config.temperature or 0.0)
+    rule = Rule(temperature=mrn.config.temperature or 0.0)
     value = vm.value_network(net, run.facts)
     by_rew, loss = vm.reward_gradient(value, inner, pairs, rule, mrn.config.inner_steps)
     share = mrn.config.outer_weight * cfg.rew_scale / run.scale.std[:, None].float()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from coord.buffers import ReplayBatch, ReplayBuffer
     from coord.checkpoint import Savable
     from coord.preference.labels.feedback import Feedback
-    from coord.preference.methods.mrn.mrn import MRNConfig
+    from coord.preference.methods.mrn.config import MRNConfig
 
 GROUP = "coord.preference_methods"  # entry points: `coord prefer method=<name>`
 

@@ -17,7 +17,7 @@ from coord.limits import CountOrNone, NotNegative, StepsOrNone
 from coord.preference.methods import qpa
 from coord.preference.methods.method import PreferenceMethod, ReplayLearner
 from coord.preference.methods.mrn import bilevel
-from coord.preference.methods.mrn.mrn import MRNConfig
+from coord.preference.methods.mrn.config import MRNConfig
 
 
 @dataclass(frozen=True, kw_only=True)

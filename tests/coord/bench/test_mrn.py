@@ -14,7 +14,7 @@ from coord.bench import mrn_reference as plain
 from coord.bench.sac import ReferenceSAC
 from coord.errors import UserError
 from coord.preference.learners.intrinsic import knn_reward
-from coord.preference.methods.mrn.mrn import LabelBatch
+from coord.preference.methods.mrn.pairs import LabelBatch
 
 SMALL = mrn.Size(obs_dim=5, act_dim=2, hidden=(32, 24), batch=48, lr=1e-2, labels=(4, 140), seen=(60, 90))
 

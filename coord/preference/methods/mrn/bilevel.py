@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from coord.preference.methods.method import PreferenceMethod, ReplayLearner
-from coord.preference.methods.mrn.mrn import MRN, MRNConfig
+from coord.preference.methods.mrn.config import MRNConfig
+from coord.preference.methods.mrn.mrn import MRN
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,9 +1,7 @@
-"""The gradient of a preference loss on an updated critic, with respect to the reward that the update learnt from.
+"""The gradient of `coord.preference.methods.mrn.mrn`'s outer loss by the rewards of its trial step, by hand.
 
-Inner problem: one step of gradient descent on the critic's loss, theta_hat = theta - lr grad_theta L_in, with
-L_in = sum_h mean_i (Q_h(x_i; theta) - r_i - b_i)^2, where r_i is the predicted reward and b_i the rest of the target.
-Outer problem: the cross-entropy L_out of preference labels under scores made of Q(.; theta_hat) (Liu et al. 2022,
-equations 6, 10 and 12). Because L_in is quadratic in r, its mixed derivative needs no second-order graph:
+There, theta_hat = theta - lr grad_theta L_in with L_in = sum_h mean_i (Q_h(x_i; theta) - r_i - b_i)^2. Because L_in is
+quadratic in r, its mixed derivative needs no second-order graph:
 
     dL_out/dpsi = (2 lr / B) sum_i c_i grad_psi r_i,    c_i = sum_h <grad_h L_out(theta_hat), grad_h Q_h(x_i; theta)>.
 
@@ -17,21 +15,19 @@ is never formed either: everything is [R, B] products, cheaper than a weight gra
 
 Shapes: M members, B inner batch, R outer rows, K labelled pairs, F inputs, C outputs (1 for a critic that reads the
 action, the number of actions for one that lists them). A critic is a network of `coord.nets.mlps` with leading axes
-[M, H],
-its H heads together: two of SAC, one of a value function. A critic with layer normalisation takes the second-order
-graph: the formula is for dense layers.
+[M, H], its H heads together: two of SAC, one of a value function. The formula is for one step of dense layers: several
+steps and layer normalisation take the second-order graph (`second_order_gradient`, to which tests hold this).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from coord.nets import mlps
-from coord.returns import deviation
 
 Layers = list[tuple[Tensor, Tensor]]  # weight [G, out, in], bias [G, 1, out]
 
@@ -43,52 +39,6 @@ class CriticInnerStep(NamedTuple):
     pick: Tensor  # [M, B, C] value = (outputs * pick).sum(-1): ones, or the one-hot of the action
     target: Tensor  # [M, B] predicted reward plus bootstrapped rest
     lr: float | Tensor  # step size of the descent; `alignment` also takes one per member, [M, 1, 1]
-
-
-class Outer(NamedTuple):
-    """Labelled pairs as the critic sees them; the rows are s_0 of both sides, then s_H where the score reads it."""
-
-    rows: Tensor  # [M, R, F], R = 2K or 4K, in the order (end, pair, side)
-    # [M, R, C] as in `CriticInnerStep`; for s_H of a critic that lists actions, the policy's probabilities
-    pick: Tensor
-    entropy: Tensor  # [M, K, 2] entropy bonus within V(s_H); not read where R = 2K
-    discount: float  # gamma^H, what V(s_H) is multiplied by; not read where R = 2K
-    target: Tensor  # [M, K] probability that the second side is preferred
-
-
-class Rule(NamedTuple):
-    """How values become a loss."""
-
-    heads: str = "both"  # both (one loss per head, summed), min or mean (one loss of the joined heads)
-    temperature: float = 1.0  # the scores are divided by it; 0: by their own standard deviation, a constant
-
-
-# ------------------------------------------------------------------------------------------- the outer loss
-
-
-def scores(values: Tensor, outer: Outer, heads: str = "both") -> Tensor:
-    """Scores [M, H, K, 2] of segments: Q(s_0, a_0), less gamma^H V(s_H) where there are rows for it.
-
-    values [M, heads, R]: what each head says of each row. H is all of them for heads=both, else 1.
-    """
-    if heads != "both":
-        values = (values.amin(1) if heads == "min" else values.mean(1)).unsqueeze(1)
-    pairs = outer.target.shape[-1]
-    ends = values.unflatten(-1, (-1, pairs, 2))  # [M, H, 1 or 2, K, 2]
-    if ends.shape[2] == 1:
-        return ends[:, :, 0]
-    return ends[:, :, 0] - outer.discount * (ends[:, :, 1] + outer.entropy.unsqueeze(1))
-
-
-def outer_loss(values: Tensor, outer: Outer, rule: Rule) -> Tensor:
-    """Cross-entropy [M] of the labels under a Bradley-Terry model of the scores, summed over heads."""
-    margin = scores(values, outer, rule.heads).diff(dim=-1).squeeze(-1)  # [M, H, K] second minus first
-    if rule.temperature:
-        margin = margin / rule.temperature
-    else:
-        margin = margin / deviation(margin.detach(), (-1,)).clamp_min(1e-8)
-    cross_entropy = F.softplus(margin) - outer.target.unsqueeze(1) * margin
-    return cross_entropy.mean(-1).sum(-1)
 
 
 # ---------------------------------------------------------------------------------------- the inner network
@@ -175,56 +125,27 @@ def _kernel_sum(step: _Step, stepped: _Stepped, cotangent: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------ the meta gradient
 
 
-def reward_gradient(
-    critic: mlps.Params, inner: CriticInnerStep, outer: Outer, rule: Rule, steps: int = 1
-) -> tuple[Tensor, Tensor]:
-    """dL_out/dr [M, B], to be pulled back through the reward model; and the outer loss [M] at theta_hat.
-
-    By the formula above for one step of a critic of dense layers, else by the second-order graph.
-    """
-    if steps == 1 and "norm0.weight" not in critic:
-        credit, loss = alignment(critic, inner, outer, rule)
-        return credit * (2.0 * inner.lr / credit.shape[-1]), loss
-    return by_second_order_graph(critic, inner, outer, rule, steps)
-
-
 @torch.no_grad()
-def alignment(critic: mlps.Params, inner: CriticInnerStep, outer: Outer, rule: Rule) -> tuple[Tensor, Tensor]:
+def alignment(
+    critic: mlps.Params, inner: CriticInnerStep, rows: Tensor, pick: Tensor, loss: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
     """c [M, B] of the formula above, and the outer loss [M] at theta_hat; the critic has no layer normalisation.
 
+    rows [M, R, F], pick [M, R, C]: what the outer loss asks the critic for; loss: of the values [M, H, R], [M].
     c_i is positive where a higher reward of row i would raise the loss.
     """
     layers, heads = _layers(critic), critic["head.bias"].shape[:2]
-    rows, pick, outer_rows, outer_pick = (
-        part.repeat_interleave(heads[1], 0) for part in (inner.rows, inner.pick, outer.rows, outer.pick)
+    inner_rows, inner_pick, outer_rows, outer_pick = (
+        part.repeat_interleave(heads[1], 0) for part in (inner.rows, inner.pick, rows, pick)
     )
-    inputs, outputs = _forward(layers, rows)
-    error = (outputs * pick).sum(-1) - inner.target.repeat_interleave(heads[1], 0)  # [G, B]
+    inputs, outputs = _forward(layers, inner_rows)
+    error = (outputs * inner_pick).sum(-1) - inner.target.repeat_interleave(heads[1], 0)  # [G, B]
     scale = error.unflatten(0, heads) * (2.0 * inner.lr / error.shape[-1])
-    step = _Step(layers, inputs, _backward_signals(layers, inputs, pick), scale.flatten(0, 1).unsqueeze(1))
+    step = _Step(layers, inputs, _backward_signals(layers, inputs, inner_pick), scale.flatten(0, 1).unsqueeze(1))
     stepped = _forward_stepped(step, outer_rows)
     values = (stepped.outputs * outer_pick).sum(-1).unflatten(0, heads)  # [M, H, R]
     with torch.enable_grad():
-        loss = outer_loss(values.requires_grad_(), outer, rule)
-        (slope,) = torch.autograd.grad(loss.sum(), values)
+        outer_loss = loss(values.requires_grad_())
+        (slope,) = torch.autograd.grad(outer_loss.sum(), values)
     cotangent = slope.flatten(0, 1).unsqueeze(-1) * outer_pick
-    return _kernel_sum(step, stepped, cotangent).unflatten(0, heads).sum(1), loss.detach()
-
-
-def by_second_order_graph(
-    critic: mlps.Params, inner: CriticInnerStep, outer: Outer, rule: Rule, steps: int = 1
-) -> tuple[Tensor, Tensor]:
-    """As `reward_gradient`, by differentiating through `steps` steps of any critic."""
-    target = inner.target.detach().requires_grad_()
-    theta = {name: tensor.detach().requires_grad_() for name, tensor in critic.items()}
-    for _ in range(steps):
-        error = _values(theta, inner.rows, inner.pick) - target.unsqueeze(1)
-        slopes = torch.autograd.grad(error.square().mean(-1).sum(), list(theta.values()), create_graph=True)
-        theta = {name: theta[name] - inner.lr * slope for name, slope in zip(theta, slopes, strict=True)}
-    loss = outer_loss(_values(theta, outer.rows, outer.pick), outer, rule)
-    return torch.autograd.grad(loss.sum(), target)[0], loss.detach()
-
-
-def _values(critic: mlps.Params, rows: Tensor, pick: Tensor) -> Tensor:
-    """Values [M, H, B] of rows [M, B, F]."""
-    return (mlps.apply(critic, rows.unsqueeze(1)) * pick.unsqueeze(1)).sum(-1)
+    return _kernel_sum(step, stepped, cotangent).unflatten(0, heads).sum(1), outer_loss.detach()

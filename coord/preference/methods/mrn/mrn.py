@@ -1,11 +1,24 @@
 """Meta-Reward-Net: the reward model also learns from how well the critic that it teaches orders labelled segments.
 
-Liu et al. (NeurIPS 2022): every so many steps the critic takes a trial step on predicted rewards, the preference loss
-of its values is differentiated through that step by the reward's parameters
-(`coord.preference.methods.mrn.meta_gradient`), the
-reward model moves, and an ordinary update on the new rewards follows.
+Liu et al. (NeurIPS 2022, equations 6, 10 and 12): a reward r with parameters psi teaches a critic Q with parameters
+theta, and two problems are nested. Every so many steps of the environment:
 
-Two forms (`FORMS`), each of whose choices can also be set on its own:
+1. Inner problem: the critic takes a trial step on predicted rewards (`inner_loss`, `inner_step`; b is the rest of the
+   target, gamma times the soft value of what follows; h runs over the critic's heads):
+
+       theta_hat(psi) = theta - lr grad_theta L_in,
+       L_in = sum_h mean_i (Q_h(s_i, a_i; theta) - r_psi(s_i, a_i) - b_i)^2
+
+2. Outer problem: what the stepped critic says of labelled segments is read as a preference (`scores`, `outer_loss`):
+
+       P(second better) = sigmoid(S(second) - S(first)),    S = Q(s_0, a_0; theta_hat)  [- gamma^H V(s_H)],
+       L_out = cross-entropy of the labels under P
+
+3. Meta step: psi moves along grad_psi L_out(theta_hat(psi)), through the trial step (`second_order_gradient` is the
+   definition, `reward_gradient` takes it by hand where it can, `coord.preference.methods.mrn.meta_gradient`), with what
+   the form adds to it (`MRN.move`). An ordinary update on the new rewards follows.
+
+Two forms (`coord.preference.methods.mrn.config.FORMS`), each of whose choices can also be set on its own:
 
 released - as the official code steps. Its deviations from the paper: the gradient goes through the Adam state of the
     supervised loss, whose moments dwarf it; the outer batch is the newest session only; time limits count as the end of
@@ -25,10 +38,9 @@ one draw of next actions, which costs nothing and saves a pass through actor and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,89 +48,100 @@ from torch.nn import functional as F
 from coord import seeding
 from coord.algos import sac
 from coord.buffers import ReplayBatch
-from coord.errors import UserError, unknown
-from coord.limits import Count, NotNegative, Share, Steps
-from coord.nets import heads
+from coord.nets import mlps
 from coord.preference.labels.segments import AnsweredPairs
-from coord.preference.methods.mrn import meta_gradient as mg
+from coord.preference.methods.mrn import meta_gradient, pairs
+from coord.preference.methods.mrn.config import MRNConfig
+from coord.preference.methods.mrn.meta_gradient import CriticInnerStep
+from coord.preference.methods.mrn.pairs import LabelBatch, Outer
 from coord.preference.reward import nets as rn
 from coord.preference.reward.model import RewardModel
-from coord.returns import TIME_LIMITS
+from coord.returns import deviation
 
-FORMS: dict[str, dict[str, Any]] = {
-    "released": {
-        "optimiser": "shared",
-        "supervised": False,
-        "outer_data": "newest",
-        "temperature": 1.0,
-        "time_limit": "terminate",
-        "continue_after_budget": False,
-    },
-    "corrected": {
-        "optimiser": "adam",
-        "supervised": True,
-        "outer_data": "all",
-        "temperature": 0.0,
-        "time_limit": "bootstrap",
-        "continue_after_budget": True,
-    },
-}
-CHOICES = {
-    "form": tuple(FORMS),
-    "optimiser": ("shared", "adam", "sgd"),
-    "outer_data": ("newest", "all"),
-    "score": ("first", "segment"),
-    "head": ("both", "min", "mean"),
-    "time_limit": TIME_LIMITS,
-}
+TINY = 1e-30  # keeps a norm of zero from being divided by
+
+# ---------------------------------------------------------------------------------------------- inner problem
 
 
-@dataclass(frozen=True, kw_only=True)
-class MRNConfig:
-    """Bilevel steps; None: as the form has it, in brackets (released, corrected)."""
-
-    # released (as the official code steps) | corrected (meta gradient scaled and added to the supervised one)
-    form: str = "corrected"
-    every: Steps = 1000  # env steps of a member between bilevel steps, 1000..10000
-    # with supervised: norm of the meta gradient as a share of the supervised one's, .03...3
-    meta_weight: NotNegative = 0.1
-    outer_weight: NotNegative = 0.1  # factor of the outer loss; without effect where the meta gradient is scaled
-    outer_batch: Count = 128  # labelled pairs in the outer loss, at most
-    score: str = "first"  # of a segment: first, Q(s_0, a_0) | segment, Q(s_0, a_0) - gamma^H V(s_H)
-    head: str = "both"  # of the critic: both (a loss each) | min | mean
-    inner_steps: Count = 1  # trial steps of the critic; more than one needs the second-order graph
-    meta_scale: NotNegative = 1.0  # factor of the meta gradient; 0: a control without it, everything else as it is
-    # report how the meta gradient compares with the supervised one, which form=released does not need
-    compare: bool = True
-    lr: Share = 3e-4  # step size of the optimiser of its own
-    optimiser: str | None = None  # shared (Adam of the supervised loss) | adam | sgd (of its own) (shared, adam)
-    # add the supervised gradient of the same labels and scale the meta gradient to it (false, true)
-    supervised: bool | None = None
-    outer_data: str | None = None  # newest (labels of the last session) | all (newest, all)
-    temperature: NotNegative | None = None  # the scores are divided by it; 0: by their standard deviation (1, 0)
-    # what follows a time limit in a bilevel step: terminate | bootstrap (terminate, bootstrap)
-    time_limit: str | None = None
-    continue_after_budget: bool | None = None  # go on once all labels are asked for (false, true)
-
-    def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) is not None and getattr(self, name) not in allowed:
-                raise unknown(name, getattr(self, name), allowed)
-        for name in ("meta_weight", "outer_weight", "meta_scale", "lr", "temperature"):
-            if (getattr(self, name) or 0.0) < 0:
-                raise UserError(f"{name}={getattr(self, name)}: must not be negative")
-
-    def resolved(self) -> MRNConfig:
-        """The same with every choice made that was left to the form."""
-        return replace(self, **{k: v for k, v in FORMS[self.form].items() if getattr(self, k) is None})
+def inner_loss(values: Tensor, target: Tensor) -> Tensor:
+    """L_in [M]: mean square error of the values [M, H, B], summed over heads; target [M, B]: predicted reward + b."""
+    return (values - target.unsqueeze(1)).square().mean(-1).sum(-1)
 
 
-class LabelBatch(NamedTuple):
-    """Labelled pairs of every member."""
+def inner_step(critic: mlps.Params, inner: CriticInnerStep, target: Tensor) -> mlps.Params:
+    """theta_hat: a step of plain gradient descent on L_in, as a differentiable function of target [M, B]."""
+    loss = inner_loss(critic_values(critic, inner.rows, inner.pick), target)
+    slopes = torch.autograd.grad(loss.sum(), list(critic.values()), create_graph=True)
+    return {name: critic[name] - inner.lr * slope for name, slope in zip(critic, slopes, strict=True)}
 
-    obs: Tensor  # [M, K, 2, L, O]
-    act: Tensor  # [M, K, 2, L, A]; discrete actions as one-hot rows
-    target: Tensor  # [M, K] probability that the second is better
+
+def critic_values(critic: mlps.Params, rows: Tensor, pick: Tensor) -> Tensor:
+    """Values [M, H, B] of rows [M, B, F]."""
+    return (mlps.apply(critic, rows.unsqueeze(1)) * pick.unsqueeze(1)).sum(-1)
+
+
+# ---------------------------------------------------------------------------------------------- outer problem
+
+
+class Rule(NamedTuple):
+    """How values become a loss."""
+
+    heads: str = "both"  # both (one loss per head, summed), min or mean (one loss of the joined heads)
+    temperature: float = 1.0  # the scores are divided by it; 0: by their own standard deviation, a constant
+
+
+def scores(values: Tensor, outer: Outer, heads: str = "both") -> Tensor:
+    """Scores [M, H, K, 2] of segments: Q(s_0, a_0), less gamma^H V(s_H) where there are rows for it.
+
+    values [M, heads, R]: what each head says of each row. H is all of them for heads=both, else 1.
+    """
+    if heads != "both":
+        values = (values.amin(1) if heads == "min" else values.mean(1)).unsqueeze(1)
+    count = outer.target.shape[-1]
+    ends = values.unflatten(-1, (-1, count, 2))  # [M, H, 1 or 2, K, 2]
+    if ends.shape[2] == 1:
+        return ends[:, :, 0]
+    return ends[:, :, 0] - outer.discount * (ends[:, :, 1] + outer.entropy.unsqueeze(1))
+
+
+def outer_loss(values: Tensor, outer: Outer, rule: Rule) -> Tensor:
+    """Cross-entropy [M] of the labels under a Bradley-Terry model of the scores, summed over heads."""
+    margin = scores(values, outer, rule.heads).diff(dim=-1).squeeze(-1)  # [M, H, K] second minus first
+    if rule.temperature:
+        margin = margin / rule.temperature
+    else:
+        margin = margin / deviation(margin.detach(), (-1,)).clamp_min(1e-8)
+    cross_entropy = F.softplus(margin) - outer.target.unsqueeze(1) * margin
+    return cross_entropy.mean(-1).sum(-1)
+
+
+# -------------------------------------------------------------------------------------------- the meta gradient
+
+
+def second_order_gradient(
+    critic: mlps.Params, inner: CriticInnerStep, outer: Outer, rule: Rule, steps: int = 1
+) -> tuple[Tensor, Tensor]:
+    """dL_out/dr [M, B] through `steps` trial steps of any critic, and L_out [M]: the definition, by autograd."""
+    target = inner.target.detach().requires_grad_()
+    theta = {name: tensor.detach().requires_grad_() for name, tensor in critic.items()}
+    for _ in range(steps):
+        theta = inner_step(theta, inner, target)
+    loss = outer_loss(critic_values(theta, outer.rows, outer.pick), outer, rule)
+    return torch.autograd.grad(loss.sum(), target)[0], loss.detach()
+
+
+def reward_gradient(
+    critic: mlps.Params, inner: CriticInnerStep, outer: Outer, rule: Rule, steps: int = 1
+) -> tuple[Tensor, Tensor]:
+    """As `second_order_gradient`; by hand for one step of a critic of dense layers."""
+    if steps > 1 or "norm0.weight" in critic:
+        return second_order_gradient(critic, inner, outer, rule, steps)
+    loss = partial(outer_loss, outer=outer, rule=rule)
+    credit, value = meta_gradient.alignment(critic, inner, outer.rows, outer.pick, loss)
+    return credit * (2.0 * inner.lr / credit.shape[-1]), value
+
+
+# ----------------------------------------------------------------------------------------------- the meta step
 
 
 class MRN:
@@ -142,17 +165,10 @@ class MRN:
         labels: all of each member, oldest first; newest: answers of the last session; judged: steps of a stored
         segment that the answer is about. The member with the fewest decides K.
         """
-        available = [min(newest, own.size) if self.config.outer_data == "newest" else own.size for own in labels]
-        count = min(self.config.outer_batch, *available)
-        if count == 0:
-            return None
-        drawn = []
-        for own, last, gen in zip(labels, available, self.gens, strict=True):
-            rows = own.size - last + torch.randperm(last, generator=gen)[:count].numpy()
-            picked = own.select(rows)
-            drawn.append((picked.obs[:, :, judged], picked.act[:, :, judged], picked.target))
-        columns = zip(*drawn, strict=True)
-        return LabelBatch(*(torch.from_numpy(np.stack(column)).to(self.adam.mean) for column in columns))
+        newest_only = self.config.outer_data == "newest"
+        available = [min(newest, own.size) if newest_only else own.size for own in labels]
+        drawn = pairs.draw_labels(labels, available, self.config.outer_batch, judged, self.gens)
+        return None if drawn is None else LabelBatch(*(tensor.to(self.adam.mean) for tensor in drawn))
 
     def step(
         self,
@@ -173,7 +189,7 @@ class MRN:
         """
         seen = batch.narrowed(state.obs_dim)
         next_value = sac.bootstrap(state, seen.next_obs, sac.draw_noise(state, batch.rew.shape[1]))
-        features = _features(state, batch.act)
+        features = pairs.action_features(state, batch.act)
         predicted, pull = model.pullback(batch.obs, features)
         y = sac.critic_target(predicted - penalty, batch.discount, state.cfg.gamma, next_value)
         gradient, outer = self._reward_gradient(state, seen.obs, features, y, labels)
@@ -188,10 +204,10 @@ class MRN:
         self, state: sac.SACState, obs: Tensor, features: Tensor, y: Tensor, labels: LabelBatch
     ) -> tuple[Tensor, Tensor]:
         """Gradient of the outer loss by the predicted rewards in the targets y [M, B], and that loss [M]."""
-        inner = mg.CriticInnerStep(*_rows(state, obs, features), y, state.cfg.lr)
-        outer = outer_batch(state, labels, self.config.score, self._noise(state, labels))
-        rule = mg.Rule(self.config.head, self.config.temperature or 0.0)
-        gradient, loss = mg.reward_gradient(state.critic, inner, outer, rule, self.config.inner_steps)
+        inner = CriticInnerStep(*pairs.critic_rows(state, obs, features), y, state.cfg.lr)
+        outer = pairs.outer_batch(state, labels, self.config.score, self._noise(state, labels))
+        rule = Rule(self.config.head, self.config.temperature or 0.0)
+        gradient, loss = reward_gradient(state.critic, inner, outer, rule, self.config.inner_steps)
         return gradient * self.config.outer_weight, loss
 
     def _noise(self, state: sac.SACState, labels: LabelBatch) -> Tensor | None:
@@ -250,46 +266,3 @@ class MRN:
                 tensor.copy_(state[f"adam.{name}"])
         for m, gen in enumerate(self.gens):
             gen.set_state(state[f"gen.{m}"])
-
-
-TINY = 1e-30  # keeps a norm of zero from being divided by
-
-
-def outer_batch(state: sac.SACState, labels: LabelBatch, score: str, noise: Tensor | None = None) -> mg.Outer:
-    """Labelled pairs as the critic reads them.
-
-    score: first, Q(s_0, a_0); or segment, Q(s_0, a_0) - gamma^H V(s_H) with H = L - 1, an estimate of the discounted
-    reward within the segment. V is the soft value of the policy: by one action drawn with noise [M, 2K, A], or in
-    expectation over discrete actions.
-    """
-    obs = labels.obs[..., : state.obs_dim]
-    first_obs, first_act = obs[:, :, :, 0].flatten(1, 2), labels.act[:, :, :, 0].flatten(1, 2)
-    rows, pick = _rows(state, first_obs, first_act)
-    if score == "first":
-        return mg.Outer(rows, pick, torch.zeros(()), 0.0, labels.target)
-    last_rows, last_pick, entropy = _last_values(state, obs[:, :, :, -1].flatten(1, 2), noise)
-    entropy = entropy.unflatten(1, (-1, 2))
-    discount = state.cfg.gamma ** (labels.obs.shape[3] - 1)
-    return mg.Outer(torch.cat([rows, last_rows], 1), torch.cat([pick, last_pick], 1), entropy, discount, labels.target)
-
-
-def _last_values(state: sac.SACState, obs: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, pick and entropy bonus [M, R] of the soft value of obs [M, R, O]."""
-    if noise is None:
-        logp = heads.log_policy(state.actor, obs)
-        return obs, logp.exp(), -state.alpha[:, None] * (logp.exp() * logp).sum(-1)
-    act, logp = heads.policy(state.actor, obs, noise)
-    return *_rows(state, obs, act), -state.alpha[:, None] * logp
-
-
-def _features(state: sac.SACState, act: Tensor) -> Tensor:
-    """Actions as the reward model reads them: discrete ones as one-hot rows."""
-    return F.one_hot(act, state.act_dim).to(state.log_alpha.dtype) if state.discrete else act
-
-
-def _rows(state: sac.SACState, obs: Tensor, act: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs of the critic [M, B, F], and what picks the value of act (one-hot if discrete) from its outputs."""
-    if state.discrete:
-        return obs, act
-    rows = torch.cat([obs, act], -1)
-    return rows, torch.ones_like(rows[..., :1])

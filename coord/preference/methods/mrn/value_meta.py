@@ -11,10 +11,9 @@ V(s_0) - gamma^H V(s_H), an estimate of the discounted reward on the way, or V(s
     dL_out/dpsi = (2 lr / B) sum_i c_i sum_l W_il grad_psi r_l,    c_i = <grad L_out(theta_hat), grad V(s_i; theta)>.
 
 No second-order graph is needed: c is a tangent kernel (`coord.preference.methods.mrn.meta_gradient`, one backward pass
-that meets
-the tangents of the batch), the sum over i is GAE's recursion run forward in time, and one vector-Jacobian product
-brings it to the parameters psi. An index observation counts as the row of zeros and ones that it stands for, which is
-what the reward model reads of a kitchen.
+that meets the tangents of the batch), the sum over i is GAE's recursion run forward in time, and one vector-Jacobian
+product brings it to the parameters psi. An index observation counts as the row of zeros and ones that it stands for,
+which is what the reward model reads of a kitchen.
 
 Deviations from Meta-Reward-Net (Liu et al. 2022), which steps a critic Q(s, a) of SAC: a value function that does not
 see actions; its plain mean square error, not PPO's clipped one. The parameters that policy and value share are part
@@ -31,7 +30,10 @@ from torch import Tensor
 from coord.errors import UserError
 from coord.nets import mlps
 from coord.nets.population import Arch, PopulationNet
-from coord.preference.methods.mrn import meta_gradient as mg
+from coord.preference.methods.mrn import mrn
+from coord.preference.methods.mrn.meta_gradient import CriticInnerStep
+from coord.preference.methods.mrn.mrn import Rule
+from coord.preference.methods.mrn.pairs import Outer
 from coord.types import NUM_ACTIONS
 
 SCORES = ("first", "segment")
@@ -87,16 +89,16 @@ def along_time(grad: Tensor, ended: Tensor, decay: float) -> Tensor:
     return out
 
 
-def outer(labelled: Labelled, score: str, gamma: float) -> mg.Outer:
+def outer(labelled: Labelled, score: str, gamma: float) -> Outer:
     """The labelled pairs as the outer problem reads them; score: one of `SCORES`."""
     ends = (labelled.first,) if score == "first" else (labelled.first, labelled.last)
     rows = torch.cat([obs.flatten(1, 2) for obs in ends], 1)
     no_entropy = torch.zeros_like(labelled.target)[..., None].expand(-1, -1, 2)
-    return mg.Outer(rows, torch.ones_like(rows[..., :1]), no_entropy, gamma**labelled.steps, labelled.target)
+    return Outer(rows, torch.ones_like(rows[..., :1]), no_entropy, gamma**labelled.steps, labelled.target)
 
 
 def reward_gradient(
-    value: mlps.Params, inner: ValueInnerStep, pairs: mg.Outer, rule: mg.Rule, steps: int = 1
+    value: mlps.Params, inner: ValueInnerStep, pairs: Outer, rule: Rule, steps: int = 1
 ) -> tuple[Tensor, Tensor]:
     """dL_out/dr [T, M, N] by the rewards of the rollout, and the outer loss [M] at theta_hat.
 
@@ -104,7 +106,7 @@ def reward_gradient(
     second-order graph.
     """
     rows, target = (x.transpose(0, 1).flatten(1, 2) for x in (inner.obs, inner.ret))
-    batch = mg.CriticInnerStep(rows, torch.ones_like(rows[..., :1]), target, inner.lr)
-    by_target, loss = mg.reward_gradient(value, batch, pairs, rule, steps)
+    batch = CriticInnerStep(rows, torch.ones_like(rows[..., :1]), target, inner.lr)
+    by_target, loss = mrn.reward_gradient(value, batch, pairs, rule, steps)
     by_target = by_target.unflatten(1, (len(inner.ret), -1)).transpose(0, 1)
     return along_time(by_target, inner.ended, inner.decay), loss

@@ -24,7 +24,7 @@ from coord.preference.labels.feedback import RUN_NAME
 from coord.preference.labels.queries import QueryConfig
 from coord.preference.learners import kitchen_ppo as kp
 from coord.preference.learners.sac import evaluate
-from coord.preference.methods.mrn.mrn import MRNConfig
+from coord.preference.methods.mrn.config import MRNConfig
 from coord.preference.methods.pebble import PebbleConfig
 from coord.preference.methods.rune import RuneConfig
 from coord.preference.methods.surf import SurfConfig

@@ -24,7 +24,7 @@ from coord.preference.labels.queries import QueryConfig
 from coord.preference.labels.store import LabelStore
 from coord.preference.learners import sac
 from coord.preference.methods.mrn import mrn
-from coord.preference.methods.mrn.mrn import MRNConfig
+from coord.preference.methods.mrn.config import MRNConfig
 from coord.preference.methods.pebble import PebbleConfig
 from coord.preference.methods.true_reward import TrueRewardConfig
 from coord.preference.reward import nets as rn

@@ -26,7 +26,7 @@ from coord.preference.labels.store import Answer, LabelStore
 from coord.preference.learners import prefppo, sac
 from coord.preference.learners.check import check
 from coord.preference.methods.method import name_of, named
-from coord.preference.methods.mrn.mrn import MRNConfig
+from coord.preference.methods.mrn.config import MRNConfig
 from coord.preference.methods.ours import OursConfig
 from coord.preference.methods.pebble import PebbleConfig
 from coord.preference.methods.qpa import QPAConfig

@@ -20,7 +20,7 @@ from coord.preference.labels.queries import QueryConfig
 from coord.preference.labels.store import LabelStore
 from coord.preference.learners import prefppo, sac
 from coord.preference.methods.method import name_of, named
-from coord.preference.methods.mrn.mrn import MRNConfig
+from coord.preference.methods.mrn.config import MRNConfig
 from coord.preference.reward import constraint
 from coord.preference.reward.model import RewardConfig
 from coord.preference.reward.safety import SafetyConfig

@@ -16,8 +16,9 @@ from coord.buffers import ReplayBatch
 from coord.errors import UserError
 from coord.nets import heads
 from coord.preference.labels.segments import AnsweredPairs
-from coord.preference.methods.mrn import meta_gradient as mg
-from coord.preference.methods.mrn.mrn import MRN, LabelBatch, MRNConfig, outer_batch
+from coord.preference.methods.mrn.config import MRNConfig
+from coord.preference.methods.mrn.mrn import MRN, scores
+from coord.preference.methods.mrn.pairs import LabelBatch, outer_batch
 from coord.preference.reward import nets as rn
 from coord.preference.reward.model import RewardConfig, RewardModel
 from coord.run import config
@@ -83,9 +84,9 @@ def whole_loss(case: Case, mrn: MRN, flat: Tensor, next_value: Tensor, noise: Te
             stepped[head] = {k: v - 0.05 * s for (k, v), s in zip(theta.items(), slopes, strict=True)}
         values = [score_of(case, mrn, theta, m, noise) for theta in stepped.values()]
         joined = {"both": values, "mean": [sum(values) / 2]}[mrn.config.head]
-        for scores in joined:  # [K, 2]
+        for said in joined:  # [K, 2]
             wanted = torch.stack([1 - labels.target[m], labels.target[m]], -1)
-            total = total + 0.1 * F.cross_entropy(scores, wanted)
+            total = total + 0.1 * F.cross_entropy(said, wanted)
     return total
 
 
@@ -317,7 +318,7 @@ def test_the_segment_score_telescopes() -> None:
     torch.testing.assert_close(whole.rows[:, 2 * PAIRS :, :OBS], case.labels.obs[:, :, :, -1].flatten(1, 2))
     assert whole.discount == pytest.approx(0.99**3)
     values = torch.arange(2 * 2 * 4 * PAIRS, dtype=DOUBLE).view(2, 2, -1)
-    found = mg.scores(values, whole)
+    found = scores(values, whole)
     by_hand = values[1, 0, 3] - 0.99**3 * (values[1, 0, 2 * PAIRS + 3] + whole.entropy[1, 1, 1])
     torch.testing.assert_close(found[1, 0, 1, 1], by_hand)
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from coord.errors import UserError
 from coord.nets import mlps
 from coord.nets.population import Arch, PopulationNet
-from coord.preference.methods.mrn import meta_gradient as mg
 from coord.preference.methods.mrn import value_meta as vm
+from coord.preference.methods.mrn.mrn import Rule, outer_loss
 from coord.preference.reward.model import RewardConfig, RewardModel
 from coord.returns import gae
 
@@ -28,7 +28,7 @@ class Problem:
 
     def __init__(self, score: str, temperature: float = 1.0, *, seed: int = 0) -> None:
         self.gen = torch.Generator().manual_seed(seed)
-        self.rule = mg.Rule(temperature=temperature)
+        self.rule = Rule(temperature=temperature)
         nets = [[mlps.init(mlps.shapes(4, (6, 5), 1), self.gen, dtype=DOUBLE)] for _ in range(M)]
         self.value = mlps.stack([mlps.stack(heads) for heads in nets])
         self.value = {name: tensor + 0.2 * self.draw(*tensor.shape) for name, tensor in self.value.items()}
@@ -66,7 +66,7 @@ class Problem:
         slopes = torch.autograd.grad(error, list(theta.values()), create_graph=graph)
         theta = {name: theta[name] - 0.05 * slope for name, slope in zip(theta, slopes, strict=True)}
         values = mlps.apply(theta, self.pairs.rows[:, None]).squeeze(-1)
-        return mg.outer_loss(values, self.pairs, self.rule)
+        return outer_loss(values, self.pairs, self.rule)
 
     @staticmethod
     def _values(value: mlps.Params, obs: Tensor) -> Tensor:
