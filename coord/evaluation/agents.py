@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from coord import checkpoint, plugins
 from coord.agents import files
@@ -35,7 +36,7 @@ def load_agents(
     return [
         _player(found, home, rules, stochastic=stochastic, drop_stay=drop_stay)
         for ref in refs
-        for found in (_find(ref, home) if not split_scheme(ref)[0] else [_of_kind(ref, home, rules)])
+        for found in _find(ref, home, rules)
     ]
 
 
@@ -61,8 +62,9 @@ def files_of(ref: str) -> list[Path]:
     Raises:
         UserError: a damaged pool.
     """
-    if split_scheme(ref)[0]:
-        return []
+    kind, rest = split_scheme(ref)
+    if kind:
+        return list(files_behind(rest)) if callable(files_behind := getattr(_kind(kind), "files", None)) else []
     path, member = split_reference(ref)
     folder = Path(path)
     if (folder / MANIFEST).is_file():
@@ -113,9 +115,9 @@ def load_networks(refs: Sequence[str], layout: str | Layout, rules: str) -> list
 
 def _networks(refs: Sequence[str], home: Layout, rules: str) -> Iterator[tuple[str, StoredAgent]]:
     for ref in refs:
-        if split_scheme(ref)[0]:
+        if (kind := split_scheme(ref)[0]) and not getattr(_kind(kind), "NETWORKS", False):
             raise UserError(f"partner {ref}: training takes networks of ours (bc_train, agent files, pools)")
-        for found in _find(ref, home):
+        for found in _find(ref, home, rules):
             if not isinstance(found, StoredAgent):
                 raise UserError(f"partner {ref} is scripted: training takes networks (bc_train, agent files, pools)")
             found.check_kitchen(home, rules)
@@ -147,18 +149,20 @@ def _refuse_held_out(found: StoredAgent, ref: str, layout: Layout) -> None:
         files.refuse_held_out(found, source, load_clone(HELD_OUT_ID, layout).net.tensors())
 
 
-def _of_kind(ref: str, layout: Layout, rules: str) -> Agent:
-    """The agent of a reference `<kind>:<what>`, by the package that knows the kind."""
-    kind, rest = split_scheme(ref)
+def _kind(name: str) -> Any:
+    """What a package offers for references `<name>:...`."""
     known = plugins.entries("coord.agents")
-    if kind not in known:
-        raise unknown("kind of agent", f"{kind}:", [f"{name}:" for name in known])
-    found = plugins.find("coord.agents", kind, "kind of agent")
-    return getattr(found, "load", found)(rest, layout, rules)
+    if name not in known:
+        raise unknown("kind of agent", f"{name}:", [f"{one}:" for one in known])
+    return plugins.find("coord.agents", name, "kind of agent")
 
 
-def _find(ref: str, layout: Layout) -> list[StoredAgent | Agent]:
+def _find(ref: str, layout: Layout, rules: str) -> list[StoredAgent | Agent]:
     """What a reference stands for: agents read from disk, or players that need no file."""
+    kind, rest = split_scheme(ref)
+    if kind:
+        plugin = _kind(kind)
+        return [getattr(plugin, "load", plugin)(rest, layout, rules)]
     if ref in SCRIPTED:
         return [SCRIPTED[ref]()]
     if ref in SPLIT_OF:

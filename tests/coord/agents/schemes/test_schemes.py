@@ -8,7 +8,9 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,16 +18,19 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from coord import plugins
+from coord.agents.files import read_agent, save_agent
 from coord.agents.players import StayAgent
 from coord.agents.schemes import guard
 from coord.agents.views import KitchenView
 from coord.errors import UserError
-from coord.evaluation.agents import hashes_of, load_agent, load_agents, load_training_partners
+from coord.evaluation.agents import files_of, hashes_of, load_agent, load_agents, load_training_partners
 from coord.evaluation.matches import Match, MatchRules, play_matches
 from coord.overcooked import OvercookedVectorEnv, load_layout
-from coord.references import join_options
+from coord.references import join_options, names_code
 from coord.run import cli
 from coord.run.commands import evaluate
+from tests.agent_fixtures import card, constant_policy
 from tests.coord.agents.schemes.conftest import bring
 
 HOME = "cramped_room"
@@ -214,6 +219,25 @@ def test_training_takes_no_foreign_agent_and_runs_none(tmp_path):
     with pytest.raises(UserError, match="training takes networks of ours"):
         load_training_partners([ref], HOME, "classic")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_kind_of_another_package_may_give_networks_of_ours(tmp_path, monkeypatch):
+    """Training takes those, unless they are for evaluation only, and knows their files."""
+    path, own = tmp_path / "one.safetensors", card("one")
+    save_agent(path, own, constant_policy([0.0] * 6))
+    shelf = SimpleNamespace(RUNS_CODE=False, NETWORKS=True)
+    shelf.load, shelf.files = (lambda rest, layout, rules: read_agent(path)), (lambda rest: [path])
+    monkeypatch.setattr("coord.evaluation.agents.has_human_games", lambda layout: False)  # no clone to compare with
+    offered = plugins.entries("coord.agents")
+    monkeypatch.setattr(plugins, "entries", lambda group: {**offered, "shelf": None})
+    monkeypatch.setattr(plugins, "find", lambda group, name, what: shelf)
+    assert [one.card.agent_id for one in load_training_partners(["shelf:one"], HOME, "classic")] == ["one"]
+    assert load_agent("shelf:one", HOME, "classic").agent_id == "one"
+    assert files_of("shelf:one") == [path]
+    assert not names_code("shelf:one")
+    save_agent(path, replace(own, extra={"evaluation_only": True}), constant_policy([0.0] * 6))
+    with pytest.raises(UserError, match="for evaluation only"):
+        load_training_partners(["shelf:one"], HOME, "classic")
 
 
 # ------------------------------------------------------------------------------------------- hostile files
