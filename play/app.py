@@ -40,7 +40,8 @@ FPS = 60
 class Options:
     """How to start. `open_first` opens a page over the menu, for commands that go straight to a game or replay.
 
-    `instead` opens a screen in place of the menu, for commands without a game; the window closes with it.
+    `instead` opens a screen in place of the menu; the window closes with it. `kiosk`: that screen is a `Guard`, nothing
+    changes preferences on the disk, and the window is closed by the guard alone.
     """
 
     file: Path | None = None  # recordings; None: the default place
@@ -48,6 +49,9 @@ class Options:
     folders: tuple[Path, ...] = (Path("runs"),)  # where trained partners are looked for
     open_first: Destination | None = None
     instead: Callable[[App], Screen] | None = None
+    kiosk: bool = False
+    cooks: bool = True  # whether somebody is going to play in this window
+    fullscreen: bool | None = None  # None: as in the preferences
     caption: str = window.CAPTION
     moments: Path | None = None  # label store for moments of games; None: see `play.game.moments.place_of`
 
@@ -59,13 +63,15 @@ class App:
         self.options = options
         self.clock = clock
         self.settings, note = settings_file.load(options.settings)
+        if options.fullscreen is not None:
+            self.settings = replace(self.settings, fullscreen=options.fullscreen)
         self.surface = window.open_window(self.settings.window, self.settings.fullscreen)
         self.sprites = Sprites()
         window.set_icon(self.sprites)
         self.ui = self._new_ui()
         self.sound = Sound()
         self.sound.switch(self.settings.sound)
-        self.preloader = Preloader(options.file, options.folders, cooks=options.instead is None)
+        self.preloader = Preloader(options.file, options.folders, cooks=options.cooks)
         self.note = note  # one line shown in the menu
         self.fps = 0.0
         self.show_measurements = False
@@ -139,10 +145,11 @@ class App:
         """Change preferences, keep them on disk, and follow them at once."""
         before = self.settings
         self.settings = replace(before, **fields)
-        try:
-            settings_file.save(self.settings, self.options.settings)
-        except UserError as err:
-            self.note = str(err)
+        if not self.options.kiosk:
+            try:
+                settings_file.save(self.settings, self.options.settings)
+            except UserError as err:
+                self.note = str(err)
         if before.fullscreen != self.settings.fullscreen:
             self.surface = window.open_window(self.settings.window, self.settings.fullscreen)
         if before.sound != self.settings.sound:
@@ -228,6 +235,8 @@ class App:
 
     def handle(self, event: UiEvent) -> None:
         """Give one event to the screen in charge, or act on it if it is the window's own."""
+        if self.options.kiosk and self.screens and self.screens[0].guard(event, self.top):  # type: ignore[attr-defined]
+            return
         if event.kind == "quit":
             self.quit()
             return
@@ -236,7 +245,7 @@ class App:
         counts = self.gate.takes(event, self.clock())
         if event.kind == "press":
             self._note_device("pad" if event.from_pad else "keyboard")
-            if event.key == "f11" and not event.repeat:
+            if event.key == "f11" and not event.repeat and not self.options.kiosk:
                 self.change(fullscreen=not self.settings.fullscreen)
                 return
         if event.kind == "pad":

@@ -75,7 +75,7 @@ def run(overrides: Sequence[str]) -> int:
 
     file = _file(cfg.run or cfg.store, cfg.runs)
     check(file)
-    return main(Options(instead=_first(cfg, file), caption="coord label", folders=()))
+    return main(Options(instead=_first(cfg, file), caption="coord label", folders=(), cooks=False))
 
 
 def report(file: Path) -> str:

@@ -51,7 +51,9 @@ CREATE TABLE participants (
     enrolled_utc TEXT NOT NULL,
     consent_utc TEXT,
     consent_hash TEXT,                  -- SHA-256 of the consent text agreed to
-    finished_utc TEXT
+    finished_utc TEXT,
+    code TEXT NOT NULL DEFAULT '',      -- what the lab calls the participant; '': nothing
+    station INTEGER NOT NULL DEFAULT 1  -- computer of the lab
 );
 CREATE TABLE answers (
     participant TEXT NOT NULL REFERENCES participants (id) ON DELETE CASCADE,
@@ -64,6 +66,21 @@ CREATE TABLE answers (
     PRIMARY KEY (participant, step, question)
 );
 """
+ATTEMPTS = """
+CREATE TABLE IF NOT EXISTS attempts (   -- wrong ones at comprehension checks
+    participant TEXT NOT NULL REFERENCES participants (id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,           -- 1, 2, ...
+    question TEXT NOT NULL,
+    value TEXT NOT NULL,                -- JSON
+    answered_utc TEXT NOT NULL,
+    PRIMARY KEY (participant, step, attempt, question)
+);
+"""
+ADDED = {  # columns of participants that files of before lack
+    "code": "ALTER TABLE participants ADD COLUMN code TEXT NOT NULL DEFAULT ''",
+    "station": "ALTER TABLE participants ADD COLUMN station INTEGER NOT NULL DEFAULT 1",
+}
 
 
 def default_path() -> Path:
@@ -117,15 +134,33 @@ class Store:
             return
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = NORMAL")
+        self._migrate()
 
     def _create(self) -> None:
         pragmas = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
         try:
-            self.connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {STUDY_SCHEMA} {pragmas} COMMIT;")
+            self.connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {STUDY_SCHEMA} {ATTEMPTS} {pragmas} COMMIT;")
         except sqlite3.OperationalError as error:
             self.connection.rollback()
             if "already exists" not in str(error):  # another window was faster
                 raise
+
+    def _migrate(self) -> None:
+        """Give a file of an earlier version what it lacks; older versions can still read and write it."""
+        if not self._lacking():
+            return
+        with self.transaction() as connection:
+            for statement in self._lacking():  # again: another window may have been faster
+                connection.execute(statement)
+
+    def _lacking(self) -> list[str]:
+        """Statements that add what the study's tables lack."""
+        tables = {row[0] for row in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        columns = {row[1] for row in self.connection.execute("PRAGMA table_info(participants)")}
+        if "participants" not in tables:
+            return []
+        lacking = [statement for name, statement in ADDED.items() if name not in columns]
+        return lacking if "attempts" in tables else [*lacking, ATTEMPTS]
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -62,17 +62,17 @@ def _setup(app: Host, _: ways.ToSetup) -> Screen:
 def _tutorial(app: Host, to: ways.ToTutorial) -> Screen:
     from play.screens.tutorial import TutorialScreen
 
-    return TutorialScreen(app, to.on_done)
+    return TutorialScreen(app, to.on_done, must_pass=to.must_pass)
 
 
 def _studies(app: Host, _: ways.ToStudies) -> Screen:
-    from play.screens.study import study_menu
+    from play.screens.study_pages import study_menu
 
     return study_menu(app)
 
 
 def _study(app: Host, to: ways.ToStudy) -> Screen:
-    from play.screens.study import study_screen
+    from play.screens.study_pages import study_screen
 
     return study_screen(app, to.file, allow_code=to.allow_code)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sized
 from functools import partial
-from pathlib import Path
 
 import pygame
 
@@ -17,109 +15,14 @@ from play.game.session import Session
 from play.game.settings import GameChoice
 from play.screens.base import FormScreen, message
 from play.screens.host import Host
-from play.screens.ways import BACK, HOME, Open, Replace, Screen, ToGame, ToMoments, ToStudy, ToTutorial
-from play.study.run import Question, Study, StudyRun, StudyStep, load_study, unfinished, withdraw
+from play.screens.ways import BACK, HOME, Open, Replace, ToGame, ToMoments, ToTutorial
+from play.study.run import Question, StudyRun, StudyStep, WrongAnswer
 from play.view import theme
 from play.view.events import UiEvent
 from play.view.form import Form
 from play.view.frame import banner, draw_frame
 from play.view.hud import clock_text, whole_points
-from play.view.widgets import Button, Choice, Likert, Space, Text, TextField, Widget
-
-CHOOSE = "please choose"
-
-
-def study_menu(app: Host) -> Screen:
-    """Open a study file by name."""
-    wish = {"file": app.settings.study or _first_file()}
-
-    def start() -> None:
-        app.change(study=wish["file"])
-        app.go(Open(ToStudy(Path(wish["file"]).expanduser())))
-
-    def build() -> Sequence[Widget]:
-        return [
-            Text("A study is one file that leads a person through consent, games and questions.", color=theme.MUTED),
-            TextField("Study file", wish["file"], lambda text: wish.update(file=text)),
-            Button("Open", start),
-            Button("Back", partial(app.go, BACK)),
-        ]
-
-    return FormScreen(app, "Study", build)
-
-
-def _first_file() -> str:
-    """A study file that lies close by, else the example that ships, as a suggestion."""
-    nearby = sorted(Path.cwd().glob("*study*.y*ml"))
-    shipped = importlib.util.find_spec("configs")
-    folders = shipped.submodule_search_locations if shipped else None
-    examples = sorted(Path(folders[0]).glob("study/*.yaml")) if folders else []
-    return str(next(iter([*nearby, *examples]), ""))
-
-
-def study_screen(app: Host, path: Path, *, allow_code: bool = False) -> Screen:
-    """The first page of a study, or why it cannot be run."""
-    store = app.preloader.store()
-    if store is None:  # a study without a record is no study
-        return message(app, "Nothing can be recorded", app.preloader.problem)
-    try:
-        study = load_study(path, allow_code=allow_code)
-        waiting = unfinished(study, store)
-    except UserError as err:
-        return message(app, "This study cannot be opened", str(err))
-
-    def build() -> Sequence[Widget]:
-        rows: list[Widget] = [Button("New participant", lambda: _begin(app, study))]
-        rows += [Button(f"Go on as {who}", partial(_resume, app, study, who)) for who in waiting]
-        return [
-            *rows,
-            Button("Withdraw a participant", lambda: app.go(Open(withdraw_screen(app)))),
-            Button("Back", partial(app.go, BACK)),
-        ]
-
-    return FormScreen(app, study.title, build)
-
-
-def _begin(app: Host, study: Study) -> None:
-    _guarded(app, lambda: StudyScreen(app, StudyRun.enrol(study, app.preloader.store())))
-
-
-def _resume(app: Host, study: Study, who: str) -> None:
-    _guarded(app, lambda: StudyScreen(app, StudyRun.resume(study, app.preloader.store(), who)))
-
-
-def _guarded(app: Host, make: Callable[[], Screen]) -> None:
-    try:
-        screen = make()
-    except UserError as err:
-        app.go(Open(message(app, "This study cannot go on", str(err))))
-        return
-    app.go(Replace(screen))
-
-
-def withdraw_screen(app: Host) -> FormScreen:
-    """Delete all that is kept of one participant."""
-    wish = {"who": ""}
-
-    def delete() -> None:
-        store = app.preloader.store()
-        assert store is not None
-        try:
-            gone = withdraw(store, wish["who"].strip())
-        except UserError as err:
-            app.go(Open(message(app, "Nothing was deleted", str(err))))
-            return
-        app.go(Replace(message(app, "Deleted", ", ".join(f"{count} {table}" for table, count in gone.items()))))
-
-    def build() -> Sequence[Widget]:
-        return [
-            Text("Everything kept of this person is deleted for good: games, answers and consent.", color=theme.MUTED),
-            TextField("Participant's id", wish["who"], lambda text: wish.update(who=text)),
-            Button("Delete it all", delete, note="cannot be undone", color=theme.ALERT),
-            Button("Back", partial(app.go, BACK)),
-        ]
-
-    return FormScreen(app, "Withdraw", build)
+from play.view.widgets import Button, Likert, Radio, Space, Text, TextField, Widget
 
 
 class StudyScreen:
@@ -137,6 +40,11 @@ class StudyScreen:
         return f"study, {self.step.kind}"
 
     @property
+    def page(self) -> object:
+        """Changes with the step: keys of one must not answer the next."""
+        return self.run.progress
+
+    @property
     def lively(self) -> bool:
         """A break shows a running clock."""
         return self.step.kind == "break"
@@ -146,18 +54,23 @@ class StudyScreen:
         self.step: StudyStep = self.run.step
         self.answers: dict[str, str | int] = {}
         self._shown_s = self.app.clock()
-        self.form = Form(BUILDERS[self.step.kind](self), width=720)
+        self._rows_of: dict[str, int] = {}  # question id -> its row
+        rows = BUILDERS[self.step.kind](self)
+        self.form = Form(rows, -1 if self.step.kind == "consent" else None, width=720)  # nobody agrees by a slip
         self.app.redraw()
 
-    def _do(self, act: Callable[[], None]) -> None:
-        """Hand something to the study and go on to what it asks for next."""
+    def _do(self, act: Callable[[], None], keeps: Sized = ()) -> None:
+        """Hand something to the study and go on to what it asks for next, unless `keeps` is no longer empty."""
         try:
             act()
         except UserError as err:
             self.problem = str(err)
+            if isinstance(err, WrongAnswer):
+                self.form.go_to(self._rows_of[err.question])
             return
         self.problem = ""
-        self._show()
+        if not keeps:
+            self._show()
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -184,14 +97,29 @@ class StudyScreen:
         return [Text(text, theme.HEAD, center=True), Space(16), Button("Begin", self._play)]
 
     def question_rows(self) -> list[Widget]:
-        rows = [row for question in self.step.questions for row in self._question(question)]
+        rows: list[Widget] = []
+        if self.step.kind == "comprehension" and self.run.study.welcome:
+            rows = [Text(self.run.study.welcome, color=theme.MUTED), Space()]
+        for question in self.step.questions:
+            own = self._question(question)
+            self._rows_of[question.id] = len(rows) + len(own) - 1
+            rows += own
         return [*rows, Space(), Button("Hand in", self._hand_in)]
 
     def break_rows(self) -> list[Widget]:
         return [Text(self.step.text or "Time for a short break."), Space(16), Button("Go on", self._after_break)]
 
     def done_rows(self) -> list[Widget]:
-        return [Text(self.step.text, theme.HEAD, center=True), Space(16), Button("Close", partial(self.app.go, HOME))]
+        step = self.step
+        rows: list[Widget] = [Text(step.text, theme.HEAD, center=True), Space()]
+        if step.participant:
+            rows += [
+                Text(f"Your number: {step.participant}", theme.HEAD, center=True),
+                Text(f"Your completion code: {step.code}", theme.HEAD, center=True),
+                Text(KEEP_THEM, color=theme.MUTED, center=True),
+                Space(16),
+            ]
+        return [*rows, Button("Close", partial(self.app.go, HOME))]
 
     def _question(self, question: Question) -> list[Widget]:
         def answer(value: str | int) -> None:
@@ -201,18 +129,17 @@ class StudyScreen:
         if question.kind == "likert":
             return [Likert(text, question.points, question.low, question.high, 0, answer)]
         if question.kind == "choice":
-            return [Text(text), Choice("Answer", (CHOOSE, *question.options), 0, lambda i: self._pick(question, i))]
+            return [Radio(text, question.options, lambda i: answer(question.options[i]))]
         return [Text(text), TextField("", "", answer, limit=2000, lines=3)]
-
-    def _pick(self, question: Question, index: int) -> None:
-        if index:
-            self.answers[question.id] = question.options[index - 1]
-        else:
-            self.answers.pop(question.id, None)
 
     def _hand_in(self) -> None:
         given = {name: value for name, value in self.answers.items() if value != ""}
-        self._do(lambda: self.run.submit(given, self._shown_s, self.app.clock()))
+        mistaken: list[Question] = []
+        step = self.step
+        self._do(lambda: mistaken.extend(self.run.submit(given, self._shown_s, self.app.clock())), keeps=mistaken)
+        if mistaken and step is self.step:
+            self.problem = f'Not right yet: "{mistaken[0].text}" Read again, and have another try.'
+            self.form.go_to(self._rows_of[mistaken[0].id])
 
     def _after_break(self) -> None:
         if self._break_left() <= 0:
@@ -226,7 +153,7 @@ class StudyScreen:
             self.app.go(BACK)
             self._do(self.run.proceed)
 
-        self.app.go(Open(ToTutorial(done)))
+        self.app.go(Open(ToTutorial(done, self.step.must_pass)))
 
     def _play(self) -> None:
         game = self.step.game
@@ -259,8 +186,13 @@ class StudyScreen:
     # -- screen ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: UiEvent) -> None:
-        if not self.form.handle(event) and event.nav == "back":
-            self.app.go(Open(leave_screen(self.app)))
+        if self.form.handle(event):
+            return
+        if event.nav == "confirm" and self.form.focus >= 0:  # an answer is given already: on to the next question
+            self.form.handle(UiEvent("press", "down"))
+        elif event.nav == "back":
+            is_over = self.step.kind == "done"
+            self.app.go(HOME if is_over else Open(leave_screen(self.app, self.run.participant)))
 
     def update(self, now_s: float) -> None:
         """The break's clock runs."""
@@ -288,16 +220,24 @@ BUILDERS: dict[str, Callable[[StudyScreen], list[Widget]]] = {
     "tutorial": StudyScreen.tutorial_rows,
     "game": StudyScreen.game_rows,
     "questionnaire": StudyScreen.question_rows,
+    "comprehension": StudyScreen.question_rows,
     "break": StudyScreen.break_rows,
     "done": StudyScreen.done_rows,
 }
 TITLES = {
     "consent": "Before we begin", "text": "Please read", "tutorial": "Tutorial", "game": "Next game",
-    "questionnaire": "Questions", "break": "Break", "done": "Thank you",
+    "questionnaire": "Questions", "comprehension": "Before you play", "break": "Break", "done": "Thank you",
 }  # fmt: skip
 
 
-def leave_screen(app: Host) -> FormScreen:
+KEEP_THEM = "Please note them. With either of them you can have everything about you deleted, at any time."
+
+
+def leave_screen(app: Host, participant: str) -> FormScreen:
     """Ask before a participant leaves."""
     ways = [("Stay", partial(app.go, BACK)), ("Leave", partial(app.go, HOME))]
-    return message(app, "Leave the study?", "What was done so far is kept; the study can be taken up again.", ways)
+    text = (
+        f"What was done so far is kept. With your number, {participant}, the study can be taken up again, or everything"
+        " about you deleted."
+    )
+    return message(app, "Leave the study?", text, ways)

@@ -36,8 +36,8 @@ class TutorialScreen:
     name = "tutorial"
     lively = True
 
-    def __init__(self, app: Host, on_done: Callable[[], None] | None = None):
-        self.app = app
+    def __init__(self, app: Host, on_done: Callable[[], None] | None = None, *, must_pass: bool = False):
+        self.app, self.must_pass = app, must_pass
         self.tutorial = Tutorial()
         self._on_done = on_done or self._finish
         self._praise_until_s = 0.0
@@ -66,8 +66,9 @@ class TutorialScreen:
             if not self._menu.handle(event) and event.nav == "back" and not event.repeat:
                 self._go_on()
         elif event.kind == "press" and (event.key == "tab" or event.key.endswith(":y")) and not event.repeat:
-            self.tutorial.skip()
-            self._next()
+            if not self.must_pass:
+                self.tutorial.skip()
+                self._next()
         elif not self.stage.handle(event) and (event.nav == "back" or event.kind == "blur") and not event.repeat:
             self._pause(event)
 
@@ -77,7 +78,9 @@ class TutorialScreen:
             return
         self.stage.pause("focus" if event.kind == "blur" else "key")
         if self.stage.phase == "paused":
-            self._menu = Form([Button("Go on", self._go_on), Button("End the tutorial", self._skip_all)], width=320)
+            leave = Button("Leave the tutorial", partial(self.app.go, BACK))
+            end = leave if self.must_pass else Button("End the tutorial", self._skip_all)
+            self._menu = Form([Button("Go on", self._go_on), end], width=320)
 
     def _go_on(self) -> None:
         self._menu = None
@@ -122,7 +125,8 @@ class TutorialScreen:
     def draw(self, surface: pygame.Surface) -> None:
         ui = self.app.ui
         skip = "Y" if ui.device == "pad" else "Tab"
-        self.stage.draw(surface, ((skip, "skip this"), (cap_name(ui, "Esc"), "pause")), PANEL)
+        skips = () if self.must_pass else ((skip, "skip this"),)
+        self.stage.draw(surface, (*skips, (cap_name(ui, "Esc"), "pause")), PANEL)
         if self.tutorial.phase is not None:
             self._draw_phase(surface)
         if self._menu is not None:

@@ -84,9 +84,13 @@ class ToSetup:
 
 @dataclass(frozen=True)
 class ToTutorial:
-    """The tutorial. `on_done` comes after its last phase, learned or skipped; None: a page that offers a game."""
+    """The tutorial. `on_done` comes after its last phase, learned or skipped; None: a page that offers a game.
+
+    must_pass: no phase can be skipped.
+    """
 
     on_done: Callable[[], None] | None = None
+    must_pass: bool = False
 
 
 @dataclass(frozen=True)

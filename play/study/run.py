@@ -3,38 +3,37 @@
 Nothing here draws: screens ask `StudyRun.step` what to show, and hand back what the participant did. Where a
 participant stands is stored with every answer in one transaction, so a crash or restart goes on at the same step;
 only a game that was cut off is played again.
-
-Orders are rows of a Williams square: every game comes in every position equally often, and follows every other equally
-often (Williams 1949, "Experimental designs balanced for the estimation of residual effects of treatments").
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import math
+import re
 import secrets
 import sqlite3
-import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-
-import numpy as np
 
 from coord.errors import UserError
 from coord.preference.labels.store import LabelStore
 from play.game.moments import beside
 from play.game.record import Store, utc_now
-from play.study.study_file import Block, Question, Study, load_study
+from play.study.plan import PlannedGame, StudyStep, completion_code, plan_games, plan_steps, williams
+from play.study.study_file import Question, Study, load_study
 
 __all__ = [
+    "ONE_STATION",
     "PlannedGame",
     "Question",
-    "StudyStep",
+    "Station",
     "Study",
     "StudyRun",
+    "StudyStep",
+    "WrongAnswer",
+    "called",
+    "find",
     "load_study",
     "plan_games",
     "unfinished",
@@ -42,205 +41,89 @@ __all__ = [
     "withdraw",
 ]
 
-NUM_SEATS = 2
+CODE = re.compile(r"[\w.-]{1,40}")
+OWN = re.compile(r"p-[0-9a-f]{8}", re.IGNORECASE)  # what `enrol` gives out
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlannedGame:
-    """One game of a participant's plan. `label` is the blinded letter; show that, never `partner`."""
+@dataclass(frozen=True)
+class Station:
+    """One of a lab's computers, 1..count; each hands out its share of the balanced orders."""
 
-    round: int  # 0-based over the whole study
-    block: str
-    position: int  # 0-based within the block
-    condition: int  # which of the block's conditions
-    layout: str
-    partner: str
-    label: str
-    seat: int  # of the participant
-    ticks: int
-    tick_hz: float
-    rules: str
-    stochastic: bool
-    seed: int
-    moments: bool = False  # whether moments of it may be compared afterwards
+    number: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise UserError(f"station={self.number}: must be from 1 to stations={self.count}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyStep:
-    """What the participant meets next.
-
-    kind: "consent" (title, text), "text" (title, text), "questionnaire" (title, questions), "tutorial", "game" (see
-    `game`), "break" (title, text, seconds), "done" (title, text with the completion code).
-    """
-
-    kind: str
-    title: str = ""
-    text: str = ""
-    questions: tuple[Question, ...] = ()
-    seconds: float = 0.0
-    game: PlannedGame | None = None
-    round: int | None = None  # of the game a questionnaire asks about
+ONE_STATION = Station()
 
 
-def williams(n: int) -> list[list[int]]:
-    """Rows of a Williams square of n conditions: n rows if n is even, else 2n (the square and its mirror image).
+class WrongAnswer(UserError):
+    """An answer that is missing or not allowed; `question` is the id of what it was to answer."""
 
-    Every n consecutive rows hold each condition once in each position; over all rows each condition directly follows
-    each other one equally often.
-    """
-    zigzag = [(i + 1) // 2 if i % 2 else (n - i // 2) % n for i in range(n)]  # 0, 1, n-1, 2, n-2, ...
-    square = [[(first + row) % n for first in zigzag] for row in range(n)]
-    return square if n % 2 == 0 else square + [row[::-1] for row in square]
-
-
-def plan_games(study: Study, participant: str, slot: int) -> tuple[list[PlannedGame], dict[str, str]]:
-    """All games of a participant in their order, and the blinded letter of each partner.
-
-    slot: 0, 1, 2, ... over the participants of a study; balanced orders, seats and blocks follow from it. All else
-    that is random follows from the participant's id.
-    """
-    rng = np.random.default_rng(_seed(study.sha256, participant))
-    shuffled = rng.permutation(list(string.ascii_uppercase[: len(study.partners)]))
-    letters = {partner: str(letter) for partner, letter in zip(study.partners, shuffled, strict=True)}
-    block_rows = williams(len(study.blocks)) if study.blocks_order == "balanced" else [range(len(study.blocks))]
-    games: list[PlannedGame] = []
-    for number in block_rows[slot % len(block_rows)]:
-        block = study.blocks[number]
-        order = _order(block, slot, number, len(block_rows), rng)
-        for position, condition in enumerate(order):
-            layout, partner = block.conditions[condition]
-            games.append(
-                PlannedGame(
-                    round=len(games),
-                    block=block.name,
-                    position=position,
-                    condition=condition,
-                    layout=layout,
-                    partner=partner,
-                    label=letters[partner],
-                    seat=_seat(block, slot, condition, rng),
-                    ticks=block.ticks,
-                    tick_hz=block.tick_hz,
-                    rules=block.rules,
-                    stochastic=block.stochastic,
-                    seed=int(rng.integers(2**31)),
-                    moments=block.moments,
-                )
-            )
-    return games, letters
-
-
-def _order(block: Block, slot: int, number: int, num_block_rows: int, rng: np.random.Generator) -> Sequence[int]:
-    """Order of a block's conditions.
-
-    Each run of n participants gets the n rows of one Latin square, so that positions are balanced at every moment;
-    where in the square a run starts, and which half of a mirrored square it gets, turns from cycle to cycle and from
-    block to block, so that the order of one block is not tied to that of another or to the order of the blocks.
-    """
-    count = len(block.conditions)
-    if block.order == "fixed":
-        return range(count)
-    if block.order == "random":
-        return [int(condition) for condition in rng.permutation(count)]
-    rows = williams(count)
-    run, within = divmod(slot, count)
-    cycle = slot // math.lcm(len(rows), num_block_rows)
-    half = (run + cycle // count) % (len(rows) // count)
-    return rows[half * count + (within + cycle + number) % count]
-
-
-def _seat(block: Block, slot: int, condition: int, rng: np.random.Generator) -> int:
-    if block.seat == "random":
-        return int(rng.integers(NUM_SEATS))
-    if block.seat != "alternate":
-        return int(block.seat)
-    # Per condition the seats alternate from participant to participant, and the pattern turns over after each
-    # whole set of orders, so that a seat is not tied to an order.
-    return (condition + slot + slot // len(williams(len(block.conditions)))) % NUM_SEATS
-
-
-def _seed(*parts: str) -> int:
-    return int.from_bytes(hashlib.sha256("/".join(parts).encode()).digest()[:8], "big")
-
-
-def plan_steps(study: Study, games: Sequence[PlannedGame], code: str) -> list[StudyStep]:
-    """The whole way of a participant."""
-    steps = [StudyStep(kind="consent", title=study.title, text=study.consent)]
-    if study.welcome:
-        steps.append(StudyStep(kind="text", title=study.title, text=study.welcome))
-    steps += _questionnaires(study, study.before)
-    if study.tutorial:
-        steps.append(StudyStep(kind="tutorial", title="Tutorial"))
-    blocks = {block.name: block for block in study.blocks}
-    for name in dict.fromkeys(game.block for game in games):
-        steps += _block_steps(study, blocks[name], [game for game in games if game.block == name])
-    steps += _questionnaires(study, study.after)
-    return [*steps, StudyStep(kind="done", title="Thank you", text=f"You are done. Your completion code is {code}.")]
-
-
-def _block_steps(study: Study, block: Block, games: Sequence[PlannedGame]) -> Iterator[StudyStep]:
-    rest = StudyStep(kind="break", title="Break", text="Have a rest. Go on when you like.", seconds=block.break_s)
-    if block.text:
-        yield StudyStep(kind="text", title=block.name, text=block.text)
-    for game in games:
-        yield StudyStep(kind="game", title=f"Partner {game.label}", game=game, round=game.round)
-        yield from _questionnaires(study, block.after_game, game)
-        if block.break_every and (game.position + 1) % block.break_every == 0 and game is not games[-1]:
-            yield rest
-    yield from _questionnaires(study, block.after_block)
-    if block.break_s and games[-1].block != study.blocks[-1].name:
-        yield rest
-
-
-def _questionnaires(study: Study, names: Sequence[str], game: PlannedGame | None = None) -> Iterator[StudyStep]:
-    for name in names:
-        title = "Questions" if game is None else f"About partner {game.label}"
-        questions = study.questionnaires[name]
-        yield StudyStep(kind="questionnaire", title=title, questions=questions, round=game.round if game else None)
+    def __init__(self, question: Question, problem: str) -> None:
+        super().__init__(f'"{question.text}" {problem}')
+        self.question = question.id
 
 
 class StudyRun:
     """One participant's way through a study, kept in the recordings file after every step.
 
-    Attributes: study, participant (pseudonymous id), games (the plan), letters (partner -> blinded letter), declined.
+    Attributes: study, participant (pseudonymous id), slot (row of the balanced orders), games (the plan), letters
+    (partner -> blinded letter), declined.
     """
 
     def __init__(self, study: Study, store: Store, participant: str, slot: int, index: int) -> None:
         """Use `enrol` or `resume`."""
-        self.study, self.participant, self.declined = study, participant, False
+        self.study, self.participant, self.slot, self.declined = study, participant, slot, False
         self._store, self._index = store, index
         self.games, self.letters = plan_games(study, participant, slot)
-        self._steps = plan_steps(study, self.games, completion_code(study, participant))
+        self._steps = plan_steps(study, self.games, participant)
 
     @classmethod
-    def enrol(cls, study: Study, store: Store) -> StudyRun:
-        """A new participant with a random id and the lowest free slot of the balanced orders."""
-        participant = f"p-{secrets.token_hex(4)}"
+    def enrol(cls, study: Study, store: Store, *, code: str = "", station: Station = ONE_STATION) -> StudyRun:
+        """A new participant with a random id and the lowest free slot of the balanced orders that is this station's.
+
+        code: what the lab calls the participant. UserError if it is no code, or somebody of this study has it.
+        """
+        participant, code = f"p-{secrets.token_hex(4)}", code.strip()
+        if code and (not CODE.fullmatch(code) or OWN.fullmatch(code)):
+            raise UserError(f"'{code}' is no participant code: 1 to 40 letters, digits, dots and dashes, not p-...")
         with store.transaction() as connection:
-            rows = connection.execute("SELECT slot FROM participants WHERE study_hash = ?", (study.sha256,))
-            taken = {row[0] for row in rows}
-            slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+            rows = connection.execute("SELECT slot, code FROM participants WHERE study_hash = ?", (study.sha256,))
+            taken = dict(rows.fetchall())
+            if code and code.casefold() in [(other or "").casefold() for other in taken.values()]:
+                raise UserError(f"participant code '{code}' is taken: the experimenter can resume or withdraw it")
+            slot = next(slot for slot in range(station.number - 1, 10**9, station.count) if slot not in taken)
             run = cls(study, store, participant, slot, 0)
-            plan = json.dumps([dataclasses.asdict(game) for game in run.games])
-            row = (participant, study.title, study.sha256, slot, plan, json.dumps(run.letters), 0, utc_now())
             connection.execute(
-                "INSERT INTO participants (id, study, study_hash, slot, plan, letters, step, enrolled_utc) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                row,
+                "INSERT INTO participants (id, study, study_hash, slot, plan, letters, step, enrolled_utc, code, "
+                "station) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*run._origin(), utc_now(), code, station.number),
             )
         return run
 
+    def _origin(self) -> tuple[str | int, ...]:
+        """id .. step of a new row."""
+        plan = json.dumps([dataclasses.asdict(game) for game in self.games])
+        study = self.study
+        return (self.participant, study.title, study.sha256, self.slot, plan, json.dumps(self.letters), 0)
+
     @classmethod
-    def resume(cls, study: Study, store: Store, participant: str) -> StudyRun:
-        """Go on where `participant` stopped. UserError for an unknown id or a study file that has changed since."""
+    def resume(cls, study: Study, store: Store, word: str) -> StudyRun:
+        """Go on where a participant stopped; `word` is an id or code, see `find`.
+
+        UserError for nobody, or a study file that has changed since.
+        """
+        participant = find(store, word)
         row = store.connection.execute(
             "SELECT study_hash, slot, step FROM participants WHERE id = ?", (participant,)
         ).fetchone()
-        if row is None:
-            raise UserError(f"no participant '{participant}' in {store.path}")
         study_hash, slot, index = row
         if study_hash != study.sha256:
-            raise UserError(f"{study.path} has changed since '{participant}' began: resume with the file of then")
+            raise UserError(f"{study.path} has changed since '{word}' began: resume with the file of then")
         run = cls(study, store, participant, slot, index)
         run._skip_played_game()
         return run
@@ -272,25 +155,49 @@ class StudyRun:
             self._advance(connection)
         self._store.make_durable()
 
-    def submit(self, answers: Mapping[str, str | int | None], shown_s: float, now_s: float) -> None:
-        """Answers of a questionnaire step by question id; shown_s, now_s: monotonic times of showing and handing in.
+    def submit(self, answers: Mapping[str, str | int | None], shown_s: float, now_s: float) -> tuple[Question, ...]:
+        """Answers of a questionnaire by question id; shown_s, now_s: monotonic times of showing and handing in.
 
-        UserError naming the first question that lacks an answer or has one that is not allowed; nothing is kept then.
+        Returns: questions of a comprehension check that were answered wrongly; the attempt is kept, and the step stays.
+        WrongAnswer for the first question that lacks an answer or has one that is not allowed; nothing is kept then.
         """
-        step = self._expect("questionnaire")
+        step = self._expect("questionnaire", "comprehension")
         for question in step.questions:
-            if wrong := question.check(answers.get(question.id)):
-                raise UserError(wrong)
-        given = [(one.id, answers.get(one.id)) for one in step.questions]
+            if wrong := question.problem(answers.get(question.id)):
+                raise WrongAnswer(question, wrong)
+        mistaken = tuple(one for one in step.questions if not one.is_right(answers.get(one.id)))
+        if step.kind == "comprehension" and mistaken:
+            self._keep_attempt(answers)
+            return mistaken
         took_ms = round((now_s - shown_s) * 1e3)
         rows = [
             (self.participant, self._index, step.round, name, json.dumps(value), utc_now(), took_ms)
-            for name, value in given
-            if value not in (None, "")
+            for name, value in self._given(answers)
         ]
         with self._store.transaction() as connection:
             connection.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             self._advance(connection)
+        self._store.make_durable()
+        return ()
+
+    def _given(self, answers: Mapping[str, str | int | None]) -> list[tuple[str, str | int]]:
+        """(question id, answer) of what was answered of the current step."""
+        given = [(one.id, answers.get(one.id)) for one in self.step.questions]
+        return [(name, value) for name, value in given if value is not None and value != ""]
+
+    def _keep_attempt(self, answers: Mapping[str, str | int | None]) -> None:
+        with self._store.transaction() as connection:
+            (number,) = connection.execute(
+                "SELECT coalesce(max(attempt), 0) + 1 FROM attempts WHERE participant = ? AND step = ?",
+                (self.participant, self._index),
+            ).fetchone()
+            connection.executemany(
+                "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (self.participant, self._index, number, name, json.dumps(value), utc_now())
+                    for name, value in self._given(answers)
+                ],
+            )
         self._store.make_durable()
 
     def finish_game(self, game_id: int) -> None:
@@ -336,11 +243,6 @@ class StudyRun:
             self.finish_game(row[0])
 
 
-def completion_code(study: Study, participant: str) -> str:
-    """Proof of having finished, the same whenever it is asked for."""
-    return f"{_seed(study.sha256, participant, 'done') % 16**8:08X}"
-
-
 def unfinished(study: Study, store: Store) -> list[str]:
     """Participants of this study who can resume, newest first."""
     rows = store.connection.execute(
@@ -350,18 +252,50 @@ def unfinished(study: Study, store: Store) -> list[str]:
     return [row[0] for row in rows]
 
 
-def withdraw(store: Store, participant: str) -> dict[str, int]:
-    """Delete everything of that person, in the file, its log, and the label store beside it; how much of what went.
+def called(store: Store, participant: str) -> str:
+    """The participant's number, with the code of the lab's if there is one."""
+    (code,) = store.connection.execute("SELECT code FROM participants WHERE id = ?", (participant,)).fetchone()
+    return f"{code} ({participant})" if code else participant
 
-    UserError for an unknown id.
+
+def find(store: Store, word: str) -> str:
+    """The participant's id that `word` stands for: an id, a code of the lab's, or a completion code.
+
+    UserError for none, and for a code that several people have (of several studies in one file).
     """
+    wanted = word.strip().casefold()
+    rows = store.connection.execute("SELECT * FROM participants")
+    names = [column[0] for column in rows.description]
+    people = [dict(zip(names, row, strict=True)) for row in rows]
+    found = [one["id"] for one in people if wanted and wanted in _words_for(one)]
+    if not found:  # games alone are left, say of a file that was put together by hand
+        games = store.connection.execute("SELECT DISTINCT participant FROM games WHERE participant <> ''")
+        found = [who for (who,) in games if who.casefold() == wanted]
+    if not found:
+        raise UserError(f"no participant '{word.strip()}' in {store.path}: say the number or the code of the last page")
+    if len(found) > 1:
+        raise UserError(f"'{word.strip()}' stands for {len(found)} participants ({', '.join(found)}): say the number")
+    return str(found[0])
+
+
+def _words_for(person: Mapping[str, str | None]) -> Sequence[str]:
+    """What a row of the table participants may be called."""
+    proof = completion_code(str(person["study_hash"]), str(person["id"]))
+    return [str(one).casefold() for one in (person["id"], proof, person.get("code")) if one]
+
+
+def withdraw(store: Store, word: str) -> dict[str, int]:
+    """Delete everything of a person, in the file, its log, and the label store beside it; how much of what went.
+
+    word: an id or code, see `find`. UserError for nobody.
+    """
+    participant = find(store, word)
     counts: dict[str, int] = {}
     with store.transaction() as connection:
+        connection.execute("DELETE FROM attempts WHERE participant = ?", (participant,))
         for table, column in (("answers", "participant"), ("games", "participant"), ("participants", "id")):
             deleted = connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (participant,))
             counts[table] = deleted.rowcount
-        if not any(counts.values()):
-            raise UserError(f"no participant '{participant}' in {store.path}")
     store.scrub()
     if beside(store.path).is_file():
         with closing(LabelStore(beside(store.path))) as labels:

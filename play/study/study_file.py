@@ -4,8 +4,9 @@ study: 1                      # version of this format
 title: ...
 consent: |                    # shown first; its hash and the time of consent are stored
 welcome: |                    # optional text after consent
-tutorial: true                # lead through the controls first
-questionnaires:               # by name; an item with `expect` is an attention check
+tutorial: true                # lead through the controls first; must: no lesson can be left out
+comprehension: [...]          # questionnaires after the tutorial, shown until every answer is the one of `expect`
+questionnaires:               # optional, by name; an item with `expect` is an attention check
   opinion:
     - {id: fluent, kind: likert, text: "...?", points: 7, low: never, high: always}
     - {id: check, kind: choice, text: ..., options: [a, b, c], expect: b}
@@ -16,16 +17,19 @@ blocks_order: fixed           # or balanced
 blocks:
   - {name: ..., layouts: [...], partners: [...], after_game: [opinion], ...}   # see `Block`
 exclude: {failed_checks: 1, idle_share: 0.9, unfinished: true}                 # see `Exclusion`
+partner_names: {runs/demo/fcp: FCP}                                            # optional, for check and report
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, TypeVar
 
 import yaml
 
@@ -33,8 +37,9 @@ from coord.errors import UserError, unknown
 from coord.overcooked.loader import load_layout
 from coord.plugins import entries
 from coord.references import names_code, split_reference, split_scheme
-from coord.yaml_files import compose_yaml, read_text, value_of
+from coord.yaml_files import compose_yaml, read_text
 from play.game.catalogue import BUILT_IN
+from play.study.spots import Mistakes, Spot, each, flag, gathered, number, one_of, text, whole, words
 
 FORMAT_VERSION = 1
 RULES = ("classic", "overcooked-ai")
@@ -42,6 +47,8 @@ ORDERS = ("balanced", "random", "fixed")
 SEATS = ("alternate", "random", "0", "1")
 KINDS = ("likert", "choice", "text")
 MAX_PARTNERS = 26  # one letter each
+MUST = "must"
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +65,19 @@ class Question:
     required: bool = True
     expect: str = ""  # attention check: the right answer
 
-    def check(self, answer: str | int | None) -> str:
+    def problem(self, answer: str | int | None) -> str:
         """ "" if the answer is allowed, else what is wrong with it."""
         if answer is None or answer == "":
-            return f"'{self.id}' needs an answer" if self.required else ""
+            return "needs an answer" if self.required else ""
         if self.kind == "likert" and (not isinstance(answer, int) or not 1 <= answer <= self.points):
-            return f"'{self.id}': {answer!r} is not a number from 1 to {self.points}"
+            return f"{answer!r} is not a number from 1 to {self.points}"
         if self.kind == "choice" and answer not in self.options:
-            return f"'{self.id}': {answer!r} is not one of {', '.join(self.options)}"
+            return f"{answer!r} is not one of {', '.join(self.options)}"
         return ""
+
+    def is_right(self, answer: str | int | None) -> bool:
+        """Whether it is the answer that is expected; without an expectation every answer is."""
+        return not self.expect or str(answer) == self.expect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +115,7 @@ class Exclusion:
     failed_checks: int = 1  # that many failed attention checks exclude; 0: never
     idle_share: float = 1.0  # a larger share of idle ticks over all games excludes
     unfinished: bool = False  # whether those who stopped early are excluded
+    comprehension_attempts: int = 0  # who needed more attempts than that at a comprehension check; 0: nobody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +125,15 @@ class Study:
     title: str
     consent: str
     blocks: tuple[Block, ...]
-    questionnaires: Mapping[str, tuple[Question, ...]]
+    questionnaires: Mapping[str, tuple[Question, ...]] = field(default_factory=dict)
     welcome: str = ""
-    tutorial: bool = True
+    tutorial: bool | str = True  # MUST: no lesson can be left out
     before: tuple[str, ...] = ()
+    comprehension: tuple[str, ...] = ()  # after the tutorial; goes on once every answer is the expected one
     after: tuple[str, ...] = ()
     blocks_order: str = "fixed"
     exclude: Exclusion = Exclusion()
+    partner_names: Mapping[str, str] = field(default_factory=dict)  # for check and report; participants see letters
     path: Path = Path()
     sha256: str = ""  # of the file
 
@@ -128,147 +142,74 @@ class Study:
         """All partners, each once, in the order of the file."""
         return list(dict.fromkeys(partner for block in self.blocks for partner in block.partners))
 
+    def partner_name(self, ref: str) -> str:
+        """What a partner is called in reports: as the file says, else its own name instead of its path."""
+        if ref in self.partner_names:
+            return self.partner_names[ref]
+        short = {one: _short_name(one) for one in self.partners}
+        return short[ref] if list(short.values()).count(short[ref]) == 1 else ref
+
     @property
     def consent_hash(self) -> str:
         """SHA-256 of the consent text."""
         return hashlib.sha256(self.consent.encode()).hexdigest()
 
 
+def _short_name(ref: str) -> str:
+    """ "fcp" for runs/demo/fcp/agent.safetensors, "pool sp0-mid" for runs/pool#sp0-mid, "greedy" for greedy."""
+    path, member = split_reference(ref)
+    parts = [part for part in Path(path).with_suffix("").parts if part not in ("ckpt", "final", "agent", "agents")]
+    return " ".join([*parts[-1:], *([member] if member else [])]) or ref
+
+
 def load_study(path: str | Path, *, allow_code: bool = False) -> Study:
-    """Read and check. UserError "<file>:<line>: <field>: <what is wrong and what is allowed>".
+    """Read and check. Raises Mistakes: "<file>:<line>: <field>: <what is wrong, what is allowed>", in order of lines.
 
     allow_code: whether the file may name agents whose own code would run (`python:`); nothing runs here.
     """
     path = Path(path)
-    text = read_text(path)
-    node = compose_yaml(text, str(path))
-    top = _Spot(path, "", node)
-    fields = top.mapping(("study", *_field_names(Study)))
-    if "study" not in fields or fields["study"].value != FORMAT_VERSION:
-        top.fail(f"needs 'study: {FORMAT_VERSION}' (the version of the format)")
-    del fields["study"]
-    study = Study(path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), **_read(top, Study, fields))
-    _check_references(study, fields)
-    if not allow_code and (refs := [ref for ref in study.partners if names_code(ref)]):
-        fields["blocks"].fail(f"{refs[0]} would run code; if you trust this file and that code, add --allow-code")
-    return study
+    top = Spot(path, "", compose_yaml(read_text(path), str(path)))
+    try:
+        fields, wrong = top.fields(("study", *_field_names(Study)))
+        if "study" not in fields or fields.pop("study").value != FORMAT_VERSION:
+            wrong = [top.wrong(f"needs 'study: {FORMAT_VERSION}' (the version of the format)"), *wrong]
+        values = _values(top, Study, fields, [*wrong, *_wrong_names(fields, allow_code)])
+    except Mistakes as error:
+        lines = sorted(dict.fromkeys(error.lines), key=_line_of)
+        more = f" (the first of {len(lines)} mistakes: coord study check lists them)" if len(lines) > 1 else ""
+        raise Mistakes(lines, lines[0] + more) from None
+    return Study(path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), **values)
 
 
-class _Spot(NamedTuple):
-    """A value of the file and where it stands."""
-
-    file: Path
-    name: str  # "blocks[1].ticks"
-    node: yaml.Node | None
-
-    @property
-    def value(self) -> Any:
-        """What the YAML stands for; None for an empty file."""
-        return value_of(self.node, str(self.file))
-
-    def fail(self, what: str) -> NoReturn:
-        line = 1 if self.node is None else self.node.start_mark.line + 1
-        raise UserError(f"{self.file}:{line}: {f'{self.name}: ' if self.name else ''}{what}")
-
-    def mapping(self, allowed: Sequence[str] | None = None) -> dict[str, _Spot]:
-        """The fields of a mapping; names outside `allowed` (if given) and doubled names are refused."""
-        if not isinstance(self.node, yaml.MappingNode):
-            self.fail(f"must be a mapping of fields, not {self.value!r}")
-        spots: dict[str, _Spot] = {}
-        prefix = f"{self.name}." if self.name else ""
-        for key, node in self.node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                _Spot(self.file, self.name, key).fail("a list or a mapping is no name of a field")
-            name = str(key.value)
-            if allowed is not None and name not in allowed:
-                _Spot(self.file, prefix + name, key).fail(str(unknown("field", name, allowed)))
-            if name in spots:
-                _Spot(self.file, prefix + name, key).fail("is given twice")
-            spots[name] = _Spot(self.file, prefix + name, node)
-        return spots
-
-    def items(self) -> list[_Spot]:
-        """The entries of a list."""
-        if not isinstance(self.node, yaml.SequenceNode):
-            self.fail(f"must be a list, not {self.value!r}")
-        return [_Spot(self.file, f"{self.name}[{i}]", node) for i, node in enumerate(self.node.value)]
+def _line_of(mistake: str) -> int:
+    """The line that a mistake names."""
+    found = re.search(r":(\d+): ", mistake)
+    return int(found[1]) if found else 0
 
 
 def _field_names(cls: type) -> list[str]:
     """Fields of a part of the study that the file may give."""
-    return [field.name for field in dataclasses.fields(cls) if field.name not in ("path", "sha256")]
+    return [one.name for one in dataclasses.fields(cls) if one.name not in ("path", "sha256")]
 
 
-def _read(spot: _Spot, cls: type, fields: Mapping[str, _Spot]) -> dict[str, Any]:
-    """Values of the fields of dataclass `cls`, each read by its entry in `_READERS`."""
-    for field in dataclasses.fields(cls):
-        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if needed and field.name not in fields:
-            spot.fail(f"'{field.name}' is missing")
-    return {name: _READERS[cls][name](one) for name, one in fields.items()}
+def _values(spot: Spot, cls: type, fields: Mapping[str, Spot], wrong: Sequence[str]) -> dict[str, Any]:
+    """Values of the fields of dataclass `cls`, each read by its entry in `_READERS`; `wrong`: what is known to be."""
+    needed = [one.name for one in dataclasses.fields(cls) if one.default is one.default_factory is dataclasses.MISSING]
+    missing = [spot.wrong(f"'{name}' is missing") for name in needed if name not in fields]
+    readers = _READERS[cls]
+    values = gathered((partial(readers[name], one) for name, one in fields.items()), [*wrong, *missing])
+    return dict(zip(fields, values, strict=True))
 
 
-def _text(spot: _Spot) -> str:
-    if not isinstance(spot.value, str) or not spot.value.strip():
-        spot.fail(f"must be text, not {spot.value!r}")
-    return spot.value.strip()
+def _part(cls: type[_Part], spot: Spot) -> _Part:
+    """A dataclass of the study from its mapping."""
+    fields, wrong = spot.fields(_field_names(cls))
+    return cls(**_values(spot, cls, fields, wrong))
 
 
-def _words(spot: _Spot) -> str:
-    """Text that may have been written as a number or as yes or no: as it stands in the file."""
-    if not isinstance(spot.node, yaml.ScalarNode):
-        spot.fail(f"must be text, not {spot.value!r}")
-    return str(spot.node.value)
-
-
-def _flag(spot: _Spot) -> bool:
-    if not isinstance(spot.value, bool):
-        spot.fail(f"must be true or false, not {spot.value!r}")
-    return spot.value
-
-
-def _whole(low: int, high: int) -> Callable[[_Spot], int]:
-    def read(spot: _Spot) -> int:
-        if not isinstance(spot.value, int) or isinstance(spot.value, bool) or not low <= spot.value <= high:
-            spot.fail(f"must be a whole number from {low} to {high}, not {spot.value!r}")
-        return spot.value
-
-    return read
-
-
-def _number(low: float, high: float) -> Callable[[_Spot], float]:
-    def read(spot: _Spot) -> float:
-        if not isinstance(spot.value, int | float) or isinstance(spot.value, bool) or not low <= spot.value <= high:
-            spot.fail(f"must be a number from {low:g} to {high:g}, not {spot.value!r}")
-        return float(spot.value)
-
-    return read
-
-
-def _one_of(what: str, allowed: Sequence[str]) -> Callable[[_Spot], str]:
-    def read(spot: _Spot) -> str:
-        if str(spot.value) not in allowed:
-            spot.fail(str(unknown(what, spot.value, allowed)))
-        return str(spot.value)
-
-    return read
-
-
-def _list(read: Callable[[_Spot], Any], *, least: int = 0) -> Callable[[_Spot], tuple[Any, ...]]:
-    def read_all(spot: _Spot) -> tuple[Any, ...]:
-        values = tuple(read(item) for item in spot.items())
-        if len(values) < least:
-            spot.fail(f"needs at least {least} entries")
-        if len(set(map(str, values))) < len(values):
-            spot.fail("has the same entry twice")
-        return values
-
-    return read_all
-
-
-def _layout(spot: _Spot) -> str:
+def _layout(spot: Spot) -> str:
     try:
-        layout = load_layout(_text(spot))
+        layout = load_layout(text(spot))
     except UserError as error:
         if str(error).startswith(str(spot.file)):
             raise
@@ -278,8 +219,8 @@ def _layout(spot: _Spot) -> str:
     return str(spot.value)
 
 
-def _partner(spot: _Spot) -> str:
-    ref = _text(spot)
+def _partner(spot: Spot) -> str:
+    ref = text(spot)
     names = [entry.ref for entry in BUILT_IN]
     of_kind = split_scheme(ref)[0] in entries("coord.agents")
     if ref not in names and not of_kind and not Path(split_reference(ref)[0]).exists():
@@ -287,102 +228,142 @@ def _partner(spot: _Spot) -> str:
     return ref
 
 
-def _question(spot: _Spot) -> Question:
-    question = Question(**_read(spot, Question, spot.mapping(_field_names(Question))))
+def _question(spot: Spot) -> Question:
+    question = _part(Question, spot)
     if question.kind == "choice" and len(question.options) < 2:
         spot.fail("a choice needs at least two options")
     if question.kind != "choice" and question.options:
         spot.fail(f"options belong to a choice, not to kind '{question.kind}'")
     answer = int(question.expect) if question.kind == "likert" and question.expect.isdigit() else question.expect
-    if question.expect and (wrong := question.check(answer)):
+    if question.expect and (wrong := question.problem(answer)):
         spot.fail(f"expect: {wrong}")
     return question
 
 
-def _questionnaires(spot: _Spot) -> dict[str, tuple[Question, ...]]:
-    found: dict[str, tuple[Question, ...]] = {}
-    for name, one in spot.mapping().items():
-        questions = _list(_question, least=1)(one)
-        for i, (item, question) in enumerate(zip(one.items(), questions, strict=True)):
-            if question.id in [other.id for other in questions[:i]]:
-                item.fail(f"question id '{question.id}' occurs twice")
-        found[name] = questions
-    return found
+def _questions(spot: Spot) -> tuple[Question, ...]:
+    questions = each(_question, least=1)(spot)
+    ids = [question.id for question in questions]
+    doubled = [
+        item.wrong(f"question id '{ids[i]}' occurs twice") for i, item in enumerate(spot.items()) if ids[i] in ids[:i]
+    ]
+    gathered((), doubled)
+    return questions
 
 
-def _part(cls: type) -> Callable[[_Spot], Any]:
-    return lambda spot: cls(**_read(spot, cls, spot.mapping(_field_names(cls))))
+def _questionnaires(spot: Spot) -> dict[str, tuple[Question, ...]]:
+    if spot.value is None:
+        return {}
+    fields, wrong = spot.fields()
+    return dict(zip(fields, gathered((partial(_questions, one) for one in fields.values()), wrong), strict=True))
 
 
-def _check_references(study: Study, fields: Mapping[str, _Spot]) -> None:
-    """Questionnaires named exist; block names are unique; letters suffice."""
-    blocks = fields["blocks"].items()
-    for name in ("before", "after"):
-        _check_questionnaires(study, fields, name)
-    for spot, block in zip(blocks, study.blocks, strict=True):
-        inner = spot.mapping()
-        for name in ("after_game", "after_block"):
-            _check_questionnaires(study, inner, name)
-        if [one.name for one in study.blocks].count(block.name) > 1:
-            inner["name"].fail(f"two blocks are named '{block.name}'")
-    if len(study.partners) > MAX_PARTNERS:
-        fields["blocks"].fail(f"{len(study.partners)} partners, at most {MAX_PARTNERS} can be blinded by a letter")
+def _names_of(spot: Spot) -> dict[str, str]:
+    """What each partner is called in reports."""
+    fields, wrong = spot.fields()
+    return dict(zip(fields, gathered((partial(text, one) for one in fields.values()), wrong), strict=True))
 
 
-def _check_questionnaires(study: Study, fields: Mapping[str, _Spot], name: str) -> None:
-    for item in fields[name].items() if name in fields else ():
-        if item.value not in study.questionnaires:
-            item.fail(str(unknown("questionnaire", item.value, study.questionnaires)))
+def _tutorial(spot: Spot) -> bool | str:
+    if spot.value not in (True, False, MUST):
+        spot.fail(f"must be true, false or {MUST} (no lesson can be left out), not {spot.value!r}")
+    return spot.value
 
 
-_NAMES = _list(_text)
+def _wrong_names(fields: Mapping[str, Spot], allow_code: bool) -> list[str]:
+    """Lines about names that nothing in the file has: questionnaires, blocks, partners; and about too many partners.
 
-_READERS: dict[type, dict[str, Callable[[_Spot], Any]]] = {
+    Read from the file itself, so that they are told beside whatever else is wrong.
+    """
+    blocks = [block for spot in _entries(fields.get("blocks")) if (block := _fields_of(spot))]
+    wrong = _wrong_questionnaires(fields, blocks)
+    names = [block["name"] for block in blocks if "name" in block]
+    words_ = [spot.value for spot in names]
+    doubled = [spot for i, spot in enumerate(names) if spot.value in words_[:i]]
+    wrong += [spot.wrong(f"two blocks are named '{spot.value}'") for spot in doubled]
+    partners = list(dict.fromkeys(str(item.value) for block in blocks for item in _entries(block.get("partners"))))
+    if not allow_code and (refs := [ref for ref in partners if names_code(ref)]):
+        what = f"{refs[0]} would run code; if you trust this file and that code, add --allow-code"
+        wrong.append(fields["blocks"].wrong(what))
+    if len(partners) > MAX_PARTNERS:
+        what = f"{len(partners)} partners, at most {MAX_PARTNERS} can be blinded by a letter"
+        wrong.append(fields["blocks"].wrong(what))
+    strangers = [(n, s) for n, s in _fields_of(fields.get("partner_names")).items() if n not in partners]
+    return wrong + [spot.wrong(str(unknown("partner", name, partners))) for name, spot in strangers]
+
+
+def _wrong_questionnaires(fields: Mapping[str, Spot], blocks: Sequence[Mapping[str, Spot]]) -> list[str]:
+    """Lines about questionnaires that are named and not there, or that cannot check comprehension."""
+    known = _fields_of(fields.get("questionnaires"))
+    uses = ("before", "comprehension", "after", "after_game", "after_block")
+    named = [item for where in (fields, *blocks) for name in uses for item in _entries(where.get(name))]
+    wrong = [item.wrong(str(unknown("questionnaire", item.value, known))) for item in named if item.value not in known]
+    for item in _entries(fields.get("comprehension")):
+        if not all("expect" in _fields_of(question) for question in _entries(known.get(str(item.value)))):
+            wrong.append(item.wrong("asks for comprehension, so each question of it needs 'expect'"))
+    return wrong
+
+
+def _entries(spot: Spot | None) -> list[Spot]:
+    """Entries of a list; none of what is no list, which is told elsewhere."""
+    return spot.items() if spot is not None and isinstance(spot.node, yaml.SequenceNode) else []
+
+
+def _fields_of(spot: Spot | None) -> dict[str, Spot]:
+    """Fields of a mapping; none of what is no mapping, which is told elsewhere."""
+    return spot.fields()[0] if spot is not None and isinstance(spot.node, yaml.MappingNode) else {}
+
+
+_NAMES = each(text)
+
+_READERS: dict[type, dict[str, Callable[[Spot], Any]]] = {
     Study: {
-        "title": _text,
-        "consent": _text,
-        "welcome": _text,
-        "tutorial": _flag,
+        "title": text,
+        "consent": text,
+        "welcome": text,
+        "tutorial": _tutorial,
         "questionnaires": _questionnaires,
         "before": _NAMES,
+        "comprehension": _NAMES,
         "after": _NAMES,
-        "blocks_order": _one_of("blocks_order", ("balanced", "fixed")),
-        "blocks": lambda spot: _list(_part(Block), least=1)(spot),
-        "exclude": _part(Exclusion),
+        "blocks_order": one_of("blocks_order", ("balanced", "fixed")),
+        "blocks": lambda spot: each(partial(_part, Block), least=1)(spot),
+        "exclude": partial(_part, Exclusion),
+        "partner_names": _names_of,
     },
     Block: {
-        "name": _text,
-        "text": _text,
-        "layouts": _list(_layout, least=1),
-        "partners": _list(_partner, least=1),
-        "repeats": _whole(1, 20),
-        "order": _one_of("order", ORDERS),
-        "seat": _one_of("seat", SEATS),
-        "ticks": _whole(1, 30_000),
-        "tick_hz": _number(0.5, 60),
-        "rules": _one_of("rules", RULES),
-        "stochastic": _flag,
+        "name": text,
+        "text": text,
+        "layouts": each(_layout, least=1),
+        "partners": each(_partner, least=1),
+        "repeats": whole(1, 20),
+        "order": one_of("order", ORDERS),
+        "seat": one_of("seat", SEATS),
+        "ticks": whole(1, 30_000),
+        "tick_hz": number(0.5, 60),
+        "rules": one_of("rules", RULES),
+        "stochastic": flag,
         "after_game": _NAMES,
         "after_block": _NAMES,
-        "moments": _flag,
-        "practice": _flag,
-        "break_every": _whole(0, 1000),
-        "break_s": _number(0, 3600),
+        "moments": flag,
+        "practice": flag,
+        "break_every": whole(0, 1000),
+        "break_s": number(0, 3600),
     },
     Question: {
-        "id": _text,
-        "kind": _one_of("kind of question", KINDS),
-        "text": _text,
-        "options": _list(_words),
-        "points": _whole(2, 11),
-        "low": _words,
-        "high": _words,
-        "required": _flag,
-        "expect": _words,
+        "id": text,
+        "kind": one_of("kind of question", KINDS),
+        "text": text,
+        "options": each(words),
+        "points": whole(2, 11),
+        "low": words,
+        "high": words,
+        "required": flag,
+        "expect": words,
     },
     Exclusion: {
-        "failed_checks": _whole(0, 100),
-        "idle_share": _number(0, 1),
-        "unfinished": _flag,
+        "failed_checks": whole(0, 100),
+        "idle_share": number(0, 1),
+        "unfinished": flag,
+        "comprehension_attempts": whole(0, 100),
     },
 }

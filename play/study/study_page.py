@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from coord.files import atomic_write_csv, atomic_write_text
+from play.study import study_report
 from play.study.study_file import Question, Study
 from play.study.study_report import BEHAVIOUR, Row, StudyReport
 
@@ -16,6 +17,7 @@ def write_report(report: StudyReport, folder: Path) -> list[Path]:
     tables = {
         "participants": report.participants,
         "games": report.games,
+        "interrupted": report.interrupted,
         "answers": report.answers,
         "scores": report.scores,
         "differences": report.differences,
@@ -70,14 +72,18 @@ def summary(report: StudyReport) -> str:
     finished = sum(one["finished_utc"] is not None for one in people)
     excluded = sum(bool(one["excluded"]) for one in people)
     other = f" {report.others} participants of another version of the file are left out." if report.others else ""
+    broken = report.interrupted
+    ticks = sum(one["ticks_played"] for one in broken)
+    parts = f", {len(broken)} broken off after {ticks} ticks in all" if broken else ""
     return (
         f"{len(people)} people consented, {finished} finished, {excluded} excluded; "
-        f"{len(report.games)} games, {len(report.answers)} answers. "
+        f"{len(report.games)} games{parts}, {len(report.answers)} answers. "
         f"Consent text {study.consent_hash[:12]}, study file {study.sha256[:12]}.{other}"
     )
 
 
 _NUMBER = ' class="number"'
+BROKEN = ("participant", "round", "block", "layout", "partner", "outcome", "ticks_played", "ticks", "score")
 
 
 def _html(report: StudyReport) -> str:
@@ -90,10 +96,11 @@ def _html(report: StudyReport) -> str:
         ("Differences within participants", _table(report.differences, ("block", "partner", "minus"))),
         ("Ratings", _table(ratings, ("question", "partner"))),
         ("Order effects", _slope(report.order_slope) + _table(report.order, ("round",))),
-        ("Exclusions", _exclusions(out)),
+        ("Exclusions", _rows_of(out, ("participant", "code", "excluded"), "Nobody was excluded.")),
+        ("Games broken off", _rows_of(report.interrupted, BROKEN, "None.")),
     ]
     body = "".join(f"<h2>{title}</h2>{content}" for title, content in sections)
-    method = html.escape(" ".join((__doc__ or "").partition("Method.")[2].split()))
+    method = html.escape(" ".join((study_report.__doc__ or "").partition("Method.")[2].split()))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(study.title)}</title>'
         f"<style>{_STYLE}</style><h1>{html.escape(study.title)}</h1><p>{summary(report)}</p>{body}"
@@ -105,16 +112,15 @@ def _table(rows: Sequence[Row], keys: Sequence[str], more: Sequence[str] = ()) -
     """Rows of estimates with a picture of mean and interval; `more` columns follow as plain numbers."""
     if not rows:
         return '<p class="quiet">No data.</p>'
-    low, high = min(0.0, *(row["low"] for row in rows)), max(row["high"] for row in rows)
+    ends = [row["mean"] if row[end] is None else row[end] for row in rows for end in ("low", "high")]
+    low, high = min(0.0, *ends), max(ends)
     scale = _scale(low, high if high > low else low + 1.0)
     names = [*keys, "people", "n", "mean", "95 % interval", "", *more]
-    head = "".join(
-        f"<th{'' if name in keys else _NUMBER}>{html.escape(name.replace('_', ' '))}</th>" for name in names
-    )
+    head = "".join(f"<th{'' if name in keys else _NUMBER}>{html.escape(name.replace('_', ' '))}</th>" for name in names)
     lines = []
     for row in rows:
         cells = [f"<td>{html.escape(str(row[key]))}</td>" for key in keys]
-        numbers = [str(row["people"]), str(row["n"]), f"{row['mean']:.2f}", f"[{row['low']:.2f}, {row['high']:.2f}]"]
+        numbers = [str(row["people"]), str(row["n"]), f"{row['mean']:.2f}", _interval(row, ".2f")]
         cells += [f"<td{_NUMBER}>{number}</td>" for number in numbers]
         cells.append(f"<td>{_whisker(row, scale)}</td>")
         cells += [f"<td{_NUMBER}>{row[name]:.2f}</td>" for name in more]
@@ -126,12 +132,19 @@ def _scale(low: float, high: float) -> Callable[[float], float]:
     return lambda value: 6 + 148 * (value - low) / (high - low)
 
 
+def _interval(row: Row, form: str) -> str:
+    """The interval of an estimate, "one person" where there is none."""
+    return "one person" if row["low"] is None else f"[{row['low']:{form}}, {row['high']:{form}}]"
+
+
 def _whisker(row: Row, scale: Callable[[float], float]) -> str:
-    left, middle, right, zero = (scale(value) for value in (row["low"], row["mean"], row["high"], 0.0))
+    middle, zero, line = scale(row["mean"]), scale(0.0), ""
+    if row["low"] is not None:
+        left, right = scale(row["low"]), scale(row["high"])
+        line = f'<line x1="{left:.1f}" y1="9" x2="{right:.1f}" y2="9" stroke="#0072b2" stroke-width="2"/>'
     return (
         '<svg width="160" height="18" role="img">'
-        f'<line x1="{zero:.1f}" y1="0" x2="{zero:.1f}" y2="18" stroke="#c4ccd4"/>'
-        f'<line x1="{left:.1f}" y1="9" x2="{right:.1f}" y2="9" stroke="#0072b2" stroke-width="2"/>'
+        f'<line x1="{zero:.1f}" y1="0" x2="{zero:.1f}" y2="18" stroke="#c4ccd4"/>{line}'
         f'<circle cx="{middle:.1f}" cy="9" r="4" fill="#d55e00"/></svg>'
     )
 
@@ -141,13 +154,14 @@ def _slope(slope: Row | None) -> str:
         return '<p class="quiet">Too few games for a slope.</p>'
     return (
         f"<p>Scores change by {slope['mean']:+.2f} points per round "
-        f"[{slope['low']:+.2f}, {slope['high']:+.2f}], partner, layout and participant taken out.</p>"
+        f"({_interval(slope, '+.2f')}), partner, layout and participant taken out.</p>"
     )
 
 
-def _exclusions(out: Sequence[Row]) -> str:
-    if not out:
-        return "<p>Nobody was excluded.</p>"
-    cells = [(html.escape(str(one["participant"])), html.escape(one["excluded"])) for one in out]
-    rows = "".join(f"<tr><td>{who}</td><td>{why}</td></tr>" for who, why in cells)
-    return f"<table><tr><th>participant</th><th>reason</th></tr>{rows}</table>"
+def _rows_of(rows: Sequence[Row], names: Sequence[str], nothing: str) -> str:
+    """Some columns of rows as they are."""
+    if not rows:
+        return f"<p>{nothing}</p>"
+    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)
+    lines = ["".join(f"<td>{html.escape(str(row[name]))}</td>" for name in names) for row in rows]
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

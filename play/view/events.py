@@ -41,6 +41,7 @@ class UiEvent:
     amount: int = 0  # wheel: steps up (+) or down (-)
     text: str = ""  # text: what was typed
     shift: bool = False
+    ctrl: bool = False
     repeat: bool = False
 
     @property
@@ -82,8 +83,9 @@ class Translator:
             return [UiEvent("release", name)]
         repeat = name in self._keys
         self._keys.add(name)
-        shift = bool(getattr(event, "mod", 0) & pygame.KMOD_SHIFT)
-        return [UiEvent("press", name, shift=shift, repeat=repeat)]
+        mod = getattr(event, "mod", 0)
+        shift, ctrl = bool(mod & pygame.KMOD_SHIFT), bool(mod & pygame.KMOD_CTRL)
+        return [UiEvent("press", name, shift=shift, ctrl=ctrl, repeat=repeat)]
 
     def _text(self, event: pygame.event.Event) -> list[UiEvent]:
         return [UiEvent("text", text=event.text)] if event.text.isprintable() else []

@@ -30,6 +30,10 @@ class Form:
     def focused(self) -> Widget | None:
         return self.widgets[self.focus] if 0 <= self.focus < len(self.widgets) else None
 
+    def go_to(self, row: int) -> None:
+        """Put the focus on a row and bring it into sight."""
+        self._go(row)
+
     def _first(self, order: range) -> int:
         return next((i for i in order if self.widgets[i].focusable), -1)
 

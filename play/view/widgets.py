@@ -176,13 +176,21 @@ def toggle(label: str, value: bool, on_change: Callable[[bool], None]) -> Choice
 
 
 class TextField:
-    """A line of text to type; `lines` > 1 shows a taller field that wraps."""
+    """A line of text to type; `lines` > 1 shows a taller field that wraps.
+
+    selected: what stands there is marked, and the first letter that is typed takes its place; secret: shown as dots;
+    on_enter: what the Enter key does.
+    """
 
     focusable = True
 
-    def __init__(self, label: str, text: str, on_change: Callable[[str], None], *, limit: int = 200, lines: int = 1):
-        self.label, self.text, self.on_change = label, text, on_change
-        self.limit, self.lines = limit, lines
+    def __init__(
+        self, label: str, text: str, on_change: Callable[[str], None], *,
+        limit: int = 200, lines: int = 1, selected: bool = False, secret: bool = False,
+        on_enter: Callable[[], None] | None = None,
+    ):  # fmt: skip
+        self.label, self.text, self.on_change, self.on_enter, self.secret = label, text, on_change, on_enter, secret
+        self.limit, self.lines, self.selected = limit, lines, selected and bool(text)
 
     def height(self, ui: Ui, width: int) -> int:
         label = ui.line_height(theme.SMALL) if self.label else 0
@@ -196,23 +204,33 @@ class TextField:
         box = pygame.Rect(rect.left, top, rect.width, rect.bottom - top)
         ui.box(surface, box, theme.PANEL, 6, theme.ORANGE if focused else theme.LINE, 2)
         inner = box.inflate(-ui.px(24), -ui.px(16))
-        shown = ui.wrap(self.text + (CURSOR if focused else ""), theme.BODY, inner.width)[-self.lines :]
+        text = "\u2022" * len(self.text) if self.secret else self.text
+        shown = ui.wrap(text + (CURSOR if focused else ""), theme.BODY, inner.width)[-self.lines :]
+        if self.selected and focused:
+            marked = pygame.Rect(inner.topleft, (ui.font(theme.BODY).size(self.text)[0], ui.line_height(theme.BODY)))
+            ui.box(surface, marked.clip(inner), theme.RAISED, 2, theme.ORANGE, 1)
         for row, line in enumerate(shown):
             ui.text(surface, line, (inner.left, inner.top + row * ui.line_height(theme.BODY)), theme.BODY)
 
     def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
         if event.kind == "text":
-            self._set(self.text + event.text)
+            self._set(event.text if self.selected else self.text + event.text)
             return True
         if event.kind != "press" or event.from_pad:
             return event.kind == "click"
         if event.key == "backspace":
-            self._set(self.text[:-1])
+            self._set("" if self.selected else self.text[:-1])
             return True
+        if event.nav == "confirm" and event.key != "space" and self.on_enter is not None:
+            if not event.repeat:
+                self.on_enter()
+            return True
+        if event.nav in ("left", "right"):  # what stands there is to be kept and changed
+            self.selected = False
         return event.nav in ("", "left", "right") or event.key == "space"
 
     def _set(self, text: str) -> None:
-        self.text = text[: self.limit]
+        self.text, self.selected = text[: self.limit], False
         self.on_change(self.text)
 
 
@@ -234,19 +252,11 @@ class Likert:
         inner = rect.inflate(-ui.px(24), -ui.px(12))
         ui.paragraph(surface, self.text, inner)
         for place in range(1, self.points + 1):
-            self._place(surface, ui, self._dot(ui, rect, place), place)
+            numbered_dot(surface, ui, self._dot(ui, rect, place), str(place), place == self.value)
         y = rect.bottom - ui.px(4)
         ui.text(surface, self.low, (inner.left, y), theme.SMALL, theme.MUTED, "bottomleft", width=inner.width // 2)
         ui.text(surface, self.high, (inner.right, y), theme.SMALL, theme.MUTED, "bottomright", width=inner.width // 2)
         self._ui = ui
-
-    def _place(self, surface: pygame.Surface, ui: Ui, box: pygame.Rect, place: int) -> None:
-        is_chosen = place == self.value
-        for size, color in ((box.width, theme.ORANGE if is_chosen else theme.LINE), (box.width - ui.px(4), None)):
-            fill = color or (theme.ORANGE if is_chosen else theme.RAISED)
-            dot = ui.icon("circle", size, fill)
-            surface.blit(dot, dot.get_rect(center=box.center))
-        ui.text(surface, str(place), box.center, theme.SMALL, theme.INK if is_chosen else theme.TEXT, "center")
 
     def _dot(self, ui: Ui, rect: pygame.Rect, place: int) -> pygame.Rect:
         size = ui.px(32)
@@ -272,6 +282,69 @@ class Likert:
         self.value = value
         self.on_change(value)
         return True
+
+
+class Radio:
+    """A question with all its answers in sight, numbered; nothing is chosen beforehand (`value` -1)."""
+
+    focusable = True
+
+    def __init__(self, text: str, options: Sequence[str], on_change: Callable[[int], None]):
+        self.text, self.options, self.on_change, self.value = text, list(options), on_change, -1
+        self._places: list[pygame.Rect] = []  # of the options, as drawn last
+
+    def height(self, ui: Ui, width: int) -> int:
+        places = self._lay_out(ui, pygame.Rect(0, 0, width, 0))
+        return places[-1].bottom + ui.px(GAP)
+
+    def _lay_out(self, ui: Ui, rect: pygame.Rect) -> list[pygame.Rect]:
+        """Options from left to right, and on as many lines as they need."""
+        inner = rect.inflate(-ui.px(24), 0)
+        top = rect.top + ui.px(6) + len(ui.wrap(self.text, theme.BODY, inner.width)) * ui.line_height(theme.BODY)
+        x, y, row, places = inner.left, top + ui.px(4), ui.px(40), []
+        for option in self.options:
+            width = min(inner.width, ui.px(60) + ui.font(theme.BODY).size(option)[0])
+            if x > inner.left and x + width > inner.right:
+                x, y = inner.left, y + row
+            places.append(pygame.Rect(x, y, width, row))
+            x += width
+        return places
+
+    def draw(self, surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:
+        ui.box(surface, rect, theme.PANEL, 6, theme.ORANGE if focused else None)
+        ui.paragraph(surface, self.text, rect.inflate(-ui.px(24), -ui.px(12)))
+        self._places = self._lay_out(ui, rect)
+        for number, (option, place) in enumerate(zip(self.options, self._places, strict=True)):
+            dot = pygame.Rect(place.left, place.centery - ui.px(16), ui.px(32), ui.px(32))
+            numbered_dot(surface, ui, dot, str(number + 1), number == self.value)
+            room = place.width - ui.px(44)
+            at = (dot.right + ui.px(8), place.centery)
+            ui.text(surface, option, at, theme.BODY, theme.TEXT, "midleft", room)
+
+    def handle(self, event: UiEvent, rect: pygame.Rect) -> bool:
+        if event.nav in ("left", "right"):
+            step, count = (-1 if event.nav == "left" else 1), len(self.options)
+            return self._set(min(count - 1, max(0, self.value + step)))
+        if event.kind == "press" and event.key.isdigit() and 1 <= int(event.key) <= len(self.options):
+            return self._set(int(event.key) - 1)
+        if event.kind == "click":
+            for number, place in enumerate(self._places):
+                if place.collidepoint(event.pos):
+                    return self._set(number)
+        return False
+
+    def _set(self, value: int) -> bool:
+        self.value = value
+        self.on_change(value)
+        return True
+
+
+def numbered_dot(surface: pygame.Surface, ui: Ui, box: pygame.Rect, label: str, is_chosen: bool) -> None:
+    """A round place on a scale or beside an answer, filled when it is chosen."""
+    for size, color in ((box.width, theme.ORANGE if is_chosen else theme.LINE), (box.width - ui.px(4), None)):
+        dot = ui.icon("circle", size, color or (theme.ORANGE if is_chosen else theme.RAISED))
+        surface.blit(dot, dot.get_rect(center=box.center))
+    ui.text(surface, label, box.center, theme.SMALL, theme.INK if is_chosen else theme.TEXT, "center")
 
 
 def row_box(surface: pygame.Surface, ui: Ui, rect: pygame.Rect, focused: bool) -> None:

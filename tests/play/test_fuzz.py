@@ -21,7 +21,8 @@ from play.screens.result import ResultScreen
 from play.screens.routes import screen_for
 from play.screens.setup import SetupScreen
 from play.screens.stage import Stage
-from play.screens.study import StudyScreen, study_screen
+from play.screens.study import StudyScreen
+from play.screens.study_pages import study_screen
 from play.screens.tutorial import TutorialScreen
 from play.screens.ways import Screen, ToReplay
 from play.study.run import StudyRun, load_study

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coord.errors import UserError
-from play.screens.study import study_screen
+from play.screens.study_pages import study_screen
 from play.study.run import StudyRun, load_study
 from tests.play.window_driver import use_threads, window
 
@@ -56,11 +56,14 @@ def test_the_whole_way(driver):
     driver.press("return")
     assert driver.at == "study, consent"
     who = driver.app.top.run.participant
-    driver.press("return")
+    driver.press("return", "space")
+    assert driver.at == "study, consent"  # nothing is chosen beforehand
+    driver.press("down", "return")
     assert driver.at == "study, questionnaire"
     driver.press("end", "return")
-    assert driver.app.top.problem  # nothing was chosen: it says which question waits
-    driver.press("home", "right", "right", "end", "return")
+    assert driver.app.top.problem == '"How often?" needs an answer'
+    assert driver.app.top.form.focus == 0
+    driver.press("right", "right", "end", "return")
     play_round(driver)
     assert driver.at == "study, questionnaire"
     driver.press("home", "6", "down")
@@ -92,14 +95,14 @@ def test_the_whole_way(driver):
 
 
 def test_declining_keeps_nothing(driver):
-    driver.press("return", "down", "return")
+    driver.press("return", "down", "down", "return")
     assert driver.at == "study, done"
     count = driver.app.preloader.store().connection.execute("SELECT count(*) FROM participants").fetchone()
     assert count == (0,)
 
 
 def test_leaving_asks_and_resumes_at_the_same_step(driver, tmp_path):
-    driver.press("return", "return")
+    driver.press("return", "down", "return")
     who = driver.app.top.run.participant
     driver.press("escape")
     assert driver.at == "Leave the study?"
@@ -114,7 +117,7 @@ def test_leaving_asks_and_resumes_at_the_same_step(driver, tmp_path):
 
 
 def test_a_game_left_early_is_played_again(driver):
-    driver.press("return", "return", "right", "right", "end", "return", "return")
+    driver.press("return", "down", "return", "right", "right", "end", "return", "return")
     driver.until_at("game, playing")
     driver.press("escape", "end", "return")
     assert driver.at == "study, game"
@@ -123,7 +126,7 @@ def test_a_game_left_early_is_played_again(driver):
 
 
 def test_withdrawing_deletes_the_person(driver):
-    driver.press("return", "return")
+    driver.press("return", "down", "return")
     who = driver.app.top.run.participant
     driver.app.pop()
     driver.app.push(study_screen(driver.app, driver.app.options.folders[0] / "study.yaml"))

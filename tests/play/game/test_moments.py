@@ -26,7 +26,7 @@ from play.labelling.answers import standing
 from play.labelling.store_queue import StoreQueue
 from play.labelling.tasks import Response
 from play.screens.label import LabelScreen
-from play.screens.study import study_screen
+from play.screens.study_pages import study_screen
 from play.study.run import withdraw
 from tests.play.helpers import COOK, HELPER, STAY, ScriptSeat, run_session
 from tests.play.window_driver import Driver, use_threads, window

@@ -34,7 +34,8 @@ def label_window(file: Path, annotator: str = "ann", draw=still_pair, *, ask: bo
 
     first = (lambda app: start_page(app, "walker", lambda name: begin(app, name))) if ask else None
     options = Options(
-        settings=file.parent / "settings.json", instead=first or (lambda app: begin(app, annotator)), folders=()
+        settings=file.parent / "settings.json", instead=first or (lambda app: begin(app, annotator)), folders=(),
+        cooks=False,
     )
     clock = Clock()
     app = App(options, clock)
