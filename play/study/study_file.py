@@ -157,6 +157,9 @@ class Study:
 
 def _short_name(ref: str) -> str:
     """ "fcp" for runs/demo/fcp/agent.safetensors, "pool sp0-mid" for runs/pool#sp0-mid, "greedy" for greedy."""
+    scheme, rest = split_scheme(ref)
+    if scheme:  # python:cook.py:Cook
+        return rest.rpartition(":")[2]
     path, member = split_reference(ref)
     parts = [part for part in Path(path).with_suffix("").parts if part not in ("ckpt", "final", "agent", "agents")]
     return " ".join([*parts[-1:], *([member] if member else [])]) or ref
