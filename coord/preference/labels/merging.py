@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from coord.databases import connect
 from coord.errors import UserError
@@ -28,46 +29,51 @@ def merge(sources: Sequence[Path], target: Path, *, participants: Sequence[str])
     for source in sources:
         LabelStore(source, create=False).close()  # checked, and brought up to date
         with closing(connect(source, writes=False)) as old:
-            asked = _said(old, participants)
-            if not asked:
-                continue
-            with closing(LabelStore(target)) as store:
-                found += _copy(old, store, asked, participants)
-                store.close_log()
+            old.row_factory = sqlite3.Row
+            if asked := _asked(old, participants):
+                found += _copy(old, target, asked, participants)
     return found
 
 
-def _said(old: sqlite3.Connection, participants: Sequence[str]) -> list[int]:
+def _asked(old: sqlite3.Connection, participants: Sequence[str]) -> list[int]:
     """Queries that these annotators were asked, oldest first."""
     places = ", ".join("?" * len(participants))
     tables = " UNION ".join(f"SELECT query FROM {table} WHERE annotator IN ({places})" for table in TABLES)
-    return [row[0] for row in old.execute(f"{tables} ORDER BY query", (*participants, *participants))]
+    return [row["query"] for row in old.execute(f"{tables} ORDER BY query", (*participants, *participants))]
 
 
-def _copy(old: sqlite3.Connection, store: LabelStore, asked: Sequence[int], participants: Sequence[str]) -> int:
-    """The rows of one source, all or nothing."""
-    old.row_factory = sqlite3.Row
-    places = ", ".join("?" * len(participants))
+def _copy(old: sqlite3.Connection, target: Path, asked: Sequence[int], participants: Sequence[str]) -> int:
+    """The rows of one source, all or nothing; leaves one file without a log beside it."""
+    LabelStore(target).close()  # made where there is none
+    with closing(connect(target)) as new:
+        try:
+            new.execute("BEGIN IMMEDIATE")
+            count = sum(_copy_query(old, new, query, participants) for query in asked)
+            new.execute("COMMIT")
+            new.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.Error as error:
+            raise UserError(f"label stores cannot be merged into {target}: {error}") from error
+    return count
 
-    def copy() -> int:
-        count = 0
-        for query in asked:
-            row = dict(old.execute("SELECT * FROM queries WHERE id = ?", (query,)).fetchone())
-            row["number"], _ = store.next_free(row["run"])
-            del row["id"]
-            new = store.insert("queries", row)
-            for table in TABLES:
-                said = old.execute(
-                    f"SELECT * FROM {table} WHERE query = ? AND annotator IN ({places}) ORDER BY id",
-                    (query, *participants),
-                ).fetchall()
-                for one in map(dict, said):
-                    del one["id"]
-                    store.insert(table, one | {"query": new})
-                count += len(said) if table == "answers" else 0
-        return count
 
-    try:
-        return store.together(copy)
-    except sqlite3.Error as error:
-        raise UserError(f"a label store to be merged cannot be read: {error}") from error
+def _copy_query(old: sqlite3.Connection, new: sqlite3.Connection, query: int, participants: Sequence[str]) -> int:
+    """One query and what was said of it; how many answers."""
+    row = dict(old.execute("SELECT * FROM queries WHERE id = ?", (query,)).fetchone())
+    taken = new.execute(
+        "SELECT coalesce(max(number) + 1, 0) FROM queries WHERE run = ? AND member = ?", (row["run"], row["member"])
+    )
+    number = _insert(new, "queries", row | {"number": taken.fetchone()[0]})
+    places, count = ", ".join("?" * len(participants)), 0
+    for table in TABLES:
+        sql = f"SELECT * FROM {table} WHERE query = ? AND annotator IN ({places}) ORDER BY id"
+        said = old.execute(sql, (query, *participants)).fetchall()
+        for one in said:
+            _insert(new, table, dict(one) | {"query": number})
+        count += len(said) if table == "answers" else 0
+    return count
+
+
+def _insert(new: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+    values = {name: value for name, value in row.items() if name != "id"}
+    names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
+    return int(new.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", values).lastrowid or 0)

@@ -255,16 +255,6 @@ class LabelStore:
         )
         return self._transaction(lambda: sum(self._connection.execute(insert, row).rowcount for row in rows))
 
-    def insert(self, table: str, row: Mapping[str, Any]) -> int:
-        """One row of a table of the schema as it stands in another store, without its id; the new id."""
-        names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
-        sql = f"INSERT INTO {table} ({names}) VALUES ({places})"
-        return self._transaction(lambda: int(self._connection.execute(sql, dict(row)).lastrowid or 0))
-
-    def close_log(self) -> None:
-        """Put everything into the one file, without a log beside it."""
-        self._read("PRAGMA journal_mode = DELETE")
-
     def withdraw(self, query: int, annotator: str, *, repeat: bool = False) -> int:
         """Take back the annotator's standing answer (undo); returns the revision to answer it with again.
 
