@@ -43,7 +43,7 @@ class Actor(nn.Module):
 def bring(folder: Path, steps: int, **options) -> PPO:
     """cook.py, ppo.zip and ppo.onnx in the folder; the policy that the last two hold."""
     env = gymnasium.make("coord/Overcooked-v0", layout="cramped_room", partner="stay", obs="features", shaping=1.0)
-    model = PPO("MlpPolicy", env, n_steps=512, seed=0, device="cpu", **options)
+    model = PPO("MlpPolicy", env, n_steps=1000, batch_size=250, n_epochs=2, seed=0, device="cpu", **options)
     if steps:
         model.learn(steps)
     model.save(folder / "ppo.zip")
