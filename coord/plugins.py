@@ -84,7 +84,7 @@ def imported(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-class Choice(NamedTuple):
+class Offer(NamedTuple):
     """What a field may be that is one of several configurations, `algo=ppo`; nothing is imported before it is asked."""
 
     default: str
@@ -123,15 +123,15 @@ def choice(default: str, offered: Mapping[str, str] | str, *, added_later: bool 
 
     Args:
         default: what is chosen where nothing is said.
-        offered: see `Choice`.
+        offered: see `Offer`.
         added_later: runs were saved before the field was there, and mean the default.
     """
-    made = Choice(default, offered)
+    made = Offer(default, offered)
     later: dict[str, Any] = {"default_factory": lambda: made.config(default, default)()} if added_later else {}
     return dataclasses.field(metadata={"choice": made}, **later)
 
 
-def choices_of(cls: type) -> dict[str, Choice]:
+def choices_of(cls: type) -> dict[str, Offer]:
     """Field -> its choice, of the fields of a dataclass that are one."""
     found = {field.name: field.metadata.get("choice") for field in dataclasses.fields(cls)}
     return {name: one for name, one in found.items() if one is not None}

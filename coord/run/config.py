@@ -206,7 +206,7 @@ def _part(field: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> A
     """A field's value; one that is a choice, or a part of its own, becomes a dataclass."""
     from coord.run.convert import convert
 
-    choice: plugins.Choice | None = field.metadata.get("choice")
+    choice: plugins.Offer | None = field.metadata.get("choice")
     if choice is None and not dataclasses.is_dataclass(hint):
         return convert(hint, value, where)
     rest = {"name": value} if choice and isinstance(value, str) else value  # a choice with its defaults

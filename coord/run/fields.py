@@ -53,8 +53,8 @@ def fields_of(config: str | type) -> tuple[ConfigField, ...]:
         return _imported(plugins.imported(name) if isinstance(config, str) else config)
 
 
-def fields_of_choice(choice: plugins.Choice, name: str, what: str) -> tuple[ConfigField, ...]:
-    """The fields of what a choice of a command offers under a name; see `plugins.Choice.config`."""
+def fields_of_choice(choice: plugins.Offer, name: str, what: str) -> tuple[ConfigField, ...]:
+    """The fields of what a choice of a command offers under a name; see `plugins.Offer.config`."""
     if not isinstance(choice.offered, str):
         return fields_of(choice.offered[name])
     try:

@@ -100,7 +100,7 @@ class KioskScreen(FormScreen):
         if top not in self._experimenter:
             if top is not self:
                 top.handle(UiEvent("blur"))  # type: ignore[attr-defined]  # a game pauses
-            self._show(self._pin_page() if self.kiosk.pin else self._desk())
+            self._show(self._pin_page() if self.kiosk.pin else self._lab_page())
         return True
 
     def _show(self, page: FormScreen, *, instead: bool = False) -> None:
@@ -112,7 +112,7 @@ class KioskScreen(FormScreen):
 
         def enter() -> None:
             if wish["pin"] == self.kiosk.pin:
-                self._show(self._desk(), instead=True)
+                self._show(self._lab_page(), instead=True)
             else:
                 wish["problem"] = "This is not the PIN."
 
@@ -122,7 +122,7 @@ class KioskScreen(FormScreen):
 
         return FormScreen(self.app, "Experimenter", rows, note=lambda: wish["problem"])
 
-    def _desk(self) -> FormScreen:
+    def _lab_page(self) -> FormScreen:
         """Resume, withdraw, end the present session, close the window."""
         wish = {"who": "", "problem": ""}
         store = self.app.preloader.store()

@@ -56,7 +56,7 @@ class TutorialScreen:
 
     @property
     def page(self) -> object:
-        """The lesson, or the menu over it: keys of the one must not reach the other."""
+        """The phase, or the menu over it: keys of the one must not reach the other."""
         return self._menu is not None
 
     # -- what happens ----------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class StudyStep:
     seconds: float = 0.0
     game: PlannedGame | None = None
     round: int | None = None  # of the game a questionnaire asks about
-    must_pass: bool = False  # tutorial: no lesson can be left out
+    must_pass: bool = False  # tutorial: no phase can be left out
     participant: str = ""  # done: the number that withdrawal needs
     code: str = ""  # done: proof of having finished
 

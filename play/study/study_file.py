@@ -4,7 +4,7 @@ study: 1                      # version of this format
 title: ...
 consent: |                    # shown first; its hash and the time of consent are stored
 welcome: |                    # optional text after consent
-tutorial: true                # lead through the controls first; must: no lesson can be left out
+tutorial: true                # lead through the controls first; must: no phase can be left out
 comprehension: [...]          # questionnaires after the tutorial, shown until every answer is the one of `expect`
 questionnaires:               # optional, by name; an item with `expect` is an attention check
   opinion:
@@ -127,7 +127,7 @@ class Study:
     blocks: tuple[Block, ...]
     questionnaires: Mapping[str, tuple[Question, ...]] = field(default_factory=dict)
     welcome: str = ""
-    tutorial: bool | str = True  # MUST: no lesson can be left out
+    tutorial: bool | str = True  # MUST: no phase can be left out
     before: tuple[str, ...] = ()
     comprehension: tuple[str, ...] = ()  # after the tutorial; goes on once every answer is the expected one
     after: tuple[str, ...] = ()
@@ -268,7 +268,7 @@ def _names_of(spot: Spot) -> dict[str, str]:
 
 def _tutorial(spot: Spot) -> bool | str:
     if spot.value not in (True, False, MUST):
-        spot.fail(f"must be true, false or {MUST} (no lesson can be left out), not {spot.value!r}")
+        spot.fail(f"must be true, false or {MUST} (no phase can be left out), not {spot.value!r}")
     return spot.value
 
 

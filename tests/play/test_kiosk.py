@@ -155,9 +155,9 @@ def test_a_tutorial_that_must_be_passed_offers_no_way_round(tmp_path, monkeypatc
     with kiosk(tmp_path, monkeypatch, FILE.replace("tutorial: false", "tutorial: must")) as driver:
         driver.press("return", "down", "return", "2", "end", "return", "return")
         driver.until(lambda: driver.at == "tutorial" and driver.app.top.stage.phase == "playing")
-        lesson = driver.app.top.tutorial.phase
+        phase = driver.app.top.tutorial.phase
         driver.press("tab", "escape")
-        assert driver.app.top.tutorial.phase is lesson
+        assert driver.app.top.tutorial.phase is phase
         labels = [row.label for row in driver.app.top._menu.widgets]
         assert labels == ["Go on", "Leave the tutorial"]
         driver.press("down", "return")

@@ -225,19 +225,19 @@ def test_a_kind_of_another_package_may_give_networks_of_ours(tmp_path, monkeypat
     """Training takes those, unless they are for evaluation only, and knows their files."""
     path, own = tmp_path / "one.safetensors", card("one")
     save_agent(path, own, constant_policy([0.0] * 6))
-    shelf = SimpleNamespace(RUNS_CODE=False, NETWORKS=True)
-    shelf.load, shelf.files = (lambda rest, layout, rules: read_agent(path)), (lambda rest: [path])
+    theirs = SimpleNamespace(RUNS_CODE=False, NETWORKS=True)
+    theirs.load, theirs.files = (lambda rest, layout, rules: read_agent(path)), (lambda rest: [path])
     monkeypatch.setattr("coord.evaluation.agents.has_human_games", lambda layout: False)  # no clone to compare with
     offered = plugins.entries("coord.agents")
-    monkeypatch.setattr(plugins, "entries", lambda group: {**offered, "shelf": None})
-    monkeypatch.setattr(plugins, "find", lambda group, name, what: shelf)
-    assert [one.card.agent_id for one in load_training_partners(["shelf:one"], HOME, "classic")] == ["one"]
-    assert load_agent("shelf:one", HOME, "classic").agent_id == "one"
-    assert files_of("shelf:one") == [path]
-    assert not names_code("shelf:one")
+    monkeypatch.setattr(plugins, "entries", lambda group: {**offered, "theirs": None})
+    monkeypatch.setattr(plugins, "find", lambda group, name, what: theirs)
+    assert [one.card.agent_id for one in load_training_partners(["theirs:one"], HOME, "classic")] == ["one"]
+    assert load_agent("theirs:one", HOME, "classic").agent_id == "one"
+    assert files_of("theirs:one") == [path]
+    assert not names_code("theirs:one")
     save_agent(path, replace(own, extra={"evaluation_only": True}), constant_policy([0.0] * 6))
     with pytest.raises(UserError, match="for evaluation only"):
-        load_training_partners(["shelf:one"], HOME, "classic")
+        load_training_partners(["theirs:one"], HOME, "classic")
 
 
 # ------------------------------------------------------------------------------------------- hostile files
