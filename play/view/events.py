@@ -1,11 +1,13 @@
 """pygame's events as small values the screens understand; keys and pad buttons become plain strings.
 
-Keyboard keys carry pygame's names ("up", "w", "space", "return"); pads are `pad<slot>:<control>` with slot 0 for the
-first pad that was connected. Controllers SDL knows by model report true labels; others use the usual button order.
+Keyboard keys carry pygame's names ("up", "w", "space", "return"), others what `key_name` says; pads are
+`pad<slot>:<control>` with slot 0 for the first pad that was connected. Controllers SDL knows by model report true
+labels; others use the usual button order.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 import pygame
@@ -59,6 +61,24 @@ class UiEvent:
         return self.kind == "press" and self.key.startswith("pad") and ":" in self.key
 
 
+def key_name(key: int, scancode: int) -> str:
+    """The name that bindings know a key by; "" for one that has none.
+
+    pygame names Latin keys only. A letter of another alphabet is the Latin one in its place, since the presets mean
+    places (WASD); any other key is called by what it prints.
+    """
+    name = pygame.key.name(key)
+    if name or not key:
+        return name
+    if pygame.KSCAN_A <= scancode <= pygame.KSCAN_Z and not _is_latin(chr(key) if key < 0x110000 else ""):
+        return chr(ord("a") + scancode - pygame.KSCAN_A)
+    return pygame.key.name(key, use_compat=False).lower()
+
+
+def _is_latin(letter: str) -> bool:
+    return unicodedata.name(letter, "").startswith("LATIN")
+
+
 class Translator:
     """Turns pygame events into UiEvents; opens pads as they are plugged in and remembers which stick is pushed."""
 
@@ -68,6 +88,7 @@ class Translator:
         self._models: set[int] = set()  # instance ids SDL knows the button layout of
         self._pushed: dict[tuple[int, int], str] = {}  # (instance id, axis) -> held direction
         self._keys: set[str] = set()
+        self._names: dict[int, str] = {}  # place on the keyboard -> name of the key that is held there
 
     def translate(self, event: pygame.event.Event) -> list[UiEvent]:
         """The UiEvents of one pygame event, mostly none or one."""
@@ -75,7 +96,12 @@ class Translator:
         return handler(self, event) if handler else []
 
     def _key(self, event: pygame.event.Event) -> list[UiEvent]:
-        name = pygame.key.name(event.key)
+        place = getattr(event, "scancode", 0)
+        name = key_name(event.key, place)
+        if event.type == pygame.KEYUP:
+            name = self._names.pop(place, name)  # the keyboard's layout may have changed since it went down
+        elif place:
+            self._names[place] = name
         if not name:
             return []
         if event.type == pygame.KEYUP:
@@ -102,6 +128,7 @@ class Translator:
 
     def _blur(self, event: pygame.event.Event) -> list[UiEvent]:
         self._keys.clear()
+        self._names.clear()
         return [UiEvent("blur")]
 
     def _quit(self, event: pygame.event.Event) -> list[UiEvent]:

@@ -472,6 +472,25 @@ def test_entry_types_deletes_and_lets_the_arrows_through(driver):
     assert not field.handle(UiEvent("press", "down"), rect)
 
 
+@pytest.mark.parametrize(
+    ("printed", "place", "name"),
+    [
+        ("ф", pygame.KSCAN_A, "a"),  # Cyrillic and Greek: WASD lies where it always lies
+        ("ω", pygame.KSCAN_V, "v"),
+        ("é", pygame.KSCAN_2, "é"),  # French and German: what the key prints
+        ("ö", pygame.KSCAN_SEMICOLON, "ö"),
+        ("х", pygame.KSCAN_LEFTBRACKET, "х"),
+        ("q", pygame.KSCAN_A, "q"),
+    ],
+)
+def test_keys_without_a_latin_name_have_one_all_the_same(printed: str, place: int, name: str) -> None:
+    translator = Translator()
+    down = pygame.event.Event(pygame.KEYDOWN, key=ord(printed), scancode=place, mod=0)
+    up = pygame.event.Event(pygame.KEYUP, key=ord("x"), scancode=place, mod=0)  # the layout was changed meanwhile
+    said = [(one.kind, one.key) for event in (down, up) for one in translator.translate(event)]
+    assert said == [("press", name), ("release", name)]
+
+
 def test_stick_has_hysteresis():
     translator = Translator()
 
