@@ -33,9 +33,8 @@ def start_row(layout: Layout, number: int, tables: pr.Tables, classic: bool) -> 
     }
     try:
         return pack(state, layout, number, tables, classic)
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:  # of any shape in a file
-        reason = str(error) if type(error) is ValueError else f"it has not the form of a state ({error!r:.120})"
-        raise UserError(f"layout '{layout.name}', start_state: {reason}") from error
+    except ValueError as error:
+        raise UserError(f"layout '{layout.name}', start_state: {error}") from error
 
 
 # --------------------------------------------------------------------------- row to mapping
@@ -99,10 +98,10 @@ def pack(state: Mapping[str, Any], layout: Layout, number: int, tables: pr.Table
     """
     try:
         return _pack(state, layout, number, tables, classic)
-    except (TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (TypeError, LookupError, AttributeError, OverflowError) as error:
         # of a mapping from elsewhere: a list where a mapping belongs, a missing key, a text for a number
-        reason = f"no '{error.args[0]}'" if isinstance(error, KeyError) else error
-        raise ValueError(f"the state is not of the form of OvercookedState.to_dict: {reason}") from error
+        reason = f"no '{error.args[0]}'" if isinstance(error, KeyError) else f"{error!r:.120}"
+        raise ValueError(f"it has not the form of a state, as OvercookedState.to_dict gives it: {reason}") from error
 
 
 def _pack(state: Mapping[str, Any], layout: Layout, number: int, tables: pr.Tables, classic: bool) -> Row:

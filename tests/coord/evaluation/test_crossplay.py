@@ -98,7 +98,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_command_refuses_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     add_members(tmp_path / "mixed", [member("a", 1), index_member("i", 2, layout="coordination_ring")])
     for words, message in (
-        ([], "which pool"),
+        ([], "which agents"),
         ([str(tmp_path)], "is not a pool"),
         ([str(tmp_path / "mixed")], "trained for layout coordination_ring"),
     ):

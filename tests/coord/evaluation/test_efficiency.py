@@ -151,9 +151,12 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         efficiency.read(tmp_path)
 
 
-def test_a_cell_that_was_changed_by_hand_is_named(made_up: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = sorted(made_up.glob("cells/curves/*/*.json"))[0]
+def test_a_cell_that_was_changed_by_hand_is_named(
+    made_up: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(made_up)  # a long path would be told with its middle left out
+    path = sorted(Path().glob("cells/curves/*/*.json"))[0]
     path.write_text(json.dumps(json.loads(path.read_text()) | {"returns": [[1.0], "x"]}))
     for what in ("table", "plot"):
-        assert main(["efficiency", what, f"out={made_up}"]) == 2
+        assert main(["efficiency", what, "out=."]) == 2
         assert f"error: {path} is damaged (ValueError" in capsys.readouterr().err

@@ -29,7 +29,7 @@ def fake_command(monkeypatch: pytest.MonkeyPatch, run: Callable[[list[str]], int
     module = types.ModuleType("fake_command")
     module.HELP, module.EXAMPLES, module.run = "pretend", ("coord fake",), run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fake_command", module)
-    monkeypatch.setattr(plugins, "entries", lambda group: {"fake": EntryPoint("fake", "fake_command", group)})
+    monkeypatch.setattr(plugins, "_offered", lambda group: {"fake": [EntryPoint("fake", "fake_command", group)]})
 
 
 def full_disk() -> OSError:
@@ -135,7 +135,7 @@ def run(words):
     return 0
 module.run = run
 sys.modules["fake"] = module
-plugins.entries = lambda group: {"fake": EntryPoint("fake", "fake", group)}
+plugins._offered = lambda group: {"fake": [EntryPoint("fake", "fake", group)]}
 sys.exit(cli.main(["fake"]))
 """
 
