@@ -16,7 +16,7 @@ import json
 import operator
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 from coord import plugins, yaml_files
 from coord.errors import UserError, shortened, unknown
 from coord.places import CONFIG_FOLDER
+from coord.references import names_code
 from coord.run import renames
 from coord.run.config_files import files_on_top, own_files_on_top
 from coord.run.fields import fields_of, fields_of_choice
@@ -135,7 +136,34 @@ def compose(command: str, words: Mapping[str, str]) -> dict[str, Any]:
         *path, leaf = key.split(".")
         functools.reduce(operator.getitem, path, merged)[leaf] = text
     merged = _interpolated(merged, typed)
+    _refuse_code({key: value for key, value in merged.items() if key not in typed})
     return merged | {group: {"name": choice, **(merged.get(group) or {})} for group, choice in groups.items()}
+
+
+def _refuse_code(untyped: Mapping[str, Any]) -> None:
+    """UserError for an agent whose own code would run, or leave to name one, that a file gives and nobody typed."""
+    for field, value in untyped.items():
+        if field == "allow_code" and value:
+            raise UserError("allow_code is set by a configuration file: only who types it may allow code to run")
+        for text in _texts(value):
+            for piece in text.replace("=", ",").split(","):
+                if names_code(piece.strip()):
+                    raise UserError(
+                        f"{field}: a configuration file names {shortened(piece.strip())}, whose code would run; "
+                        f"only who types it may name it: {field}={shortened(text)}"
+                    )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
 
 
 def defaults_of(cls: type) -> dict[str, Any]:

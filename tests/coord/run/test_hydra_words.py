@@ -110,3 +110,26 @@ def test_a_sweep_runs_what_is_missing(
     assert scores[0].exists()
     assert scores[1].stat().st_mtime_ns == before
     assert "episode" in error(["evaluate", "-m", "ego=stay,random", "episode=1"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("evaluate", "partners: [stay, 'python:mark.py:Cook']"),
+        ("evaluate", "ego: 'python:mark.py:Cook'"),
+        ("crossplay", "agents: 'random,python:mark.py:Cook'"),
+        ("scoreboard", "extra: ['mine=python:mark.py:Cook']"),
+        ("play", "partner: 'python:mark.py:Cook'"),
+        ("play", "allow_code: true"),
+        ("study", "allow_code: true"),
+    ],
+)
+def test_a_configuration_file_runs_no_code(
+    command: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mark.py").write_text("open('ran', 'w')\n")
+    (tmp_path / f"{command}.yaml").write_text(text + "\n")
+    said = error([command, "--config-dir", str(tmp_path)], capsys)
+    assert "only who types it may" in said
+    assert not (tmp_path / "ran").exists()
