@@ -22,6 +22,8 @@ greet = theirs.greet
 broken = theirs.nowhere
 [coord.ego_methods]
 theirs = theirs.method
+[coord.agents]
+theirs = theirs.agents
 [coord.benchmarks]
 theirs = theirs.greet:bench
 """
@@ -55,6 +57,16 @@ def make(cfg, setup):
     assert cfg.zeal == 0.25
     return uniform.make(uniform.UniformConfig(), setup)
 """
+AGENTS = """
+from coord.agents.players import StayAgent
+
+class Lazy(StayAgent):
+    agent_id = "lazy"
+
+def load(rest, layout, rules):
+    assert (rest, layout.name, rules) == ("lazy", "cramped_room", "classic")
+    return Lazy()
+"""
 
 
 @pytest.fixture
@@ -64,6 +76,7 @@ def site(tmp_path: Path) -> Path:
         "theirs/__init__.py": "",
         "theirs/greet.py": GREET,
         "theirs/method.py": METHOD,
+        "theirs/agents.py": AGENTS,
         "theirs-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n",
         "theirs-1.0.dist-info/entry_points.txt": ENTRY_POINTS,
     }
@@ -95,6 +108,13 @@ def test_their_command_is_found_explained_and_run(site: Path) -> None:
 
 def test_their_benchmark(site: Path) -> None:
     assert json.loads(coord(site, "bench", "theirs", "seed=3"))["seed"] == 3
+
+
+@pytest.mark.slow
+def test_their_kind_of_agent_is_scored(site: Path) -> None:
+    coord(site, "evaluate", "ego=theirs:lazy", "partners=greedy", "layout=cramped_room", "episodes=1", "out=score.json")
+    assert "theirs:lazy" in (site.parent / "score.json").read_text()
+    assert "did you mean 'theirs:'" in coord(site, "evaluate", "ego=thiers:lazy", "layout=cramped_room", code=2)
 
 
 @pytest.mark.slow
