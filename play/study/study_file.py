@@ -299,7 +299,8 @@ def _wrong_questionnaires(fields: Mapping[str, Spot], blocks: Sequence[Mapping[s
     known = _fields_of(fields.get("questionnaires"))
     uses = ("before", "comprehension", "after", "after_game", "after_block")
     named = [item for where in (fields, *blocks) for name in uses for item in _entries(where.get(name))]
-    wrong = [item.wrong(str(unknown("questionnaire", item.value, known))) for item in named if str(item.value) not in known]
+    lost = [item for item in named if str(item.value) not in known]  # as text: any value may stand in the file
+    wrong = [item.wrong(str(unknown("questionnaire", item.value, known))) for item in lost]
     for item in _entries(fields.get("comprehension")):
         if not all("expect" in _fields_of(question) for question in _entries(known.get(str(item.value)))):
             wrong.append(item.wrong("asks for comprehension, so each question of it needs 'expect'"))
