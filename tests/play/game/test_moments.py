@@ -347,7 +347,7 @@ def test_a_study_offers_it_where_its_file_says_so_and_a_participant_can_have_it_
         driver.press("return")
         assert driver.at == "study, consent"
         who = cast("Any", driver.app.top).run.participant
-        driver.press("return")
+        driver.press("down", "return")
         assert driver.at == "study, game"
         driver.press("return")
         driver.until_at("game, playing")
