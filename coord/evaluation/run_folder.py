@@ -7,7 +7,7 @@ hand-made collection are all read alike. Anywhere at or below the folder:
                      its folder is one run; config.yaml, command.txt and env.json beside it belong to that run
     summary.json     optional, at the top: {"title", "ego", "baseline", "labels": {reference: short name}}
                      which ego the headline is about and which one it is compared with
-    *.json           named apart by their keys:
+    *.json           told apart by their keys:
                      "rows" and "summary"     scores written by `coord evaluate`
                      "seat_returns"           a matrix written by `coord crossplay`
                      "joint_actions"          a recorded game (coord/evaluation/report/replay.py)
@@ -179,7 +179,7 @@ def read_folder(path: str | Path) -> RunFolder:
     folder = RunFolder(Path(path))
     if not os.path.isdir(folder.path):
         raise UserError(f"no run folder at '{path}': coord report wants the folder of a run or of a demo")
-    for file in sorted(_bounded(_files(folder.path), path)):
+    for file in sorted(_files(folder.path)):
         try:
             _read_file(folder, file)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -190,31 +190,25 @@ def read_folder(path: str | Path) -> RunFolder:
     return folder
 
 
-def _bounded(files: Iterator[Path | None], path: str | Path) -> Iterator[Path]:
-    """The files among what `_files` meets.
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below that is worth reading.
 
-    Raises: UserError after so many that this is no folder of runs.
+    Raises: UserError after so many files and folders that this is no folder of runs.
     """
-    for count, file in enumerate(files):
-        if count >= MOST_ENTRIES:
-            raise UserError(f"'{path}' holds more than {MOST_ENTRIES} files: name the folder of a run or of a demo")
-        if file is not None:
-            yield file
+    met = 0
+    for base, folders, names in os.walk(folder, onerror=_raise_unless_out_of_reach):
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
+        met += len(folders) + len(names)
+        if met > MOST_ENTRIES:
+            raise UserError(f"'{folder}' holds more than {MOST_ENTRIES} files: name the folder of a run or of a demo")
+        found = (Path(base, name) for name in names)
+        read = (file for file in found if file.name == METRICS or file.suffix == ".json")
+        yield from (file for file in read if os.path.isfile(file))  # no pipe, no endless device
 
 
-def _files(folder: Path) -> Iterator[Path | None]:
-    """Every file below that is worth reading, and None for every other thing that was met."""
-    yield None
-    try:
-        entries = list(folder.iterdir())
-    except PermissionError:  # a folder that is somebody else's holds nothing of ours
-        return
-    for entry in entries:
-        yield None
-        if entry.is_dir() and entry.name not in SKIPPED_FOLDERS and not entry.is_symlink():
-            yield from _files(entry)
-        elif (entry.name == METRICS or entry.suffix == ".json") and entry.is_file():  # no pipe, no endless device
-            yield entry
+def _raise_unless_out_of_reach(error: OSError) -> None:
+    if not isinstance(error, PermissionError | FileNotFoundError):  # somebody else's folder, or one that is gone by now
+        raise error
 
 
 def _read_file(folder: RunFolder, file: Path) -> None:

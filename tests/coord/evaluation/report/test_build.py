@@ -445,3 +445,18 @@ def test_rows_that_count_an_event_for_other_roles_are_named(demo: Path) -> None:
             break
     assert any("for other roles in other rows" in problem for problem in read_folder(demo).problems)
     assert build_report(demo, None).is_file()
+
+
+def test_a_folder_of_everything_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coord.evaluation.run_folder.MOST_ENTRIES", 5)
+    (tmp_path / "tb").mkdir()
+    for number in range(9):
+        (tmp_path / "tb" / str(number)).touch()  # folders that are skipped do not count
+    (tmp_path / "deep").mkdir()
+    for number in range(4):
+        (tmp_path / "deep" / f"{number}.txt").touch()
+    with pytest.raises(UserError, match="nothing to report"):
+        read_folder(tmp_path)
+    (tmp_path / "deep" / "one more.txt").touch()
+    with pytest.raises(UserError, match="holds more than 5 files: name the folder of a run"):
+        read_folder(tmp_path)
