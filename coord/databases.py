@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,6 +32,13 @@ def connect(path: str | Path, *, writes: bool = True) -> sqlite3.Connection:
         return sqlite3.connect(path, isolation_level=None, timeout=5.0)
     except ValueError as error:  # a NUL in the name
         raise UserError(f"cannot open {str(path)!r}: {error}") from error
+
+
+def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, object]) -> int:
+    """Add a row, given as column -> value; its number. Names of tables and columns are ours, never a person's."""
+    places = ", ".join(f":{name}" for name in row)
+    sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})"
+    return int(connection.execute(sql, row).lastrowid or 0)
 
 
 def can_write(path: str | Path) -> bool:

@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from coord.databases import insert
 from coord.errors import UserError
 from coord.preference.labels import merging as label_merging
 from play.game.moments import beside
@@ -114,10 +115,8 @@ def _rows(
 
 
 def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, object], source: Path) -> int:
-    names = ", ".join(row)
-    places = ", ".join(f":{name}" for name in row)
     try:
-        return int(connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", row).lastrowid or 0)
+        return insert(connection, table, row)
     except sqlite3.IntegrityError as error:
         who = row.get("id", row.get("participant", "a game"))
         raise UserError(f"{source}: '{who}' is in another of the files as well (table {table})") from error

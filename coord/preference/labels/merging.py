@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from coord.databases import connect
+from coord.databases import connect, insert
 from coord.errors import UserError
 from coord.preference.labels.store import LabelStore
 
@@ -58,22 +58,20 @@ def _copy(old: sqlite3.Connection, target: Path, asked: Sequence[int], participa
 
 def _copy_query(old: sqlite3.Connection, new: sqlite3.Connection, query: int, participants: Sequence[str]) -> int:
     """One query and what was said of it; how many answers."""
-    row = dict(old.execute("SELECT * FROM queries WHERE id = ?", (query,)).fetchone())
+    row = _without_id(old.execute("SELECT * FROM queries WHERE id = ?", (query,)).fetchone())
     taken = new.execute(
         "SELECT coalesce(max(number) + 1, 0) FROM queries WHERE run = ? AND member = ?", (row["run"], row["member"])
     )
-    number = _insert(new, "queries", row | {"number": taken.fetchone()[0]})
+    number = insert(new, "queries", row | {"number": taken.fetchone()[0]})
     places, count = ", ".join("?" * len(participants)), 0
     for table in TABLES:
         sql = f"SELECT * FROM {table} WHERE query = ? AND annotator IN ({places}) ORDER BY id"
         said = old.execute(sql, (query, *participants)).fetchall()
         for one in said:
-            _insert(new, table, dict(one) | {"query": number})
+            insert(new, table, _without_id(one) | {"query": number})
         count += len(said) if table == "answers" else 0
     return count
 
 
-def _insert(new: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
-    values = {name: value for name, value in row.items() if name != "id"}
-    names, places = ", ".join(values), ", ".join(f":{name}" for name in values)
-    return int(new.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", values).lastrowid or 0)
+def _without_id(row: sqlite3.Row) -> dict[str, Any]:
+    return {name: value for name, value in dict(row).items() if name != "id"}
